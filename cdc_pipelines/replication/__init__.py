@@ -1,0 +1,1 @@
+"""The engine: everything that moves and compares data. It imports no Dagster and is usable alone."""

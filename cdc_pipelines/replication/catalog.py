@@ -1,0 +1,102 @@
+"""Tables and columns as a server describes them, and how a pipeline maps them.
+
+All of these are plain values that go to JSON and back (`msgspec`), because plan, target state and
+control store keep them.
+"""
+
+import hashlib
+from typing import Any
+
+import msgspec
+
+
+class Column(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One column of a source table.
+
+    `type` is the bare lower-case type name (`bigint`, `varchar`, `enum`), `full_type` the server's whole
+    text (`bigint unsigned`, `enum('a','b')`). `length` counts characters (bytes for binary, bits for bit).
+    `precision`/`scale` are of decimals; `fraction` is the digits of seconds of time types.
+    """
+
+    name: str
+    type: str
+    full_type: str
+    nullable: bool = True
+    length: int | None = None
+    precision: int | None = None
+    scale: int | None = None
+    fraction: int | None = None
+    unsigned: bool = False
+    charset: str | None = None
+    collation: str | None = None
+    labels: tuple[str, ...] = ()
+    default: str | None = None
+    generated: bool = False
+
+
+class Table(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One source table. `key` holds the primary key's columns (else a unique not-null index's), or nothing."""
+
+    schema: str
+    name: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...] = ()
+    rows_estimate: int = 0
+    data_bytes: int = 0
+    comment: str = ""
+
+    def column(self, name: str) -> Column:
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(f"table {self.schema}.{self.name} has no column {name}")
+
+    def fingerprint(self) -> str:
+        """Equal for equal definitions: column order, names, types, key. What recovery's decoding depends on."""
+        facts = [[(c.name, c.full_type, c.nullable, c.charset, c.generated) for c in self.columns], self.key]
+        return hashlib.sha256(msgspec.json.encode(facts)).hexdigest()[:32]
+
+
+class MappedColumn(msgspec.Struct, frozen=True):
+    """A source column and where it lands. `target_type` is the DDL type on the target."""
+
+    source: Column
+    target_name: str
+    target_type: str
+
+
+class MappedTable(msgspec.Struct, frozen=True):
+    """A source table and where it lands. `columns` holds the replicated ones, in the source's order.
+
+    `whole` says that all (not generated) columns are wanted, so that a column added later is added here too.
+    """
+
+    source: Table
+    target_schema: str
+    target_name: str
+    columns: tuple[MappedColumn, ...]
+    whole: bool = True
+
+    @property
+    def name(self) -> str:
+        """The source table's name: how users and our state call the table."""
+        return self.source.name
+
+    @property
+    def key(self) -> tuple[MappedColumn, ...]:
+        by_name = {c.source.name: c for c in self.columns}
+        return tuple(by_name[k] for k in self.source.key)
+
+    @property
+    def key_indexes(self) -> tuple[int, ...]:
+        """Places of the key's columns in `columns`."""
+        names = [c.source.name for c in self.columns]
+        return tuple(names.index(k) for k in self.source.key)
+
+
+def to_json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def mapped_table_from_json(text: str) -> MappedTable:
+    return msgspec.json.decode(text, type=MappedTable)

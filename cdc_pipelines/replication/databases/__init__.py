@@ -1,0 +1,1 @@
+"""One package per dialect. Everything that differs between servers lives in its package."""
