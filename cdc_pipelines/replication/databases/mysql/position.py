@@ -28,11 +28,13 @@ class MySqlPosition(msgspec.Struct, frozen=True, dict=True):
     def covers(self, place: Place) -> bool:
         """Whether the event is at or before this position: by GTID where both have one, else by file and offset.
 
-        An event's own offset is where it starts, a position is where the last one ended: hence `<`.
+        By file and offset: a snapshot's position is where the last transaction ended, an applied one is where the
+        last rows event started. Both servers write an event of their own before a transaction's rows, so no rows
+        event of a later transaction starts exactly there: `<=` is right for both.
         """
         if place.gtid and self.gtids:
             return place.gtid in self.gtid_set
-        return (log_file_number(place.file), place.pos) < (log_file_number(self.file), self.pos)
+        return (log_file_number(place.file), place.pos) <= (log_file_number(self.file), self.pos)
 
     def includes(self, other: "MySqlPosition") -> bool:
         """Whether everything up to `other` is at or before this position."""

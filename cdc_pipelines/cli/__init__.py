@@ -1,0 +1,64 @@
+"""`cdc …`: everything the Dagster UI can do, for terminals and scripts.
+
+Exit codes: 0 done, 1 failed, 2 bad use or bad configuration, 3 the pipeline is not healthy or the sides differ.
+"""
+
+import importlib
+import sys
+
+import click
+
+# command → module that defines it under the same name. Imported only when called: `cdc --help` stays quick.
+_COMMANDS = {
+    "agent": "agent",
+    "check": "prepare",
+    "configure": "prepare",
+    "consume": "agent",
+    "discover": "prepare",
+    "list": "inspect",
+    "restart": "operate",
+    "schema": "prepare",
+    "stack": "stack",
+    "start": "operate",
+    "status": "inspect",
+    "stop": "operate",
+    "teardown": "operate",
+    "verify": "inspect",
+}
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"cdc_pipelines.cli.{_COMMANDS[cmd_name]}")
+        command: click.Command = getattr(module, "list_" if cmd_name == "list" else cmd_name)
+        return command
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="cdc-pipelines")
+def cli() -> None:
+    """Keep tables of one database continuously equal to tables of another."""
+
+
+def main() -> None:
+    """Entry point: our own errors become one readable message and an exit code."""
+    from cdc_pipelines.replication.errors import CdcError, ConfigurationError
+    from cdc_pipelines.replication.secrets import redact
+
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.Abort:
+        sys.exit(1)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except CdcError as error:
+        click.echo(f"cdc: {redact(str(error))}", err=True)
+        sys.exit(2 if isinstance(error, ConfigurationError) else 1)
