@@ -33,16 +33,19 @@ class PackageRoot:
 
     def command(self, program: str) -> tuple[str, ...]:
         """The start of a command line that runs `program` (a path inside the root) with the root's libraries."""
-        loaders = [*self.path.glob("lib64/ld-linux-*.so.*"), *self.path.glob("usr/lib64/ld-linux-*.so.*"),
-                   *self.path.glob("lib/ld-linux-*.so.*"), *self.path.glob("usr/lib/ld-linux-*.so.*")]
+        # Not lib64/ld-linux…: in some releases that is an absolute link, hence to the machine's own loader.
+        loaders = [file for folder in self._libraries for file in folder.glob("ld-linux-*.so.*")]
         if not loaders:
             raise StackError(f"{self.path} holds no program loader; delete the folder and run `cdc stack up` again")
         return (str(loaders[0]), "--library-path", self.library_path, str(self.path / program))
 
     @property
     def library_path(self) -> str:
-        folders = [*self.path.glob("lib/*-linux-gnu"), *self.path.glob("usr/lib/*-linux-gnu")]
-        return ":".join(str(folder) for folder in folders)
+        return ":".join(str(folder) for folder in self._libraries)
+
+    @property
+    def _libraries(self) -> list[Path]:
+        return [*self.path.glob("lib/*-linux-gnu*"), *self.path.glob("usr/lib/*-linux-gnu*")]
 
 
 def package_root(

@@ -9,7 +9,7 @@ class StackError(Exception):
     """Something about the local stack failed in a way its user can act on."""
 
 
-class PartFailed(StackError):
+class PartFailedError(StackError):
     """A part did not come up; carries its log so that the command can show the end of it."""
 
     def __init__(self, part: str, reason: str, log: Path | None = None) -> None:

@@ -66,4 +66,7 @@ rootLogger.appenderRef.file.ref = file
 # One line for every configuration value at every start of anything, otherwise.
 logger.configs.name = org.apache.kafka.common.config.AbstractConfig
 logger.configs.level = warn
+# One line for every request otherwise.
+logger.rest.name = org.apache.kafka.connect.runtime.rest.RestServer
+logger.rest.level = warn
 """)

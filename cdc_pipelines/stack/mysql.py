@@ -12,7 +12,7 @@ from pathlib import Path
 import pymysql
 
 from cdc_pipelines.stack.debian import PackageRoot, package_root
-from cdc_pipelines.stack.errors import PartFailed
+from cdc_pipelines.stack.errors import PartFailedError
 from cdc_pipelines.stack.part import NotReadyError, Part, fingerprint, server_environment
 from cdc_pipelines.stack.process import Launch
 from cdc_pipelines.stack.settings import HOST
@@ -65,7 +65,6 @@ class MySql(Part):
                       fingerprint(argv, config))
 
     def clear_leftovers(self) -> None:
-        super().clear_leftovers()
         # The lock of the socket names a pid only; once reused by any process it would block the start.
         self.layout.socket(self.name).with_suffix(".sock.lock").unlink(missing_ok=True)
 
@@ -131,7 +130,7 @@ def probe_mysql(part: str, port: int, user: str, password: str) -> None:
         connection = pymysql.connect(host=HOST, port=port, user=user, password=password, connect_timeout=3)
     except pymysql.OperationalError as error:
         if error.args[0] == ACCESS_DENIED:
-            raise PartFailed(
+            raise PartFailedError(
                 part, f"the data folder was made with another password of user {user} than stack.env holds; "
                 "restore stack.env, or start anew with `cdc stack down --wipe`"
             ) from None

@@ -16,7 +16,7 @@ import psutil
 
 from cdc_pipelines.stack import ports, process
 from cdc_pipelines.stack.connect import Connect
-from cdc_pipelines.stack.errors import PartFailed, StackError
+from cdc_pipelines.stack.errors import PartFailedError, StackError
 from cdc_pipelines.stack.kafka import Kafka
 from cdc_pipelines.stack.layout import Layout, discover
 from cdc_pipelines.stack.mariadb import MariaDb
@@ -44,7 +44,7 @@ class PartStatus:
     log: str
 
 
-def up(only: Sequence[str], say: Say) -> list[PartFailed]:
+def up(only: Sequence[str], say: Say) -> list[PartFailedError]:
     """Bring up the chosen parts and what they need; returns those that failed."""
     layout = discover(announce=True)
     with _alone(layout, say):
@@ -56,7 +56,7 @@ def up(only: Sequence[str], say: Say) -> list[PartFailed]:
         save_env(values)
         chosen = _with_needs(only or PARTS)
         done = {name: threading.Event() for name in chosen}
-        failed: dict[str, PartFailed] = {}
+        failed: dict[str, PartFailedError] = {}
         with ThreadPoolExecutor(len(chosen), thread_name_prefix="stack") as pool:
             jobs = [pool.submit(_bring_up, parts[name], done, failed, say) for name in chosen]
             _finish(jobs)
@@ -101,22 +101,22 @@ def _running(part: Part) -> psutil.Process | None:
     return process.running(part.layout, part.name, str(part.config_file))
 
 
-def _bring_up(part: Part, done: Mapping[str, threading.Event], failed: dict[str, PartFailed], say: Say) -> None:
+def _bring_up(part: Part, done: Mapping[str, threading.Event], failed: dict[str, PartFailedError], say: Say) -> None:
     started = time.monotonic()
     try:
         how = _start(part, done, failed, say)
         say(f"{part.name:<9} {how} in {time.monotonic() - started:4.1f} s  "
             f"({part.version}, port {part.port})")
-    except PartFailed as error:
+    except PartFailedError as error:
         error.last_lines = part.failure_log() if error.log == part.log else process.tail(error.log)
         failed[part.name] = error
     except StackError as error:
-        failed[part.name] = PartFailed(part.name, str(error).removeprefix(f"{part.name}: "))
+        failed[part.name] = PartFailedError(part.name, str(error).removeprefix(f"{part.name}: "))
     finally:
         done[part.name].set()
 
 
-def _start(part: Part, done: Mapping[str, threading.Event], failed: Mapping[str, PartFailed], say: Say) -> str:
+def _start(part: Part, done: Mapping[str, threading.Event], failed: Mapping[str, PartFailedError], say: Say) -> str:
     lacking = part.missing()
     if lacking:
         say(f"{part.name:<9} fetching {lacking}")
@@ -125,7 +125,7 @@ def _start(part: Part, done: Mapping[str, threading.Event], failed: Mapping[str,
     for need in part.needs:
         done[need].wait()
         if need in failed:
-            raise PartFailed(part.name, f"not started, because it needs {need}, which failed")
+            raise PartFailedError(part.name, f"not started, because it needs {need}, which failed")
     launch = part.launch()
     server = _running(part)
     how = "was up"
@@ -152,9 +152,9 @@ def _await_ready(part: Part, server: psutil.Process) -> None:
             return
         except NotReadyError as reason:
             if not process.is_alive(server):
-                raise PartFailed(part.name, "its process ended during the start", part.log) from None
+                raise PartFailedError(part.name, "its process ended during the start", part.log) from None
             if time.monotonic() > deadline:
-                raise PartFailed(
+                raise PartFailedError(
                     part.name, f"not ready after {part.start_patience:.0f} s: {reason}", part.log
                 ) from None
         time.sleep(pause)

@@ -9,13 +9,13 @@ import shutil
 import signal
 import subprocess
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from cdc_pipelines.stack.errors import PartFailed
+from cdc_pipelines.stack.errors import PartFailedError
 from cdc_pipelines.stack.layout import Layout
-from cdc_pipelines.stack.process import Launch, left_behind, tail
+from cdc_pipelines.stack.process import Launch, tail
 
 
 class NotReadyError(Exception):
@@ -63,12 +63,10 @@ class Part(ABC):
 
     @abstractmethod
     def check(self) -> None:
-        """Return if the part really serves; raise NotReadyError if not yet, PartFailed if it never will."""
+        """Return if the part really serves; raise NotReadyError if not yet, PartFailedError if it never will."""
 
-    def clear_leftovers(self) -> None:
+    def clear_leftovers(self) -> None:  # noqa: B027 - most parts leave nothing
         """Remove what a killed server left behind. Called only when no process of ours is alive."""
-        for process in left_behind(self.data):
-            process.kill()
 
     @property
     def data(self) -> Path:
@@ -100,13 +98,19 @@ class Part(ABC):
         identity = {"user": self.layout.user.uid, "group": self.layout.user.gid, "extra_groups": []}
         with log.open("w") as output:
             done = subprocess.run(
-                argv, env=dict(env), cwd=self.layout.base / "run", input=stdin, text=True, stdout=output,
-                stderr=subprocess.STDOUT, umask=0o077, check=False,
-                stdin=subprocess.DEVNULL if stdin is None else None,
+                argv,
+                env=dict(env),
+                cwd=self.layout.base / "run",
+                input=stdin or "",
+                text=True,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                umask=0o077,
+                check=False,
                 **(identity if os.geteuid() == 0 else {}),  # type: ignore[call-overload]
-            )  # fmt: skip
+            )
         if done.returncode != 0:
-            raise PartFailed(self.name, f"{what} failed with exit code {done.returncode}", log)
+            raise PartFailedError(self.name, f"{what} failed with exit code {done.returncode}", log)
 
     def secret_file(self, text: str) -> Path:
         """A file for passwords that an initialising command reads; the caller deletes it."""
@@ -127,6 +131,3 @@ def fingerprint(*pieces: str | Iterable[str]) -> str:
     """A digest of everything that a running process was started with."""
     flat = [piece if isinstance(piece, str) else "\0".join(piece) for piece in pieces]
     return hashlib.sha256("\0\0".join(flat).encode()).hexdigest()
-
-
-Factory = Callable[[Layout, Mapping[str, str]], Part]

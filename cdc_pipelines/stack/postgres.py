@@ -13,9 +13,9 @@ from pathlib import Path
 import psycopg
 
 from cdc_pipelines.stack.debian import PackageRoot, package_root
-from cdc_pipelines.stack.errors import PartFailed
+from cdc_pipelines.stack.errors import PartFailedError
 from cdc_pipelines.stack.part import NotReadyError, Part, fingerprint, server_environment
-from cdc_pipelines.stack.process import Launch
+from cdc_pipelines.stack.process import Launch, left_behind
 from cdc_pipelines.stack.settings import HOST
 
 _BIN = "usr/lib/postgresql/15/bin"
@@ -86,7 +86,8 @@ class Postgres(Part):
                       fingerprint(argv, config, _HBA))
 
     def clear_leftovers(self) -> None:
-        super().clear_leftovers()
+        for child in left_behind(self.data, "postgres: "):
+            child.kill()
         # It names a pid only; once reused by any process of the same user it would block the start.
         (self.data / "postmaster.pid").unlink(missing_ok=True)
 
@@ -99,7 +100,7 @@ class Postgres(Part):
                     connection.execute("SELECT 1")
             except psycopg.OperationalError as error:
                 if "password authentication failed" in str(error):
-                    raise PartFailed(
+                    raise PartFailedError(
                         self.name, f"the data folder was made with another password of user {user} than stack.env "
                         "holds; restore stack.env, or start anew with `cdc stack down --wipe`"
                     ) from None

@@ -114,12 +114,12 @@ def stop(process: psutil.Process, sig: signal.Signals, patience: float) -> str:
     return f"killed: it did not stop within {patience:.0f} s"
 
 
-def left_behind(directory: Path) -> list[psutil.Process]:
-    """Processes working inside a data folder: what a killed server's children are known by."""
+def left_behind(directory: Path, title: str) -> list[psutil.Process]:
+    """A killed server's children: they work inside its data folder under a title of their own."""
     found = []
     for process in psutil.process_iter():
         try:
-            if process.cwd() == str(directory):
+            if process.cwd() == str(directory) and process.cmdline()[:1] and process.cmdline()[0].startswith(title):
                 found.append(process)
         except (psutil.Error, OSError):
             continue
