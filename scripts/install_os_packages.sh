@@ -12,7 +12,7 @@ command -v mvn >/dev/null || wanted+=(maven)
 [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || wanted+=(debian-archive-keyring)
 
 if [ "${#wanted[@]}" -eq 0 ]; then
-    echo "OS packages: all there (java $(major_java), $(mvn --version 2>/dev/null | head -n 1 | cut -d' ' -f1-3))"
+    echo "OS packages: all there (Java $(major_java), Maven)"
     exit 0
 fi
 

@@ -86,7 +86,7 @@ class Postgres(Part):
                       fingerprint(argv, config, _HBA))
 
     def clear_leftovers(self) -> None:
-        for child in left_behind(self.data, "postgres: "):
+        for child in left_behind(self.data):
             child.kill()
         # It names a pid only; once reused by any process of the same user it would block the start.
         (self.data / "postmaster.pid").unlink(missing_ok=True)

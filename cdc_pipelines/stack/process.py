@@ -114,12 +114,12 @@ def stop(process: psutil.Process, sig: signal.Signals, patience: float) -> str:
     return f"killed: it did not stop within {patience:.0f} s"
 
 
-def left_behind(directory: Path, title: str) -> list[psutil.Process]:
-    """A killed server's children: they work inside its data folder under a title of their own."""
+def left_behind(directory: Path) -> list[psutil.Process]:
+    """A killed server's children, which work on inside its data folder."""
     found = []
     for process in psutil.process_iter():
         try:
-            if process.cwd() == str(directory) and process.cmdline()[:1] and process.cmdline()[0].startswith(title):
+            if process.cwd() == str(directory) and _is_child(process.cmdline()):
                 found.append(process)
         except (psutil.Error, OSError):
             continue
@@ -148,9 +148,15 @@ def _alive(pid: int) -> psutil.Process | None:
 
 def _has_marker(process: psutil.Process, marker: str) -> bool:
     try:
-        return any(argument.endswith(marker) for argument in process.cmdline())
+        arguments = process.cmdline()
+        return any(argument.endswith(marker) for argument in arguments) and not _is_child(arguments)
     except (psutil.Error, OSError):
         return False
+
+
+def _is_child(arguments: list[str]) -> bool:
+    """PostgreSQL's children write a title over their command line, not always over all of it."""
+    return any(argument.startswith("postgres: ") for argument in arguments)
 
 
 def _wait_gone(process: psutil.Process, patience: float) -> bool:
