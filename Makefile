@@ -1,0 +1,51 @@
+# `make` alone lists the targets. Everything below works on a fresh Debian 12 with root or sudo.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+PYTHON_BIN := .venv/bin
+CDC := $(PYTHON_BIN)/cdc
+
+.PHONY: help setup demo demo-down test check up down lock docs clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install everything that is missing: OS packages, the locked Python environment
+	@scripts/install_os_packages.sh
+	@scripts/python_env.sh
+
+demo: setup up ## see it work: a shop database replicated, written to, verified; all left running
+	@$(PYTHON_BIN)/python -m cdc_pipelines.demo up
+
+demo-down: ## end what `make demo` left running, and the stack
+	@if [ -x $(CDC) ]; then $(PYTHON_BIN)/python -m cdc_pipelines.demo down && $(CDC) stack down; fi
+
+test: setup check up ## everything that CI checks: static checks, then all tests on real servers
+	@$(PYTHON_BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: setup ## static checks: lint, types, import rules, generated docs, what must not be committed
+	@$(PYTHON_BIN)/ruff check .
+	@$(PYTHON_BIN)/mypy
+	@$(PYTHON_BIN)/lint-imports
+	@$(PYTHON_BIN)/python scripts/generate_docs.py --check
+	@$(PYTHON_BIN)/python scripts/check_tree.py
+
+up: setup ## start the local stack: MySQL, MariaDB, PostgreSQL, Kafka, Kafka Connect
+	@$(CDC) stack up
+
+down: ## stop the local stack; its data stays
+	@if [ -x $(CDC) ]; then $(CDC) stack down; fi
+
+lock: ## resolve requirements.lock anew from pyproject.toml
+	@uv=$$(command -v uv || echo .tools/bin/uv); $$uv pip compile pyproject.toml --quiet --group dev --universal \
+		--generate-hashes --no-emit-index-url --no-annotate --upgrade -o requirements.lock
+
+docs: setup ## write the generated parts of docs/ anew (settings reference, JSON schema)
+	@$(PYTHON_BIN)/python scripts/generate_docs.py
+
+clean: demo-down ## delete the stack's data, the control store, the environment and caches; downloads stay
+	@if [ -x $(CDC) ]; then $(CDC) stack down --wipe; fi
+	@rm -rf .cdc .dagster .venv .tools dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -not -path './.stack/*' -prune -exec rm -rf {} +
