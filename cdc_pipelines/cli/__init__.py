@@ -13,7 +13,7 @@ _COMMANDS = {
     "agent": "agent",
     "check": "prepare",
     "configure": "prepare",
-    "consume": "agent",
+    "consume": "consume",
     "discover": "prepare",
     "list": "inspect",
     "restart": "operate",

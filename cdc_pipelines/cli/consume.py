@@ -1,0 +1,52 @@
+"""`cdc consume NAME`: one consumer in this process. The agent starts it; by hand it serves debugging.
+
+Exit codes tell the agent what to do: 0 stopped, 10 start again, 20 a person is needed, 30 something newer took over.
+"""
+
+import logging
+import signal
+import sys
+
+import click
+
+STOPPED, RETRY, NEEDS_PERSON, FENCED = 0, 10, 20, 30
+
+
+@click.command()
+@click.argument("name")
+def consume(name: str) -> None:
+    """Apply the change log of pipeline NAME to its target until stopped."""
+    from cdc_pipelines.replication.control.store import ControlStore
+    from cdc_pipelines.replication.errors import CdcError, FencedError, RetryableError
+    from cdc_pipelines.replication.logs import setup_logging
+    from cdc_pipelines.replication.secrets import redact
+    from cdc_pipelines.replication.stream.consumer import Consumer
+
+    setup_logging()
+    log = logging.LoggerAdapter(logging.getLogger("cdc.consumer"), {"pipeline": name})
+    store = ControlStore.open()
+    consumer = Consumer(store.get(name), store, log)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: consumer.stop.set())
+    try:
+        consumer.run()
+    except FencedError as error:
+        log.warning("%s", error)
+        consumer.pulse.end("stopped", error.message)
+        sys.exit(FENCED)
+    except RetryableError as error:
+        log.warning("%s", error)
+        consumer.pulse.end("failed", error.message)
+        sys.exit(RETRY)
+    except CdcError as error:
+        log.error("%s", error)  # noqa: TRY400 (our own message is the whole story)
+        consumer.pulse.end("failed", str(error))
+        store.set_status(name, "failed", message=redact(str(error)))
+        sys.exit(NEEDS_PERSON)
+    except Exception as error:
+        log.exception("consumer of %s ends on an unexpected error", name)
+        consumer.pulse.end("failed", f"{type(error).__name__}: {error}")
+        sys.exit(RETRY)
+    consumer.pulse.end("stopped")
+    log.info("consumer of %s stopped", name)
+    sys.exit(STOPPED)

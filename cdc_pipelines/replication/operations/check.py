@@ -1,0 +1,76 @@
+"""Every prerequisite of a start, looked at together. Nothing is written anywhere."""
+
+from collections.abc import Callable
+
+from cdc_pipelines.replication.databases.mysql.preflight import check_source
+from cdc_pipelines.replication.databases.postgres.preflight import check_target
+from cdc_pipelines.replication.errors import CdcError, CheckResult
+from cdc_pipelines.replication.operations.mapping import resolve
+from cdc_pipelines.replication.operations.runtime import Runtime
+from cdc_pipelines.replication.stream.connector import connector_class, validate_extra
+
+
+def check(rt: Runtime) -> list[CheckResult]:
+    """All results, met or not; never raises for a prerequisite that is not met."""
+    results: list[CheckResult] = []
+
+    def group(name: str, work: Callable[[], list[CheckResult]]) -> None:
+        try:
+            results.extend(work())
+        except CdcError as error:
+            results.append(CheckResult(name, False, error.message, error.next_step))
+
+    group("source", lambda: _source(rt))
+    group("target", lambda: check_target(rt.target_spec, rt.tables, rt.name))
+    group("kafka connect", lambda: _connect(rt))
+    group("kafka", lambda: _kafka(rt))
+    return results
+
+
+def _source(rt: Runtime) -> list[CheckResult]:
+    live = rt.source.tables()
+    results = check_source(rt.source, [t.source for t in rt.tables], rt.pipeline.source)
+    try:
+        now = resolve(rt.pipeline, live)
+    except CdcError as error:
+        return [*results, CheckResult("source tables", False, error.message, error.next_step)]
+    configured = {t.name: t.source.fingerprint() for t in rt.tables}
+    other = [t.name for t in now if configured.get(t.name) != t.source.fingerprint()]
+    other += [name for name in configured if name not in {t.name for t in now}]
+    results.append(
+        CheckResult(
+            "source tables",
+            not other,
+            f"changed since they were configured: {', '.join(sorted(other))}" if other
+            else f"{len(now)} tables are as they were configured",
+            "cdc configure FILE (then `cdc start NAME --force-resync` if the pipeline was started before)" if other
+            else "",
+        )
+    )
+    return results
+
+
+def _connect(rt: Runtime) -> list[CheckResult]:
+    wanted = connector_class(rt.pipeline.source.type)
+    plugins = {p["class"]: p.get("version", "") for p in rt.connect.plugins()}
+    found = wanted in plugins
+    validate_extra(rt.pipeline.connect.config)
+    return [
+        CheckResult(
+            "connect plugin", found,
+            f"{wanted} {plugins.get(wanted, '')}" if found else f"the worker at {rt.connect.url} has no {wanted}",
+            "" if found else "unpack Debezium's connector plugin into a folder of the worker's plugin.path and restart it.",
+        )
+    ]
+
+
+def _kafka(rt: Runtime) -> list[CheckResult]:
+    brokers = rt.topics.brokers()
+    enough = brokers >= rt.pipeline.kafka.replication_factor
+    return [
+        CheckResult(
+            "kafka brokers", enough,
+            f"{brokers} broker(s) for replication factor {rt.pipeline.kafka.replication_factor}",
+            "" if enough else "lower kafka.replication_factor in the pipeline's file, or add brokers.",
+        )
+    ]

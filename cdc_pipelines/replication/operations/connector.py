@@ -1,0 +1,84 @@
+"""Step 3: from which position the connector starts, into which log, and what both remember of it."""
+
+import logging
+from typing import Any
+
+from cdc_pipelines.replication.catalog import MappedTable
+from cdc_pipelines.replication.copy.chunk import Chunk
+from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
+from cdc_pipelines.replication.errors import ConfigurationError, ResyncRequiredError
+from cdc_pipelines.replication.operations.mapping import differences, resolve
+from cdc_pipelines.replication.operations.runtime import Runtime
+from cdc_pipelines.replication.stream.handover import hand_over
+
+Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
+
+
+def put_connector(rt: Runtime, log: Log) -> dict[str, Any]:
+    """Create the log and the connector, or find them at work. Idempotent, also after a kill at any point."""
+    with rt.target("connector") as (conn, state):
+        facts = state.load()
+        chunks = state.chunks()
+        if facts is None or not chunks or any(c.state != "done" for c in chunks):
+            raise ConfigurationError(
+                f"pipeline {rt.name}: the initial copy is not complete", f"run `cdc start {rt.name}`: it copies the rest."
+            )
+        tables = state.mapped_tables()
+        offset = state.offset()
+        topic = facts.log_topic or rt.pipeline.log_topic(facts.generation)
+        if offset is None:
+            # Nothing was applied yet: the log may be made here, and it starts at the earliest chunk's position.
+            position = earliest([MySqlPosition.from_json(c.position or "") for c in chunks])
+            rt.topics.create_log(topic)
+            state.require_epoch(facts.epoch)
+            state.set_log_topic(topic, rt.topics.topic_id(topic) or "")
+            state.init_offset(rt.topics.offsets(topic)[0], position.to_json())
+        else:
+            position = MySqlPosition.from_json(offset.position)
+            if facts.log_topic_id != (rt.topics.topic_id(topic) or ""):
+                raise ResyncRequiredError(
+                    f"change log {topic} was deleted, or deleted and made again",
+                    f"run `cdc start {rt.name} --force-resync`.",
+                )
+        attempt = state.next_history_attempt()
+        conn.commit()
+    done = hand_over(
+        rt.pipeline, tables,
+        client=rt.connect, topics=rt.topics, source=rt.source, position=position,
+        generation=facts.generation, log_topic=topic, attempt=attempt,
+        fingerprints=_fingerprints(rt, tables, chunks), log=log,
+    )
+    return {
+        "connector": done.connector, "seconds": done.seconds, "topic": topic,
+        "position": f"{position.file}:{position.pos}", "gtids": position.gtids,
+    }
+
+
+def earliest(positions: list[MySqlPosition]) -> MySqlPosition:
+    """The position that all others include. One server's positions are a chain, so there is one."""
+    first = positions[0]
+    for position in positions[1:]:
+        if first.includes(position):
+            first = position
+    return first
+
+
+def _fingerprints(rt: Runtime, tables: list[MappedTable], chunks: list[Chunk]) -> dict[str, str]:
+    """Per table the definition that its events must have: the one it was copied with.
+
+    A table that gained columns through the log since then is compared by its mapping instead.
+    """
+    copied = {c.table: c.fingerprint or "" for c in chunks}
+    live = {t.name: t for t in rt.source.tables([t.name for t in tables])}
+    found = {}
+    for table in tables:
+        now = live.get(table.name)
+        found[table.name] = copied[table.name]
+        if now is not None and now.fingerprint() != copied[table.name]:
+            try:
+                resolved = [t for t in resolve(rt.pipeline, list(live.values())) if t.name == table.name]
+            except ConfigurationError:
+                resolved = []
+            if resolved and table.source.fingerprint() != copied[table.name] and not differences([table], resolved):
+                found[table.name] = now.fingerprint()
+    return found

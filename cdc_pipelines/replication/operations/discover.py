@@ -1,0 +1,60 @@
+"""What a source has, and a complete pipeline file for it, so that nobody starts from an empty page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import yaml
+
+from cdc_pipelines.replication.catalog import Table
+from cdc_pipelines.replication.databases.mysql.source import MySqlSource
+from cdc_pipelines.replication.errors import CdcError
+from cdc_pipelines.replication.pipeline import Pipeline, Source
+from cdc_pipelines.replication.values import form_for
+
+SCHEMA_LINE = "# yaml-language-server: $schema=../docs/pipeline.schema.json"
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """The tables of a source."""
+
+    source: Source
+    tables: list[Table]
+
+    def unsupported(self, table: Table, target: str = "postgres") -> dict[str, str]:
+        """Columns that have no form on the target: name → type."""
+        found = {}
+        for column in table.columns:
+            try:
+                form_for(column, self.source.type, target, table.name)
+            except CdcError:
+                found[column.name] = column.full_type
+        return found
+
+    def pipeline_yaml(self, name: str, *, client: int, config: int, target: dict[str, object]) -> str:
+        """A pipeline file over all tables; columns without a form are left out, with a comment that says so."""
+        source = self.source.model_dump(by_alias=True, exclude_defaults=True)
+        lines = [SCHEMA_LINE, f"# Tables of {self.source.type} database {self.source.database}, as they were found."]
+        head = {"name": name, "client": client, "config": config, "source": source, "target": target}
+        text = "\n".join(lines) + "\n" + yaml.safe_dump(head, sort_keys=False, allow_unicode=True) + "tables:\n"
+        for table in self.tables:
+            without = self.unsupported(table)
+            comment = f"about {table.rows_estimate:,} rows, {table.data_bytes / 2**20:,.1f} MiB"
+            comment += f", key ({', '.join(table.key)})" if table.key else ", no key"
+            entry: dict[str, object] = {"source": table.name}
+            if without:
+                entry["columns"] = [c.name for c in table.columns if c.name not in without]
+                comment += "; left out: " + ", ".join(f"{n} ({t})" for n, t in without.items())
+            dumped = yaml.safe_dump(entry, default_flow_style=True, allow_unicode=True, width=10_000).strip()
+            text += f"  - {dumped}  # {comment}\n"
+        Pipeline.model_validate(yaml.safe_load(text))  # what we print, we accept
+        return text
+
+
+def discover(source: Source, names: Sequence[str] | None = None) -> Discovery:
+    """Look at the live source. Raises as MySqlSource does."""
+    server = MySqlSource(source)
+    try:
+        return Discovery(source, server.tables(names))
+    finally:
+        server.close()

@@ -1,0 +1,107 @@
+"""One life of a pipeline: begin it from nothing, or go on with the one that the target knows."""
+
+import logging
+import time
+from dataclasses import dataclass
+
+import psycopg
+
+from cdc_pipelines.replication.catalog import MappedTable
+from cdc_pipelines.replication.copy.chunk import Chunk
+from cdc_pipelines.replication.copy.plan import plan
+from cdc_pipelines.replication.databases.postgres import ddl
+from cdc_pipelines.replication.databases.postgres.state import PipelineState, TargetState
+from cdc_pipelines.replication.errors import ConfigurationError
+from cdc_pipelines.replication.operations.mapping import differences
+from cdc_pipelines.replication.operations.runtime import Runtime
+
+Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
+
+
+@dataclass(frozen=True)
+class Generation:
+    generation: int
+    tables: list[MappedTable]
+    chunks: list[Chunk]
+
+
+def open_generation(rt: Runtime, log: Log, *, force_resync: bool) -> Generation:
+    """The generation to copy into. A new one fences off whatever is older and empties the target tables.
+
+    Raises ConfigurationError where the configuration no longer fits what was copied and no resync was asked for.
+    """
+    with rt.target("plan") as (conn, state):
+        state.ensure_schema()
+        facts = state.load()
+        if facts is None or force_resync:
+            facts = _begin(rt, log, conn, state, facts)
+        else:
+            _go_on(rt, state)
+        tables = state.mapped_tables()
+        chunks = state.chunks()
+        conn.commit()
+        if not chunks:
+            chunks = _plan(rt, conn, state, facts, tables)
+        rt.store.set_status(rt.name, "copying", is_active=True, message="", generation=facts.generation)
+        rt.refresh()
+        return Generation(facts.generation, tables, chunks)
+
+
+def _begin(
+    rt: Runtime, log: Log, conn: psycopg.Connection, state: TargetState, before: PipelineState | None
+) -> PipelineState:
+    if before is not None:
+        # The agent ends the old consumer; should it be unreachable, the epoch fences it off all the same.
+        rt.store.set_desired(rt.name, "stopped")
+    generation = max(int(time.time()), before.generation + 1 if before else 0)
+    identity = rt.source.identity()
+    state.new_generation(generation, identity, rt.tables)
+    for table in rt.tables:
+        _empty_table(conn, table)
+    conn.commit()
+    facts = state.load()
+    conn.commit()
+    assert facts is not None
+    log.info("  generation %d begins (epoch %d)", generation, facts.epoch)
+    return facts
+
+
+def _empty_table(conn: psycopg.Connection, table: MappedTable) -> None:
+    """The target table, ours by the claim, with the mapped columns and no rows."""
+    name = f"{table.target_schema}.{table.target_name}"
+    if ddl.find(conn, table.target_schema, table.target_name) is not None:
+        ddl.truncate(conn, table)
+        wrong = ddl.check_existing(conn, table)
+        if not wrong:
+            return
+        try:
+            ddl.drop_table(conn, table)
+        except psycopg.errors.DependentObjectsStillExist as error:
+            raise ConfigurationError(
+                f"table {name} has another definition ({'; '.join(wrong)}) and can't be dropped: {error}",
+                f"drop what depends on it, or alter {name} yourself; then start again.",
+            ) from error
+    ddl.create_table(conn, table)
+
+
+def _go_on(rt: Runtime, state: TargetState) -> None:
+    changed = differences(state.mapped_tables(), rt.tables)
+    if changed:
+        raise ConfigurationError(
+            f"pipeline {rt.name} was copied under another mapping: {'; '.join(changed)}",
+            f"`cdc start {rt.name} --force-resync` copies everything again under the new one; or configure the old one.",
+        )
+
+
+def _plan(
+    rt: Runtime, conn: psycopg.Connection, state: TargetState, facts: PipelineState, tables: list[MappedTable]
+) -> list[Chunk]:
+    settings = rt.pipeline.copy_
+    with rt.source.open_snapshot(1, [t.source for t in tables]) as snapshot:
+        chunks = plan(
+            snapshot.sessions[0], tables, chunk_bytes=settings.chunk_mb << 20, shards=settings.shards
+        )
+    state.require_epoch(facts.epoch)
+    state.save_plan(chunks)
+    conn.commit()
+    return chunks

@@ -1,0 +1,95 @@
+"""From the tables of a live source and a declared pipeline to the tables that are replicated."""
+
+from collections.abc import Sequence
+
+from cdc_pipelines.replication.catalog import MappedColumn, MappedTable, Table
+from cdc_pipelines.replication.errors import CdcError, ConfigurationError
+from cdc_pipelines.replication.pipeline import Pipeline, TableChoice
+from cdc_pipelines.replication.values import form_for
+
+_MAX_NAME_BYTES = 63  # of PostgreSQL; a longer one would be cut silently
+
+
+def resolve(pipeline: Pipeline, tables: Sequence[Table]) -> tuple[MappedTable, ...]:
+    """The mapped tables, sorted by name. Raises ConfigurationError with every mistake at once."""
+    by_name = {t.name: t for t in tables}
+    mistakes: list[str] = []
+    if pipeline.tables == "all":
+        unknown = [name for name in pipeline.exclude if name not in by_name]
+        mistakes += [f"exclude: the source has no table {name}" for name in unknown]
+        choices = [TableChoice(source=name) for name in by_name if name not in pipeline.exclude]
+    else:
+        choices = list(pipeline.tables)
+    mapped: list[MappedTable] = []
+    for choice in choices:
+        table = by_name.get(choice.source)
+        if table is None:
+            mistakes.append(
+                f"table {choice.source}: not in database {pipeline.source.database}, which has "
+                f"{', '.join(sorted(by_name)[:20]) or 'no tables'}"
+            )
+            continue
+        try:
+            mapped.append(_map(pipeline, table, choice))
+        except ConfigurationError as error:
+            mistakes.append(f"table {table.name}: {error.message}")
+    targets = [t.target_name for t in mapped]
+    mistakes += [f"target name {n} stands for more than one table" for n in sorted({t for t in targets if targets.count(t) > 1})]
+    if not mapped and not mistakes:
+        mistakes.append(f"database {pipeline.source.database} has no tables")
+    if mistakes:
+        raise ConfigurationError(
+            f"pipeline {pipeline.name}: {len(mistakes)} mistake(s) in the mapping:\n"
+            + "\n".join(f"  - {mistake}" for mistake in mistakes),
+            "mend the pipeline's file; `cdc discover` shows what the source has.",
+        )
+    return tuple(sorted(mapped, key=lambda t: t.name))
+
+
+def _map(pipeline: Pipeline, table: Table, choice: TableChoice) -> MappedTable:
+    known = [c.name for c in table.columns]
+    for label, names in (("columns", choice.columns or []), ("rename", choice.rename)):
+        unknown = [n for n in names if n not in known]
+        if unknown:
+            raise ConfigurationError(f"{label}: no column {', '.join(unknown)}; it has {', '.join(known)}")
+    wanted = [n for n in known if choice.columns is None or n in choice.columns]
+    missing = [k for k in table.key if k not in wanted]
+    if missing:
+        raise ConfigurationError(f"columns: the key's column(s) {', '.join(missing)} must be replicated")
+    target_name = choice.target or table.name
+    names = [choice.rename.get(n, n) for n in wanted]
+    twice = sorted({n for n in names if names.count(n) > 1})
+    if twice:
+        raise ConfigurationError(f"more than one column would be named {', '.join(twice)}")
+    long = [n for n in [target_name, *names] if len(n.encode()) > _MAX_NAME_BYTES]
+    if long:
+        raise ConfigurationError(f"name(s) longer than {_MAX_NAME_BYTES} bytes: {', '.join(long)}; give a shorter one")
+    columns = []
+    problems = []
+    for source_name, name in zip(wanted, names, strict=True):
+        column = table.column(source_name)
+        try:
+            form = form_for(column, pipeline.source.type, pipeline.target.type, table.name)
+        except CdcError as error:
+            problems.append(f"{error.message} ({error.next_step})")
+            continue
+        columns.append(MappedColumn(column, name, form.target_type))
+    if problems:
+        raise ConfigurationError("; ".join(problems))
+    return MappedTable(table, pipeline.target.schema_, target_name, tuple(columns), whole=choice.columns is None)
+
+
+def differences(before: Sequence[MappedTable], after: Sequence[MappedTable]) -> list[str]:
+    """What changes for tables that are replicated already, in words; empty where nothing does."""
+    old, new = {t.name: t for t in before}, {t.name: t for t in after}
+    words = [f"table {n} is new" for n in new if n not in old] + [f"table {n} is left out" for n in old if n not in new]
+    for name in old.keys() & new.keys():
+        a, b = old[name], new[name]
+        if (a.target_schema, a.target_name) != (b.target_schema, b.target_name):
+            words.append(f"table {name} lands in {b.target_schema}.{b.target_name} instead of "
+                         f"{a.target_schema}.{a.target_name}")
+        ours = [(c.source.name, c.target_name, c.target_type) for c in a.columns]
+        theirs = [(c.source.name, c.target_name, c.target_type) for c in b.columns]
+        if ours != theirs or a.source.key != b.source.key:
+            words.append(f"table {name} has other columns or another key")
+    return sorted(words)

@@ -1,0 +1,100 @@
+"""What the reader of the change log hands to the applier: folded changes, in the source's commit order."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from cdc_pipelines.replication.catalog import MappedTable
+
+Key = tuple[Any, ...]
+Row = msgspec.Struct
+
+
+@dataclass(slots=True)
+class Counts:
+    """Events per kind, as they arrived (not as they were folded)."""
+
+    inserts: int = 0
+    updates: int = 0
+    deletes: int = 0
+    truncates: int = 0
+
+
+@dataclass(slots=True)
+class KeyedBatch:
+    """The last image per key: a row to be there, or None for a key to be gone.
+
+    `fresh` holds as long as every key was first seen as an insert: then all rows are likely new to the target.
+    """
+
+    images: dict[Key, Row | None] = field(default_factory=dict)
+    fresh: bool = True
+
+
+@dataclass(slots=True)
+class OrderedBatch:
+    """The changes of a table without a key, in order: (row before or None, row after or None)."""
+
+    changes: list[tuple[Row | None, Row | None]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Part:
+    """Changes to be applied together inside the open target transaction."""
+
+    tables: dict[str, KeyedBatch | OrderedBatch] = field(default_factory=dict)
+    counts: dict[str, Counts] = field(default_factory=dict)
+    events: int = 0
+    size: int = 0  # bytes of the records
+
+
+@dataclass(slots=True)
+class Truncate:
+    """The source emptied a table. `ranges` are the key ranges (half-open) it reaches here; None is all of it."""
+
+    table: str
+    ranges: list[tuple[Key | None, Key | None]] | None = None
+
+
+@dataclass(slots=True)
+class Redefine:
+    """From here on a table has the columns of `after`; `literals` fills the rows that are there, per new column."""
+
+    before: MappedTable
+    after: MappedTable
+    literals: dict[str, str | None]
+
+
+@dataclass(slots=True)
+class Learn:
+    """Columns of a table as the log described them; kept to tell a later definition's difference."""
+
+    table: str
+    columns: str
+
+
+@dataclass(slots=True)
+class Commit:
+    """The end of a run at the end of a source transaction."""
+
+    next_offset: int
+    position: str
+    commit_ms: int | None
+    transactions: int
+    events: int
+
+
+@dataclass(slots=True)
+class AtBarrier:
+    """Every transaction up to the wanted position has been handed over; the reader has stopped."""
+
+
+@dataclass(slots=True)
+class Failed:
+    """The reader can't go on; nothing after the last Commit may be applied."""
+
+    error: BaseException
+
+
+Item = Part | Truncate | Redefine | Learn | Commit | AtBarrier | Failed

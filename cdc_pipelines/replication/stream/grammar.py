@@ -1,0 +1,130 @@
+"""Transactions of the change log: where one begins, ends, repeats, or is torn.
+
+BEGIN…END is not always there. A group closes at its END, or at the first record of another, unseen id;
+END may be sent again after a restart; schema events and truncates may stand alone; heartbeats fall anywhere.
+"""
+
+from dataclasses import dataclass
+
+from cdc_pipelines.replication.errors import IntegrityError, ResyncRequiredError
+from cdc_pipelines.replication.position import Place
+from cdc_pipelines.replication.stream.messages import Message
+
+
+@dataclass(slots=True)
+class Open:
+    """The transaction that is being read."""
+
+    id: str
+    place: Place | None  # of its last row
+    repeated: bool  # applied before: every row is dropped
+    began: bool
+    rows: int = 0  # delivered, dropped ones included
+    last_order: int = 0
+    seen: tuple[str, int, int, str] | None = None  # (file, pos, row, op) of the last row
+    commit_ms: int | None = None
+    torn_key: bool = False  # a `d` of a key change still waits for its `c`
+
+
+class Grammar:
+    """Follows the log record by record and says what each row is: to be applied, or a repetition.
+
+    `restarts_count` says that the connector numbers the rows of a transaction anew after a restart in its middle
+    (Debezium MariaDB 3.5.0 does, MySQL 3.6.1 does not): rows are then told by their place instead.
+    """
+
+    def __init__(self, *, restarts_count: bool) -> None:
+        self.open: Open | None = None
+        self._restarts_count = restarts_count
+        self._last_id: str | None = None
+
+    def begin(self, message: Message, repeated: bool) -> Open | None:
+        """A BEGIN record. Returns the transaction that it closes, if one stood open without an END."""
+        assert message.id is not None
+        if self.open is not None and self.open.id == message.id:
+            self.open.last_order = 0 if self._restarts_count else self.open.last_order
+            return None
+        closed = self.close_open()
+        self.open = Open(message.id, None, repeated, began=True)
+        return closed
+
+    def row(self, message: Message, repeated_id: str, repeated: bool) -> tuple[bool, Open | None]:
+        """A row event: whether it is to be applied, and the transaction that it closes, if any."""
+        closed = None
+        if self.open is None or self.open.id != repeated_id:
+            closed = self.close_open()
+            self.open = Open(repeated_id, None, repeated, began=False)
+        current = self.open
+        current.rows += 1
+        place = message.place()
+        current.place = place
+        source = message.source
+        assert source is not None
+        current.commit_ms = source.ts_ms or current.commit_ms
+        if current.repeated or self._seen_before(current, message):
+            return False, closed
+        return True, closed
+
+    def _seen_before(self, current: Open, message: Message) -> bool:
+        """Level 2: a stretch that the connector sent twice inside this transaction."""
+        source, transaction = message.source, message.transaction
+        assert source is not None
+        order = transaction.total_order if transaction else 0
+        if order and not self._restarts_count:
+            if order <= current.last_order:
+                return True
+            if order != current.last_order + 1:
+                raise ResyncRequiredError(
+                    f"transaction {current.id}: row {current.last_order + 1} is missing from the change log "
+                    f"(row {order} follows row {current.last_order})",
+                    "run `cdc start NAME --force-resync`.",
+                )
+            current.last_order = order
+            return False
+        # The halves of a key change share their place: only `c` after `d` may stand at the same one.
+        seen = (source.file, source.pos, source.row or 0, message.op or "")
+        last = current.seen
+        if last is not None and (seen[:3] < last[:3] or (seen[:3] == last[:3] and not (last[3] == "d" != seen[3]))):
+            return True
+        current.seen = seen
+        return False
+
+    def end(self, message: Message) -> Open | None:
+        """An END record. Returns the transaction it closes; None where it only repeats an earlier END."""
+        current = self.open
+        if current is None or current.id != message.id:
+            if message.event_count and message.id != self._last_id and not (current and current.repeated):
+                # Rows were announced that never came and whose transaction never began here.
+                raise self._missing(str(message.id), 0, message.event_count)
+            return None
+        if message.event_count is not None and current.rows < message.event_count:
+            raise self._missing(current.id, current.rows, message.event_count)
+        return self.close_open(ended=True)
+
+    def close_open(self, ended: bool = False) -> Open | None:
+        """Take the open transaction as complete. Raises where it can't be."""
+        current, self.open = self.open, None
+        if current is None:
+            return None
+        if current.torn_key and not current.repeated:
+            raise ResyncRequiredError(
+                f"transaction {current.id} changes a key, but only the first half of the change is in the log "
+                "(the connector was restarted between the two)",
+                "run `cdc start NAME --force-resync`; avoid restarting the connector's tasks by hand.",
+            )
+        if current.began and current.rows and not ended and not current.repeated:
+            raise IntegrityError(
+                f"transaction {current.id}: {current.rows} rows came without the END that belongs to them",
+                "look at the connector's log; then `cdc start NAME --force-resync`.",
+            )
+        self._last_id = current.id
+        return current
+
+    @staticmethod
+    def _missing(transaction: str, rows: int, announced: int) -> ResyncRequiredError:
+        return ResyncRequiredError(
+            f"transaction {transaction}: {announced} rows were announced and {rows} are in the change log "
+            "(a record may be larger than the topic's max.message.bytes)",
+            "look at the connector's log, raise kafka.max_message_bytes if a record was too large, then "
+            "`cdc start NAME --force-resync`.",
+        )

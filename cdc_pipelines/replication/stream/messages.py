@@ -1,0 +1,102 @@
+"""The records of the change log. A record's kind is told by its shape, never by topic or key."""
+
+from typing import Any
+
+import msgspec
+
+from cdc_pipelines.replication.errors import IntegrityError
+from cdc_pipelines.replication.position import Place
+
+NULL = msgspec.Raw(b"null")
+
+
+class SourceBlock(msgspec.Struct, gc=False):
+    """Where an event comes from. `pos` is the byte at which the rows event starts in `file`."""
+
+    db: str | None = None
+    table: str | None = None
+    gtid: str | None = None
+    file: str = ""
+    pos: int = 0
+    row: int | None = None
+    ts_ms: int | None = None
+    snapshot: str | bool | None = None
+
+
+class TransactionBlock(msgspec.Struct, gc=False):
+    id: str
+    total_order: int = 0
+
+
+class Message(msgspec.Struct, gc=False):
+    """Any record; fields that are not asked for are skipped without being built."""
+
+    op: str | None = None
+    before: msgspec.Raw = NULL
+    after: msgspec.Raw = NULL
+    source: SourceBlock | None = None
+    transaction: TransactionBlock | None = None
+    status: str | None = None
+    id: str | None = None
+    event_count: int | None = None
+    tableChanges: msgspec.Raw | None = None  # noqa: N815 (Debezium's name)
+    ddl: str | None = None
+    ts_ms: int | None = None
+
+    def place(self) -> Place:
+        source = self.source
+        if source is None:
+            raise IntegrityError("an event of the change log has no source block", "check the connector's settings.")
+        return Place(source.gtid, source.file, source.pos)
+
+
+class ColumnChange(msgspec.Struct, frozen=True):
+    """One column in Debezium's `tableChanges`."""
+
+    name: str
+    typeName: str  # noqa: N815
+    length: int | None = None
+    scale: int | None = None
+    optional: bool = True
+    charsetName: str | None = None  # noqa: N815
+    generated: bool = False
+    hasDefaultValue: bool = False  # noqa: N815
+    defaultValueExpression: str | None = None  # noqa: N815
+    enumValues: list[str] | None = None  # noqa: N815
+
+
+class TableDefinition(msgspec.Struct, frozen=True):
+    columns: list[ColumnChange] = []
+    primaryKeyColumnNames: list[str] | None = None  # noqa: N815
+
+
+class TableChange(msgspec.Struct, frozen=True):
+    """One entry of `tableChanges`; `id` is `"database"."table"`."""
+
+    type: str
+    id: str
+    table: TableDefinition | None = None
+
+
+_message = msgspec.json.Decoder(Message)
+_changes = msgspec.json.Decoder(list[TableChange])
+
+
+def decode(value: bytes, offset: int) -> Message:
+    """The record. Raises IntegrityError where it is not one of ours: the pipeline must stop, not guess."""
+    try:
+        return _message.decode(value)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise IntegrityError(
+            f"record {offset} of the change log can't be decoded: {error}",
+            "something else writes into this topic, or the connector's converter settings were changed.",
+        ) from error
+
+
+def table_changes(message: Message) -> list[TableChange]:
+    return _changes.decode(message.tableChanges) if message.tableChanges else []
+
+
+def headers(record: Any) -> dict[str, bytes]:
+    """A Kafka record's headers as a mapping."""
+    return {key: value for key, value in (record.headers() or ())}

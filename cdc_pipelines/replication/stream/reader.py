@@ -1,0 +1,366 @@
+"""Reads the change log and folds it into parts for the applier, in a thread of its own.
+
+Decoding the next run overlaps with the database's work on the last one. The reader alone decides where a run ends:
+always at the end of a source transaction; one that is larger than the memory bound goes out in several parts,
+which the applier puts into one target transaction.
+"""
+
+import queue
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from cdc_pipelines.replication.catalog import MappedTable
+from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
+from cdc_pipelines.replication.errors import ResyncRequiredError
+from cdc_pipelines.replication.pipeline import Apply
+from cdc_pipelines.replication.position import Place
+from cdc_pipelines.replication.stream import messages, schema_changes
+from cdc_pipelines.replication.stream.batches import (
+    AtBarrier,
+    Commit,
+    Counts,
+    Failed,
+    Item,
+    KeyedBatch,
+    Learn,
+    OrderedBatch,
+    Part,
+    Redefine,
+    Truncate,
+)
+from cdc_pipelines.replication.stream.grammar import Grammar, Open
+from cdc_pipelines.replication.stream.log_client import LogClient
+from cdc_pipelines.replication.stream.messages import Message
+from cdc_pipelines.replication.stream.overlap import Overlap
+from cdc_pipelines.replication.stream.rows import RowCodec
+
+_OPS = {"c": "inserts", "r": "inserts", "u": "updates", "d": "deletes"}
+
+
+@dataclass
+class ReaderFacts:
+    """What the reader last saw; read by the heartbeat."""
+
+    last_record_at: float = 0.0  # monotonic seconds
+    last_heartbeat_ms: int | None = None  # the connector's clock
+    next_offset: int = 0
+
+
+class LogReader(threading.Thread):
+    """Turns the log from `offset` on into items on `queue`, until closed, failed, or at the barrier `stop_at`."""
+
+    def __init__(
+        self,
+        client: LogClient,
+        *,
+        database: str,
+        pair: tuple[str, str],
+        tables: list[MappedTable],
+        known: dict[str, str],
+        offset: int,
+        position: MySqlPosition,
+        overlap: Overlap,
+        limits: Apply,
+        stop_at: MySqlPosition | None = None,
+    ) -> None:
+        super().__init__(name="log-reader", daemon=True)
+        self.queue: queue.Queue[Item] = queue.Queue(maxsize=3)
+        self.facts = ReaderFacts(next_offset=offset)
+        self._client = client
+        self._database = database
+        self._pair = pair
+        self._codecs = {t.name: RowCodec(t, *pair) for t in tables}
+        self._known = dict(known)
+        self._overlap = overlap
+        self._limits = limits
+        self._stop_at = stop_at
+        self._closing = threading.Event()
+        self._grammar = Grammar(restarts_count=position.flavor == "mariadb")
+        self._start = position
+        self._applied = position.gtid_set.copy()
+        self._place = Place(None, position.file, position.pos)
+        # The run that is being gathered
+        self._part = Part()
+        self._run_events = 0
+        self._transactions = 0
+        self._commit_ms: int | None = None
+        self._boundary = offset  # the offset after the last complete transaction
+        self._sent = offset
+        self._sent_at = time.monotonic()
+        self._reached = False
+
+    def close(self) -> None:
+        self._closing.set()
+
+    def run(self) -> None:
+        try:
+            while not self._closing.is_set() and not self._reached:
+                records = self._client.read(0.1)
+                for record in records:
+                    self._record(record)
+                    if self._reached:
+                        break
+                self._pause()
+        except Exception as error:  # noqa: BLE001 (handed to the applier, which raises it)
+            self._put(Failed(error))
+
+    def _record(self, record: Any) -> None:
+        offset = record.offset()
+        message = messages.decode(record.value(), offset)
+        if message.op is not None:
+            if message.op == "t":
+                self._truncate(message, offset)
+            elif message.op in _OPS:
+                self._row(message, record, offset)
+        elif message.status is not None:
+            self._bound(message, offset)
+        elif message.tableChanges is not None:
+            self._schema(message, offset)
+        elif message.ts_ms is not None:
+            self.facts.last_heartbeat_ms = message.ts_ms
+        self.facts.last_record_at = time.monotonic()
+        self.facts.next_offset = offset + 1
+        if self._grammar.open is None and not self._reached:
+            self._boundary = offset + 1
+
+    # Transactions
+
+    def _bound(self, message: Message, offset: int) -> None:
+        if message.status == "BEGIN":
+            assert message.id is not None
+            gtid = message.id if self._start.gtids else None
+            if gtid is not None and self._beyond(Place(gtid, "", 0), offset):
+                return
+            self._complete(self._grammar.begin(message, gtid is not None and gtid in self._applied), offset)
+            if self._run_events and self.queue.empty():
+                self._send()  # what is whole need not wait for what may be long
+        else:
+            self._complete(self._grammar.end(message), offset + 1)
+
+    def _beyond(self, place: Place, offset: int) -> bool:
+        """Whether the barrier lies before the transaction at `place`; then everything before it is sent."""
+        if self._stop_at is None or self._stop_at.covers(place):
+            return False
+        self._complete(self._grammar.close_open(), offset)
+        self._send(force=True)
+        self._put(AtBarrier())
+        self._reached = True
+        return True
+
+    def _repeated(self, place: Place) -> bool:
+        if place.gtid:
+            return place.gtid in self._applied
+        return MySqlPosition(self._place.file, self._place.pos).covers(place)
+
+    def _complete(self, done: Open | None, next_offset: int) -> None:
+        """A transaction is whole: the run may end here."""
+        if done is None:
+            return
+        self._boundary = next_offset
+        gtid = done.place.gtid if done.place else (done.id if self._start.gtids else None)
+        self._passed(gtid, done.place)
+        if not done.repeated:
+            self._transactions += 1
+            self._commit_ms = done.commit_ms or self._commit_ms
+        if self._run_events >= self._limits.run_events or self._part.size >= self._limits.run_mb << 20:
+            self._send()
+
+    def _passed(self, gtid: str | None, place: Place | None) -> None:
+        if gtid:
+            self._applied.add(gtid)
+        if place is not None and place.file:
+            self._place = place
+
+    # Rows
+
+    def _row(self, message: Message, record: Any, offset: int) -> None:
+        source = message.source
+        assert source is not None
+        place = Place(source.gtid, source.file, source.pos)
+        group = message.transaction.id if message.transaction else (source.gtid or f"{source.file}:{source.pos}")
+        opened = self._grammar.open
+        first = opened is None or opened.id != group or opened.rows == 0
+        repeated = first and self._repeated(place)
+        if first:
+            if self._beyond(place, offset):
+                return
+            self._overlap.enter(place)
+            if opened is not None and opened.id == group:
+                opened.repeated = opened.repeated or repeated
+        wanted, closed = self._grammar.row(message, group, repeated)
+        self._complete(closed, offset)
+        current = self._grammar.open
+        assert current is not None
+        self._check_key_change(current, message, record)
+        codec = self._codecs.get(source.table or "") if source.db == self._database else None
+        if wanted and codec is not None:
+            self._fold(codec, message, place, len(record.value()))
+        if message.transaction is None:  # nothing will say that it ends
+            self._complete(self._grammar.close_open(), offset + 1)
+
+    def _check_key_change(self, current: Open, message: Message, record: Any) -> None:
+        """A key change is a `d` and a `c`; a restart of the connector's task may lose the second half."""
+        if current.torn_key:
+            current.torn_key = message.op != "c"
+            if current.torn_key:
+                self._grammar.close_open()
+        if message.op == "d" and "__debezium.newkey" in messages.headers(record):
+            current.torn_key = True
+
+    def _fold(self, codec: RowCodec, message: Message, place: Place, size: int) -> None:
+        op, table = message.op or "", codec.table.name
+        before = after = None
+        if op == "d" or (op == "u" and not codec.key_indexes):
+            before = codec.row(message.before)
+        if op != "d":
+            after = codec.row(message.after)
+        image = after if after is not None else before
+        assert image is not None
+        key = codec.key(image) if codec.key_indexes else None
+        if self._overlap.covers(table, key, place):
+            return
+        part = self._part
+        batch = part.tables.get(table)
+        if batch is None:
+            batch = part.tables[table] = KeyedBatch() if key is not None else OrderedBatch()
+            part.counts.setdefault(table, Counts())
+        if isinstance(batch, KeyedBatch):
+            assert key is not None
+            if op not in ("c", "r") or key in batch.images:
+                batch.fresh = False
+            batch.images[key] = after
+        else:
+            batch.changes.append((before, after))
+        counts = part.counts[table]
+        kind = _OPS[op]
+        setattr(counts, kind, getattr(counts, kind) + 1)
+        part.events += 1
+        part.size += size
+        self._run_events += 1
+        if part.events >= self._limits.run_events or part.size >= self._limits.run_mb << 20:
+            self._flush_part()
+
+    def _truncate(self, message: Message, offset: int) -> None:
+        place, source = message.place(), message.source
+        assert source is not None
+        if not self._standalone(place, offset):
+            return
+        table = source.table or ""
+        if source.db == self._database and table in self._codecs:
+            ranges = self._overlap.reached_by_truncate(table, place)
+            if ranges is None or ranges:
+                self._flush_part()
+                self._put(Truncate(table, ranges))
+                self._part.counts[table] = Counts(truncates=1)
+                self._run_events += 1
+        self._stand(place, source.ts_ms, offset)
+
+    # Schema
+
+    def _schema(self, message: Message, offset: int) -> None:
+        place, source = message.place(), message.source
+        assert source is not None
+        snapshot = source.snapshot not in (None, False, "false")
+        if not snapshot and not self._standalone(place, offset):
+            return
+        ddl = message.ddl or ""
+        for change in messages.table_changes(message):
+            database, _, table = change.id.replace('"', "").partition(".")
+            codec = self._codecs.get(table)
+            if database != self._database or codec is None:
+                continue
+            if snapshot:
+                if change.table is not None and change.type != "DROP":
+                    self._learn(table, change.table.columns)
+            else:
+                self._redefine(codec, change, ddl, place)
+        if not snapshot:
+            self._stand(place, source.ts_ms, offset)
+
+    def _learn(self, table: str, columns: list[messages.ColumnChange]) -> None:
+        text = schema_changes.describe(columns)
+        if self._known.get(table) != text:
+            self._known[table] = text
+            self._put(Learn(table, text))
+
+    def _redefine(self, codec: RowCodec, change: messages.TableChange, ddl: str, place: Place) -> None:
+        table = codec.table
+        known = self._known.get(table.name)
+        if known is None:
+            raise ResyncRequiredError(
+                f"table {table.name}: the change log never described its columns, so that this change can't be "
+                f"judged: {' '.join(ddl.split())[:200]}",
+                "run `cdc start NAME --force-resync`.",
+            )
+        # A chunk copied after this change has the new columns already, and so has the mapping.
+        copied_after = not self._overlap.passed and self._overlap.reached_by_truncate(table.name, place) == []
+        added = [] if copied_after else schema_changes.added_columns(table, known, change, ddl)
+        if added and table.whole:
+            after, literals = schema_changes.with_columns(table, added, *self._pair, ddl)
+            self._flush_part()
+            self._put(Redefine(table, after, literals))
+            self._codecs[table.name] = RowCodec(after, *self._pair)
+        if change.table is not None:
+            self._learn(table.name, change.table.columns)
+
+    # Records that are a transaction of their own
+
+    def _standalone(self, place: Place, offset: int) -> bool:
+        """Whether an event outside BEGIN…END is new and on this side of the barrier."""
+        inside = self._grammar.open is not None and self._grammar.open.id == place.gtid
+        if not inside:
+            if self._repeated(place) or self._beyond(place, offset):
+                return False
+            self._complete(self._grammar.close_open(), offset)
+        self._overlap.enter(place)
+        return True
+
+    def _stand(self, place: Place, commit_ms: int | None, offset: int) -> None:
+        if self._grammar.open is not None and not self._grammar.open.rows:
+            self._grammar.close_open()  # MariaDB begins a DDL and never ends it
+        if self._grammar.open is None:
+            self._commit_ms = commit_ms or self._commit_ms
+            self._transactions += 1
+            self._passed(place.gtid, place)
+            self._boundary = offset + 1
+
+    # Handing over
+
+    def _pause(self) -> None:
+        """All records that were there have been read: send what is whole, unless the applier is busy anyway."""
+        if self._reached or self._grammar.open is not None and self._grammar.open.rows:
+            return
+        if self._boundary == self._sent:
+            return
+        idle = self._transactions == 0 and self._run_events == 0
+        due = self._stop_at is not None or time.monotonic() - self._sent_at >= self._limits.idle_commit_seconds
+        if (due if idle else self.queue.empty()) or due:
+            self._send()
+
+    def _flush_part(self) -> None:
+        if self._part.events or self._part.counts:
+            self._put(self._part)
+            self._part = Part()
+
+    def _send(self, force: bool = False) -> None:
+        if self._boundary == self._sent and not force:
+            return
+        self._flush_part()
+        position = MySqlPosition(
+            self._place.file, self._place.pos, str(self._applied) if self._start.gtids else "",
+            self._start.server, self._start.flavor,
+        )
+        self._put(Commit(self._boundary, position.to_json(), self._commit_ms, self._transactions, self._run_events))
+        self._run_events = self._transactions = 0
+        self._sent = self._boundary
+        self._sent_at = time.monotonic()
+
+    def _put(self, item: Item) -> None:
+        while not self._closing.is_set():
+            try:
+                self.queue.put(item, timeout=0.2)
+                return
+            except queue.Full:
+                continue

@@ -1,0 +1,82 @@
+"""Rows of one table: from an event's JSON to a typed tuple, and from there to the target's text input."""
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from cdc_pipelines.replication.catalog import MappedTable
+from cdc_pipelines.replication.errors import UnsupportedChangeError
+from cdc_pipelines.replication.stream.batches import Key, Row
+from cdc_pipelines.replication.values import forms_of
+
+Text = Callable[[Any], str]
+
+
+class RowCodec:
+    """Decodes and renders the rows of one table as it stands at this place of the log.
+
+    The decoder is strict: a column too many, one too few or a value of another type is an error, because each
+    means that the table's definition is not the one that we know.
+    """
+
+    def __init__(self, table: MappedTable, source: str, target: str) -> None:
+        self.table = table
+        self.forms = forms_of(table.columns, source, target)
+        names = [f"c{i}" for i in range(len(table.columns))]
+        self._type: type[Row] = msgspec.defstruct(
+            "Row",
+            [(name, form.json | None) for name, form in zip(names, self.forms, strict=True)],
+            rename={name: column.source.name for name, column in zip(names, table.columns, strict=True)},
+            forbid_unknown_fields=True,
+            gc=False,
+        )
+        self._decode = msgspec.json.Decoder(self._type).decode
+        self.key_indexes = table.key_indexes
+        self._texts: list[Text | None] = [form.text for form in self.forms]
+
+    def row(self, raw: msgspec.Raw) -> Row:
+        """Raises UnsupportedChangeError where the event has other columns or types than the table."""
+        try:
+            return self._decode(raw)
+        except (msgspec.ValidationError, msgspec.DecodeError) as error:
+            raise UnsupportedChangeError(
+                f"table {self.table.name}: an event does not fit the columns "
+                f"{', '.join(c.source.name for c in self.table.columns)}: {error}",
+                "the table's definition changed in a way that was not seen; run `cdc start NAME --force-resync`.",
+            ) from error
+
+    def key(self, row: Row) -> Key:
+        values = msgspec.structs.astuple(row)
+        return tuple([values[i] for i in self.key_indexes])
+
+    def texts(self, row: Row) -> list[str | None]:
+        """The row's values as the target's text input, without any escaping."""
+        return [
+            None if value is None else (value if text is None else text(value))
+            for value, text in zip(msgspec.structs.astuple(row), self._texts, strict=True)
+        ]
+
+    def key_texts(self, key: Key) -> list[str]:
+        """Like `texts`, for a key alone."""
+        return [
+            value if (text := self._texts[i]) is None else text(value)
+            for value, i in zip(key, self.key_indexes, strict=True)
+        ]
+
+
+_special = re.compile(r"[\\\t\n\r]").search
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+def copy_lines(rows: Iterable[Iterable[str | None]]) -> bytes:
+    """PostgreSQL's COPY text format of rows of texts."""
+    lines = [
+        "\t".join([
+            "\\N" if text is None else (text.translate(_ESCAPES) if _special(text) else text) for text in row
+        ])
+        for row in rows
+    ]
+    lines.append("")
+    return "\n".join(lines).encode()
