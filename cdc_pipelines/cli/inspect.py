@@ -1,0 +1,83 @@
+"""`cdc list|status|verify`: what is there, how it does, whether both sides are equal."""
+
+import sys
+
+import click
+
+from cdc_pipelines.cli.output import console, emit_json, grid, holder, step_log
+
+
+@click.command("list")
+@click.option("--json", "as_json", is_flag=True)
+def list_(as_json: bool) -> None:
+    """All configured pipelines."""
+    from cdc_pipelines.replication.control.store import ControlStore
+
+    records = ControlStore.open().list()
+    if as_json:
+        emit_json([{"name": r.name, "id": r.config, "status": r.status, "is_active": r.is_active,
+                    "tables": len(r.tables), "message": r.message} for r in records])
+    else:
+        grid(["pipeline", "id", "status", "tables", "message"],
+             [[r.name, r.config, r.status, len(r.tables), r.message or ""] for r in records])
+
+
+@click.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True)
+def status(name: str, as_json: bool) -> None:
+    """The status of pipeline NAME. Exit code 3 where it is not healthy."""
+    from cdc_pipelines.replication.health import status as look
+    from cdc_pipelines.replication.operations.runtime import Runtime
+
+    with Runtime.open(name) as rt:
+        facts = look(rt)
+    if as_json:
+        emit_json(facts)
+    else:
+        _print(name, facts)
+    sys.exit(0 if facts["overall"] == "healthy" else 3)
+
+
+def _print(name: str, facts: dict) -> None:
+    connector, consumer, lag = facts["connector"], facts["consumer"], facts["lag"]
+    console.print(f"{name}: [bold]{facts['overall']}[/bold] ({facts['config']['status']})")
+    rows = [
+        ["connector", f"{connector['state']}, tasks {[t['state'] for t in connector['tasks']]}", connector["message"]],
+        ["consumer", f"{consumer['state']}, last heartbeat {consumer['last_heartbeat']}", consumer["message"]],
+        ["lag", f"{lag['seconds']} s, {lag['messages']} records, {lag['source_bytes']} bytes of the source's log", ""],
+        ["generation", facts["generation"], facts["consumer_group"] or ""],
+    ]
+    grid(["part", "state", "message"], rows)
+    if facts["tables"]:
+        console.print()
+        grid(["table", "target", "rows copied", "inserts", "updates", "deletes"],
+             [[t["table"], t["target"], t["rows_copied"], t["inserts"], t["updates"], t["deletes"]]
+              for t in facts["tables"]])
+    for error in [*facts["errors"], *([facts["config"]["message"]] if facts["config"]["message"] else [])]:
+        console.print(f"! {error}", markup=False)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--table", "tables", multiple=True, help="Only this table; may be given several times.")
+@click.option("--max-keys", default=20, show_default=True, help="Differing keys named per table.")
+@click.option("--json", "as_json", is_flag=True)
+def verify(name: str, tables: tuple[str, ...], max_keys: int, as_json: bool) -> None:
+    """Compare both sides of pipeline NAME completely, at one source position. Exit code 3 where they differ."""
+    from cdc_pipelines.replication.operations.runtime import Runtime
+    from cdc_pipelines.replication.verify import verify as compare
+
+    with Runtime.open(name) as rt, rt.store.lease(name, holder(), "verify"):
+        report = compare(rt, step_log(quiet=as_json), tables=list(tables) or None, max_keys=max_keys)
+    if as_json:
+        emit_json(report.to_dict())
+    else:
+        grid(["table", "source rows", "target rows", "differences", "seconds"],
+             [[t.table, t.rows_source, t.rows_target, t.difference_count, round(t.seconds, 2)] for t in report.tables])
+        for table in report.tables:
+            for difference in table.differences:
+                console.print(f"  {table.table} {difference.key}: {difference.kind} {', '.join(difference.columns)}",
+                              markup=False)
+        console.print("equal" if report.equal else "DIFFERENT")
+    sys.exit(0 if report.equal else 3)

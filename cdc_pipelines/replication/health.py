@@ -1,0 +1,155 @@
+"""The one status of a pipeline, made from facts: connector, consumer, lag, control store and target.
+
+The sensor, the CLI, the API and the page all call `status`. Whatever is out of reach is said so in its place; nothing raises.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import requests
+
+from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
+from cdc_pipelines.replication.errors import CdcError
+from cdc_pipelines.replication.operations.consumer_state import DEAD_AFTER_S, STALE_AFTER_S, age_seconds
+from cdc_pipelines.replication.operations.runtime import Runtime
+from cdc_pipelines.replication.secrets import redact
+from cdc_pipelines.replication.stream import handover
+
+Facts = dict[str, Any]
+
+
+def status(rt: Runtime) -> Facts:
+    """The status as JSON-ready values; times are ISO 8601 in UTC, lags in seconds, records and bytes."""
+    record = rt.refresh()
+    errors: list[str] = []
+
+    def ask(what: str, question: Callable[[], Facts], otherwise: Facts) -> Facts:
+        try:
+            return question()
+        except (CdcError, requests.RequestException) as error:
+            errors.append(f"{what}: {redact(getattr(error, 'message', str(error)))}")
+            return otherwise
+
+    connector = ask(
+        "connector", lambda: handover.connector_state(rt.connect, rt.pipeline.connector_name),
+        {"state": "UNREACHABLE", "healthy": False, "tasks": [], "message": "Kafka Connect is out of reach"},
+    )
+    target = ask("target", lambda: _target(rt), {})
+    consumer = _consumer(rt)
+    lag = ask("source", lambda: _lag(rt, target), {"seconds": None, "messages": None, "source_bytes": None})
+    beat = rt.store.heartbeat(rt.name)
+    if beat is not None and beat.log_end is not None and beat.log_offset is not None:
+        lag["messages"] = max(0, beat.log_end - beat.log_offset)
+    tables = target.get("tables", [])
+    return {
+        "overall": _overall(record.status, record.is_active, connector, consumer, errors),
+        "connector": connector,
+        "consumer": consumer,
+        "config": {
+            "status": record.status,
+            "is_active": record.is_active,
+            "connector_name": rt.pipeline.connector_name,
+            "kafka_topic_prefix": rt.pipeline.topic_prefix,
+            "id": record.config,
+            "name": record.name,
+            "message": record.message,
+        },
+        "statistics": {
+            "total_rows_synced": sum(t["rows_copied"] + t["changes_applied"] for t in tables),
+            "tables_enabled": len(record.tables),
+            "last_sync_at": _iso(target.get("last_sync_at")),
+        },
+        "lag": lag,
+        "position": {
+            "applied": target.get("position"),
+            "log_topic": target.get("log_topic"),
+            "log_offset": target.get("log_offset"),
+        },
+        "generation": target.get("generation", record.generation),
+        "epoch": target.get("epoch"),
+        "consumer_group": record.consumer_group,
+        "tables": tables,
+        "errors": errors,
+        "timestamp": _iso(datetime.now(UTC)),
+    }
+
+
+def _consumer(rt: Runtime) -> Facts:
+    beat = rt.store.heartbeat(rt.name)
+    if beat is None:
+        return {
+            "state": "NOT_RUNNING", "healthy": False, "last_heartbeat": None, "heartbeat_recent": False,
+            "message": "no consumer has beaten since the last start",
+        }
+    age = age_seconds(beat)
+    recent = age < STALE_AFTER_S
+    message = beat.message or ""
+    if not recent and beat.state not in ("stopped", "failed"):
+        message = f"last heartbeat {age:.0f} s ago (process {beat.pid} on {beat.host})"
+    return {
+        "state": beat.state.upper() if recent or beat.state in ("stopped", "failed") else "STALE",
+        "healthy": recent and beat.state in ("streaming", "barrier"),
+        "last_heartbeat": _iso(beat.at),
+        "heartbeat_recent": recent,
+        "message": message,
+        "pid": beat.pid,
+        "host": beat.host,
+        "version": beat.version,
+        "last_record_at": _iso(beat.last_heartbeat_event_at),
+        "gone": age > DEAD_AFTER_S,
+    }
+
+
+def _target(rt: Runtime) -> Facts:
+    with rt.target("status") as (_, state):
+        if not state.exists():
+            return {}
+        facts = state.load()
+        if facts is None:
+            return {}
+        offset = state.offset()
+        return {
+            "generation": facts.generation,
+            "epoch": facts.epoch,
+            "log_topic": facts.log_topic,
+            "log_offset": offset.next_offset if offset else None,
+            "position": offset.position if offset else None,
+            "commit_ms": offset.commit_ms if offset else None,
+            "last_sync_at": offset.updated_at if offset else None,
+            "tables": state.table_stats(),
+        }
+
+
+def _lag(rt: Runtime, target: Facts) -> Facts:
+    """Lag = the source's clock now − the commit time applied; 0 where the source has nothing newer."""
+    lag: Facts = {"seconds": None, "messages": None, "source_bytes": None}
+    if not target.get("position"):
+        return lag
+    applied = MySqlPosition.from_json(target["position"])
+    now = rt.source.position()
+    runway = rt.source.log_runway(applied)
+    lag["source_bytes"] = runway.get("bytes_behind")
+    lag["runway"] = runway
+    if applied.includes(now):
+        lag["seconds"], lag["source_bytes"] = 0.0, 0
+    elif target.get("commit_ms"):
+        lag["seconds"] = max(0.0, round((rt.source.clock_ms() - target["commit_ms"]) / 1000, 3))
+    return lag
+
+
+def _overall(status_: str, active: bool, connector: Facts, consumer: Facts, errors: list[str]) -> str:
+    if status_ == "failed":
+        return "failed"
+    if not active or status_ in ("copying", "connecting", "starting"):
+        # Nothing is expected to stream: what matters is only that nothing is wrong.
+        return "degraded" if errors else "healthy"
+    if consumer.get("gone") or connector["state"] in ("FAILED", "MISSING"):
+        return "failed"
+    if any(task["state"] == "FAILED" for task in connector["tasks"]):
+        return "failed"
+    return "healthy" if connector["healthy"] and consumer["healthy"] and not errors else "degraded"
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if moment else None
