@@ -1,0 +1,1 @@
+"""The initial copy: plan chunks, move them, remember them."""

@@ -1,0 +1,307 @@
+"""What the target knows about one pipeline: epoch, offset, chunks, mappings, claims.
+
+All of `TargetState` works in the caller's transaction, so that a mark stands or falls with the rows it speaks of.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import msgspec
+import psycopg
+from psycopg import sql
+from psycopg.rows import class_row, scalar_row
+
+from cdc_pipelines.replication.catalog import MappedTable, mapped_table_from_json, to_json
+from cdc_pipelines.replication.databases.postgres.chunk_store import ChunkStore
+from cdc_pipelines.replication.databases.postgres.epoch_lock import lock_pipeline
+from cdc_pipelines.replication.databases.postgres.state_schema import ensure_schema, schema_exists
+from cdc_pipelines.replication.errors import ConfigurationError, FencedError
+
+__all__ = ["LogOffset", "PipelineState", "TableStats", "TargetState", "ensure_schema"]
+
+
+class PipelineState(msgspec.Struct, frozen=True):
+    """The pipeline's row. `epoch` is what a writer must hold, `generation` the life that its data is of."""
+
+    epoch: int
+    generation: int
+    source_identity: str
+    log_topic: str | None = None
+    log_topic_id: str | None = None
+    history_attempt: int = 0
+
+
+class LogOffset(msgspec.Struct, frozen=True):
+    """How far the change log is applied: the next offset to read, and the source position (JSON) reached with it."""
+
+    next_offset: int
+    position: str | None
+    commit_ms: int | None
+    transactions: int
+    events: int
+    updated_at: datetime
+
+
+class TableStats(msgspec.Struct, frozen=True):
+    """One table in figures: what the copy brought (`rows`, `bytes`, `seconds`) and what the stream changed since."""
+
+    table: str
+    target_schema: str
+    target_name: str
+    chunks: int
+    chunks_done: int
+    rows: int
+    bytes: int
+    seconds: float
+    inserts: int
+    updates: int
+    deletes: int
+    truncates: int
+    last_change_ms: int | None
+    verified_at: datetime | None
+    verified_rows: int | None
+    differences: int | None
+
+
+class TargetState(ChunkStore):
+    """The state of pipeline `name` on the target behind `conn`."""
+
+    # The pipeline's row
+
+    def load(self) -> PipelineState | None:
+        """The pipeline's row; None where the target knows nothing of it (or has no `_cdc` at all)."""
+        if not schema_exists(self._conn):
+            return None
+        row = self._conn.execute(
+            "select epoch, generation, source_identity, log_topic, log_topic_id, history_attempt "
+            "from _cdc.pipeline where name = %s",
+            [self._name],
+        ).fetchone()
+        return None if row is None else PipelineState(*row)
+
+    def new_generation(self, generation: int, source_identity: str, tables: Sequence[MappedTable]) -> int:
+        """Begin a new life: fence off whatever is older, forget its chunks and offset, claim the tables.
+
+        Returns the new epoch. Raises ConfigurationError where another pipeline has claimed one of the tables,
+        RetryableError where the pipeline's row stays locked by a session that is not ours.
+        """
+        self._conn.execute(
+            "insert into _cdc.pipeline (name, epoch, generation, source_identity) values (%s, 0, %s, %s) "
+            "on conflict do nothing",
+            [self._name, generation, source_identity],
+        )
+        lock_pipeline(self._conn, self._name)
+        self._forget()
+        self._claim(tables)
+        with self._conn.cursor() as cursor:
+            cursor.executemany(
+                "insert into _cdc.mapped_table (pipeline, table_name, target_schema, target_name, mapping) "
+                "values (%s, %s, %s, %s, %s)",
+                [(self._name, t.name, t.target_schema, t.target_name, to_json(t)) for t in tables],
+            )
+        row = self._conn.execute(
+            "update _cdc.pipeline set epoch = nextval('_cdc.epoch'), generation = %s, source_identity = %s, "
+            "log_topic = null, log_topic_id = null, history_attempt = 0, created_at = now() "
+            "where name = %s returning epoch",
+            [generation, source_identity, self._name],
+        ).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def raise_epoch(self) -> int:
+        """Fence off every process that holds the present epoch; the data stays. Returns the new epoch."""
+        lock_pipeline(self._conn, self._name)
+        row = self._conn.execute(
+            "update _cdc.pipeline set epoch = nextval('_cdc.epoch') where name = %s returning epoch", [self._name]
+        ).fetchone()
+        if row is None:
+            raise ConfigurationError(
+                f"pipeline {self._name}: the target holds no state of it", f"run `cdc start {self._name}`."
+            )
+        return int(row[0])
+
+    def require_epoch(self, epoch: int, generation: int | None = None) -> None:
+        """Hold the pipeline's row in share mode till the transaction ends. Raises FencedError if the epoch is not ours.
+
+        Whoever raises the epoch waits for this transaction, or ends it.
+        """
+        try:
+            row = self._conn.execute(
+                "select epoch, generation from _cdc.pipeline where name = %s for share", [self._name]
+            ).fetchone()
+        except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+            row = None
+        if row is None:
+            raise FencedError(
+                f"pipeline {self._name}: its state is gone from the target (torn down)",
+                "this process ends; nothing was written.",
+            )
+        if row[0] != epoch or (generation is not None and row[1] != generation):
+            raise FencedError(
+                f"pipeline {self._name}: the target's epoch is {row[0]} (generation {row[1]}), "
+                f"this process holds {epoch}" + (f" (generation {generation})" if generation is not None else ""),
+                "something newer took over; this process ends, nothing was written.",
+            )
+
+    def set_log_topic(self, topic: str, topic_id: str) -> None:
+        self._conn.execute(
+            "update _cdc.pipeline set log_topic = %s, log_topic_id = %s where name = %s", [topic, topic_id, self._name]
+        )
+
+    def next_history_attempt(self) -> int:
+        """A number for a schema history topic that was never given out before in this generation."""
+        row = self._conn.execute(
+            "update _cdc.pipeline set history_attempt = history_attempt + 1 where name = %s returning history_attempt",
+            [self._name],
+        ).fetchone()
+        if row is None:
+            raise ConfigurationError(
+                f"pipeline {self._name}: the target holds no state of it", f"run `cdc start {self._name}`."
+            )
+        return int(row[0])
+
+    def drop(self, *, keep_claims: bool = False) -> None:
+        """Forget the pipeline. Whatever still runs for it is fenced off. `keep_claims` leaves its tables claimed."""
+        if not schema_exists(self._conn):
+            return
+        lock_pipeline(self._conn, self._name)
+        self._forget()
+        if not keep_claims:
+            self._conn.execute("delete from _cdc.claim where pipeline = %s", [self._name])
+        self._conn.execute("delete from _cdc.pipeline where name = %s", [self._name])
+
+    def _forget(self) -> None:
+        for table in ("chunk", "log_offset", "mapped_table", "barrier", "verified"):
+            self._conn.execute(
+                sql.SQL("delete from _cdc.{} where pipeline = %s").format(sql.Identifier(table)),
+                [self._name],
+            )
+
+    def _claim(self, tables: Sequence[MappedTable]) -> None:
+        self._conn.execute("delete from _cdc.claim where pipeline = %s", [self._name])
+        # In one order for all, so that two pipelines wait for each other instead of deadlocking.
+        names = sorted((t.target_schema, t.target_name) for t in tables)
+        with self._conn.cursor() as cursor:
+            cursor.executemany(
+                "insert into _cdc.claim (target_schema, target_name, pipeline) values (%s, %s, %s) "
+                "on conflict do nothing",
+                [(schema, name, self._name) for schema, name in names],
+            )
+        taken = self.foreign_claims(tables)
+        if taken:
+            raise ConfigurationError(
+                f"pipeline {self._name}: " + "; ".join(
+                    f"target table {schema}.{name} belongs to pipeline {owner}" for schema, name, owner in taken
+                ),
+                "give the table another target name or schema, or tear the other pipeline down (`cdc teardown NAME`).",
+            )
+
+    def foreign_claims(self, tables: Sequence[MappedTable]) -> list[tuple[str, str, str]]:
+        """(schema, name, pipeline) of those target tables that another pipeline writes to."""
+        rows = self._conn.execute(
+            "select target_schema, target_name, pipeline from _cdc.claim where pipeline <> %s order by 1, 2",
+            [self._name],
+        ).fetchall()
+        wanted = {(t.target_schema, t.target_name) for t in tables}
+        return [(schema, name, owner) for schema, name, owner in rows if (schema, name) in wanted]
+
+    # The log's offset
+
+    def offset(self, lane: str = "main") -> LogOffset | None:
+        row = self._conn.execute(
+            "select next_offset, position, commit_ms, transactions, events, updated_at "
+            "from _cdc.log_offset where pipeline = %s and lane = %s",
+            [self._name, lane],
+        ).fetchone()
+        return None if row is None else LogOffset(*row)
+
+    def init_offset(self, next_offset: int, position_json: str | None, lane: str = "main") -> bool:
+        """Where the log is read from first. An offset that is there already stays (returns False)."""
+        cursor = self._conn.execute(
+            "insert into _cdc.log_offset (pipeline, lane, next_offset, position) values (%s, %s, %s, %s) "
+            "on conflict do nothing",
+            [self._name, lane, next_offset, position_json],
+        )
+        return cursor.rowcount == 1
+
+    def advance_offset(
+        self,
+        expected: int,
+        next_offset: int,
+        position_json: str | None,
+        commit_ms: int | None,
+        transactions: int,
+        events: int,
+        lane: str = "main",
+    ) -> None:
+        """Compare and swap. `transactions` and `events` are added to the totals; None keeps position or time.
+
+        Raises FencedError where the stored offset is not `expected`: somebody else applied the same stretch.
+        """
+        cursor = self._conn.execute(
+            "update _cdc.log_offset set next_offset = %s, position = coalesce(%s, position), "
+            "commit_ms = coalesce(%s, commit_ms), transactions = transactions + %s, events = events + %s, "
+            "updated_at = clock_timestamp() where pipeline = %s and lane = %s and next_offset = %s",
+            [next_offset, position_json, commit_ms, transactions, events, self._name, lane, expected],
+        )
+        if cursor.rowcount != 1:
+            found = self.offset(lane)
+            raise FencedError(
+                f"pipeline {self._name}: the target's log offset is {found.next_offset if found else 'gone'}, "
+                f"this process was at {expected}",
+                "another consumer is at work; this one ends, nothing was written.",
+            )
+
+    # Tables
+
+    def mapped_tables(self) -> list[MappedTable]:
+        """The mappings as of the log's offset, by name."""
+        cursor = self._conn.cursor(row_factory=scalar_row)
+        cursor.execute(
+            'select mapping from _cdc.mapped_table where pipeline = %s order by table_name collate "C"', [self._name]
+        )
+        return [mapped_table_from_json(text) for text in cursor]
+
+    def save_mapping(self, table: MappedTable) -> None:
+        """Store a mapping, in place of the table's present one if it has one."""
+        self._conn.execute(
+            "insert into _cdc.mapped_table (pipeline, table_name, target_schema, target_name, mapping) "
+            "values (%s, %s, %s, %s, %s) on conflict (pipeline, table_name) do update set "
+            "target_schema = excluded.target_schema, target_name = excluded.target_name, mapping = excluded.mapping",
+            [self._name, table.name, table.target_schema, table.target_name, to_json(table)],
+        )
+
+    def count_changes(self, changes: Mapping[str, tuple[int, int, int, int]], last_change_ms: int | None) -> None:
+        """Add (inserts, updates, deletes, truncates) per table to the totals."""
+        rows = [(*counts, last_change_ms, self._name, table) for table, counts in sorted(changes.items())]
+        with self._conn.cursor() as cursor:
+            cursor.executemany(
+                "update _cdc.mapped_table set inserts = inserts + %s, updates = updates + %s, deletes = deletes + %s, "
+                "truncates = truncates + %s, last_change_ms = coalesce(%s, last_change_ms) "
+                "where pipeline = %s and table_name = %s",
+                rows,
+            )
+
+    def table_stats(self) -> list[TableStats]:
+        """Every table of the pipeline in figures, by name."""
+        cursor = self._conn.cursor(row_factory=class_row(TableStats))
+        cursor.execute(
+            """
+            select m.table_name as "table", m.target_schema, m.target_name,
+                   coalesce(c.chunks, 0) as chunks, coalesce(c.done, 0) as chunks_done,
+                   coalesce(c.rows, 0) as rows, coalesce(c.bytes, 0) as bytes, coalesce(c.seconds, 0) as seconds,
+                   m.inserts, m.updates, m.deletes, m.truncates, m.last_change_ms,
+                   v.verified_at, v.rows as verified_rows, v.differences
+            from _cdc.mapped_table m
+            left join (
+                select table_name, count(*) as chunks, count(*) filter (where state = 'done') as done,
+                       sum(rows)::bigint as rows, sum(bytes)::bigint as bytes, sum(seconds) as seconds
+                from _cdc.chunk where pipeline = %(name)s group by table_name
+            ) c using (table_name)
+            left join _cdc.verified v on v.pipeline = m.pipeline and v.table_name = m.table_name
+            where m.pipeline = %(name)s
+            order by m.table_name collate "C"
+            """,
+            {"name": self._name},
+        )
+        return cursor.fetchall()

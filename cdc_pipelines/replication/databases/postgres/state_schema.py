@@ -1,0 +1,167 @@
+"""The schema `_cdc`: what the target knows about itself. Made on first use, by whoever comes first."""
+
+import psycopg
+
+from cdc_pipelines.replication.errors import ConfigurationError, IntegrityError
+
+FORMAT = 1
+
+_LOCK = 0x5F636463  # "_cdc": the advisory lock under which the schema is made
+
+_TABLES = """
+create table _cdc.format (version int not null);
+
+-- Epochs are never used twice, also when a pipeline was torn down and made again: an old process must not meet its own.
+create sequence _cdc.epoch;
+
+create table _cdc.pipeline (
+    name text primary key,
+    epoch bigint not null,
+    generation bigint not null,
+    source_identity text not null,
+    log_topic text,
+    log_topic_id text,
+    history_attempt int not null default 0,
+    created_at timestamptz not null default now()
+);
+
+create table _cdc.log_offset (
+    pipeline text not null,
+    lane text not null default 'main',
+    next_offset bigint not null,
+    position text,
+    commit_ms bigint,
+    transactions bigint not null default 0,
+    events bigint not null default 0,
+    updated_at timestamptz not null default now(),
+    primary key (pipeline, lane)
+);
+
+create table _cdc.chunk (
+    pipeline text not null,
+    table_name text not null,
+    ordinal int not null,
+    shard int not null default 0,
+    lower_key text,
+    upper_key text,
+    state text not null check (state in ('planned', 'done')),
+    rows_estimate bigint not null,
+    rows bigint not null default 0,
+    bytes bigint not null default 0,
+    seconds double precision not null default 0,
+    position text,
+    fingerprint text,
+    copied_at timestamptz,
+    primary key (pipeline, table_name, ordinal)
+);
+
+create table _cdc.mapped_table (
+    pipeline text not null,
+    table_name text not null,
+    target_schema text not null,
+    target_name text not null,
+    mapping text not null,
+    log_columns text,
+    inserts bigint not null default 0,
+    updates bigint not null default 0,
+    deletes bigint not null default 0,
+    truncates bigint not null default 0,
+    last_change_ms bigint,
+    primary key (pipeline, table_name)
+);
+
+create table _cdc.claim (
+    target_schema text not null,
+    target_name text not null,
+    pipeline text not null,
+    primary key (target_schema, target_name)
+);
+
+create table _cdc.barrier (
+    pipeline text primary key,
+    id text not null,
+    state text not null check (state in ('requested', 'parked', 'go', 'reached', 'released')),
+    position text,
+    end_offset bigint,
+    expires_at timestamptz not null
+);
+
+create table _cdc.verified (
+    pipeline text not null,
+    table_name text not null,
+    position text,
+    verified_at timestamptz not null default now(),
+    rows bigint not null,
+    differences bigint not null,
+    primary key (pipeline, table_name)
+);
+"""
+
+
+def schema_exists(conn: psycopg.Connection) -> bool:
+    """Whether `_cdc` is there, in the format of this version. See `found_format` for errors."""
+    return found_format(conn) is not None
+
+
+def found_format(conn: psycopg.Connection) -> int | None:
+    """The format of `_cdc` on the target, None where there is none.
+
+    Raises ConfigurationError where the format is not this version's, or the user may not read it.
+    """
+    try:
+        with conn.transaction():
+            there = conn.execute("select to_regclass('_cdc.format') is not null").fetchone()
+            if there is None or not there[0]:
+                return None
+            found = conn.execute("select version from _cdc.format").fetchone()
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise ConfigurationError(
+            f"the target's schema _cdc belongs to another user than {conn.info.user}",
+            "use the user that made it, or have its owner run: "
+            f'GRANT ALL ON SCHEMA _cdc TO "{conn.info.user}"; GRANT ALL ON ALL TABLES IN SCHEMA _cdc TO '
+            f'"{conn.info.user}"; GRANT ALL ON ALL SEQUENCES IN SCHEMA _cdc TO "{conn.info.user}";',
+        ) from error
+    if found is None:
+        raise IntegrityError(
+            "_cdc.format on the target is empty", "restore it from a backup, or drop the schema _cdc and copy again."
+        )
+    version = int(found[0])
+    if version != FORMAT:
+        raise ConfigurationError(
+            f"the target's schema _cdc has format {version}; this version of cdc-pipelines knows {FORMAT}",
+            "use the version of cdc-pipelines that wrote it, or a newer one.",
+        )
+    return version
+
+
+def ensure_schema(conn: psycopg.Connection) -> None:
+    """Make `_cdc` where it is missing. Part of the caller's transaction if one is open, else committed at once.
+
+    Raises ConfigurationError where the user may not create it.
+    """
+    with conn.transaction():
+        if found_format(conn) is not None:
+            return
+        conn.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
+        if found_format(conn) is not None:  # somebody else was first
+            return
+        try:
+            with conn.transaction():
+                # IF NOT EXISTS would ask for the right to create schemas where an administrator made this one.
+                if not _has_schema(conn):
+                    conn.execute("create schema _cdc")
+                conn.execute(_TABLES)
+        except psycopg.errors.InsufficientPrivilege as error:
+            user, database = conn.info.user, conn.info.dbname
+            raise ConfigurationError(
+                f"user {user} may not create the schema _cdc in the target database {database}",
+                f'run as its owner: GRANT CREATE ON DATABASE "{database}" TO "{user}"; '
+                f'(or: CREATE SCHEMA _cdc AUTHORIZATION "{user}";)',
+            ) from error
+        conn.execute("select setval('_cdc.epoch', extract(epoch from clock_timestamp())::bigint)")
+        conn.execute("insert into _cdc.format values (%s)", [FORMAT])
+
+
+def _has_schema(conn: psycopg.Connection) -> bool:
+    row = conn.execute("select 1 from pg_catalog.pg_namespace where nspname = '_cdc'").fetchone()
+    return row is not None
