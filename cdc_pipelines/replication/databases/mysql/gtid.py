@@ -85,6 +85,12 @@ class MySqlGtidSet:
         twin._bounds = {source: list(bounds) for source, bounds in self._bounds.items()}
         return twin
 
+    def filled(self) -> "MySqlGtidSet":
+        """The set with every gap below each server's highest number filled."""
+        twin = MySqlGtidSet()
+        twin._bounds = {source: [1, bounds[-1]] for source, bounds in self._bounds.items()}
+        return twin
+
     def __str__(self) -> str:
         return ",".join(
             source + "".join(

@@ -1,0 +1,55 @@
+"""Connections to a MySQL or MariaDB source: one kind for metadata, one for bulk reading."""
+
+import pymysql
+from pymysql.connections import Connection
+from pymysql.cursors import Cursor
+
+from cdc_pipelines.replication.databases.mysql import session
+from cdc_pipelines.replication.databases.mysql.reader import Reader, connect_reader
+from cdc_pipelines.replication.databases.mysql.server_errors import TLS_FAILED, translate
+from cdc_pipelines.replication.errors import ConfigurationError
+from cdc_pipelines.replication.pipeline import Source
+
+__all__ = ["Reader", "connect", "connect_reader"]
+
+
+def connect(spec: Source, *, purpose: str) -> "Connection[Cursor]":
+    """A session for metadata: utf8mb4, UTC, sql_mode '', autocommit on.
+
+    Raises RetryableError where the server is out of reach, ConfigurationError where it refuses us or is of another
+    kind than declared; both name user, host and port.
+    """
+    where = session.where(spec)
+    try:
+        connection = pymysql.connect(
+            host=spec.resolved_host(), port=spec.resolved_port(), user=spec.resolved_user(),
+            password=spec.resolved_password().encode(),  # pymysql would send str as latin-1
+            database=spec.database, charset="utf8mb4", connect_timeout=session.CONNECT_TIMEOUT_S,
+            read_timeout=session.READ_TIMEOUT_S, write_timeout=session.READ_TIMEOUT_S, autocommit=True,
+            program_name=f"cdc:{purpose}", **session.pymysql_tls(spec),
+        )
+    except pymysql.err.MySQLError as error:
+        raise _login_error(error, spec, where) from error
+    except OSError as error:  # a certificate's file that can't be read
+        raise ConfigurationError(
+            f"TLS to {where} can't be set up: {error}", "check the paths under source.tls."
+        ) from error
+    try:
+        session.require_flavor(spec, str(connection.get_server_info()))  # type: ignore[no-untyped-call]
+        with connection.cursor() as cursor:
+            for statement in session.settings(spec.type):
+                cursor.execute(statement)
+    except pymysql.err.MySQLError as error:
+        connection.close()
+        raise translate(error, "preparing a session", where) from error
+    except ConfigurationError:
+        connection.close()
+        raise
+    return connection
+
+
+def _login_error(error: pymysql.err.MySQLError, spec: Source, where: str) -> Exception:
+    text = str(error)
+    if "CERTIFICATE_VERIFY_FAILED" in text or "certificate" in text.lower():
+        return translate(pymysql.err.OperationalError(TLS_FAILED, text), "logging in", where)
+    return translate(error, f"logging in to database {spec.database}", where)

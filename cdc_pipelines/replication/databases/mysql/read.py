@@ -1,0 +1,51 @@
+"""One session of a snapshot: small queries for planning and verifying, and the bulk reading of key ranges."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from cdc_pipelines.replication.catalog import MappedTable
+from cdc_pipelines.replication.databases.mysql.ranges import KeyRange, where_sql
+from cdc_pipelines.replication.databases.mysql.reader import Reader, Row
+from cdc_pipelines.replication.databases.mysql.sql import bind, quote, quote_table
+from cdc_pipelines.replication.values import form_for
+
+BATCH_ROWS = 5000
+
+
+class SnapshotSession:
+    """A session that sees the source at the snapshot's position. One thread at a time."""
+
+    def __init__(self, reader: Reader, flavor: str, target: str = "postgres") -> None:
+        self.reader = reader
+        self.flavor = flavor
+        self._target = target
+
+    def query(self, sql: str, params: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a small result, decoded as `Reader.query` says.
+
+        `%s` outside quotes is a placeholder; a percent sign anywhere else is itself and is never doubled.
+        """
+        return self.reader.query(bind(sql, params))
+
+    def read(self, table: MappedTable, where: KeyRange) -> Iterator[list[Row]]:
+        """The rows of a key range in lists of at most 5000, every value as the target's text input (or None).
+
+        Columns are those of `table.columns`, in their order; rows come in no promised order. An error in mid-read
+        raises (RetryableError or ConfigurationError): what came before it is not the whole range.
+        """
+        condition, params = where_sql(where)
+        sql = bind(f"select {self._select(table)} from {self._from(table)} where {condition}", params)  # noqa: S608
+        return self.reader.batches(sql, BATCH_ROWS, f"table {table.name}")
+
+    def _select(self, table: MappedTable) -> str:
+        return ", ".join(
+            form_for(c.source, self.flavor, self._target, table.name).read.format(c=quote(c.source.name))
+            for c in table.columns
+        )
+
+    @staticmethod
+    def _from(table: MappedTable) -> str:
+        return quote_table(table.source.schema, table.source.name)
+
+    def close(self) -> None:
+        self.reader.close()

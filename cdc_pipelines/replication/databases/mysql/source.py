@@ -1,0 +1,131 @@
+"""A MySQL or MariaDB server as the source of a pipeline: who it is, what it has, where its log stands."""
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pymysql
+from pymysql.connections import Connection
+from pymysql.cursors import Cursor
+
+from cdc_pipelines.replication.catalog import Table
+from cdc_pipelines.replication.databases.mysql import introspect
+from cdc_pipelines.replication.databases.mysql.binlog import binlog_status, mariadb_gtids, select, value
+from cdc_pipelines.replication.databases.mysql.connection import connect, connect_reader
+from cdc_pipelines.replication.databases.mysql.history import log_runway, require_reachable
+from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
+from cdc_pipelines.replication.databases.mysql.reader import Reader
+from cdc_pipelines.replication.databases.mysql.snapshot import START, Snapshot, open_snapshot, snapshot_place, touch
+from cdc_pipelines.replication.pipeline import Source
+
+
+class MySqlSource:
+    """Opens its connection when first asked, and a new one when that is lost. May be shared by threads."""
+
+    def __init__(self, spec: Source) -> None:
+        self.spec = spec
+        self._lock = threading.RLock()
+        self._conn: Connection[Cursor] | None = None
+        self._used_at = 0.0
+
+    @property
+    def flavor(self) -> str:
+        return self.spec.type
+
+    @contextmanager
+    def session(self) -> Iterator["Connection[Cursor]"]:
+        """The shared metadata connection, alive, for the block alone."""
+        with self._lock:
+            yield self._alive()
+
+    def _alive(self) -> "Connection[Cursor]":
+        if self._conn is not None and (not self._conn.open or time.monotonic() - self._used_at > 5):
+            try:
+                self._conn.ping(reconnect=False)
+            except pymysql.err.MySQLError:
+                self._conn = None
+        if self._conn is None:
+            self._conn = connect(self.spec, purpose="metadata")
+        self._used_at = time.monotonic()
+        return self._conn
+
+    def version(self) -> str:
+        """The server's version, e.g. `9.7.4` or `10.11.18-MariaDB-log`."""
+        with self.session() as conn:
+            return str(value(conn, "version()"))
+
+    def identity(self) -> str:
+        """Which server this is: MySQL's @@server_uuid, MariaDB's `mariadb:` and server_id (it has no uuid).
+
+        Asked anew each time: a name may lead to another server after a failover.
+        """
+        with self.session() as conn:
+            if self.flavor == "mysql":
+                return str(value(conn, "@@server_uuid"))
+            return f"mariadb:{value(conn, '@@server_id')}"
+
+    def tables(self, names: Sequence[str] | None = None) -> list[Table]:
+        """The database's base tables, or the named ones in that order; ConfigurationError where one is missing."""
+        with self.session() as conn:
+            return introspect.tables(conn, self.spec.database, names)
+
+    def position(self) -> MySqlPosition:
+        """Where the server's log ends now."""
+        identity = self.identity()
+        with self.session() as conn:
+            if self.flavor == "mysql":
+                return binlog_status(conn, identity)
+            select(conn, START)
+            try:
+                file, pos = snapshot_place(lambda sql: select(conn, sql))
+            finally:
+                select(conn, "rollback")
+            return MySqlPosition(file, pos, mariadb_gtids(conn, file, pos), identity, "mariadb")
+
+    def clock_ms(self) -> int:
+        """The source's clock, milliseconds since 1970 UTC."""
+        with self.session() as conn:
+            return int(value(conn, "floor(unix_timestamp(sysdate(6)) * 1000)"))
+
+    def open_snapshot(self, sessions: int, tables: Sequence[Table], *, lock_wait_seconds: float = 5) -> Snapshot:
+        """Sessions that all see the source at one position; see `snapshot.open_snapshot`."""
+        return open_snapshot(self.spec, self.identity(), sessions, tables, lock_wait_seconds)
+
+    @contextmanager
+    def guard(self, tables: Sequence[Table]) -> Iterator["Guard"]:
+        """Within the block no DDL changes the tables: a session's transaction has read each of them."""
+        with connect_reader(self.spec, purpose="guard") as reader:
+            reader.execute(START)
+            touch(reader, tables)
+            yield Guard(reader)
+
+    def require_reachable(self, position: MySqlPosition) -> None:
+        """Raises ResyncRequiredError unless this server's log still leads on from `position`."""
+        identity = self.identity()
+        with self.session() as conn:
+            require_reachable(conn, identity, position)
+
+    def log_runway(self, position: MySqlPosition) -> dict[str, Any]:
+        """How long the log will still reach back to `position`; see `history.log_runway`."""
+        with self.session() as conn:
+            return log_runway(conn, self.spec, position)
+
+    def close(self) -> None:
+        """Close the shared connection; the next call opens a new one."""
+        with self._lock:
+            if self._conn is not None and self._conn.open:
+                self._conn.close()
+            self._conn = None
+
+
+class Guard:
+    """A session that holds off DDL."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    def check(self) -> None:
+        """Raises RetryableError if the session was lost meanwhile, and with it the protection."""
+        self._reader.query("select 1")
