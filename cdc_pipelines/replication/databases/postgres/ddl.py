@@ -209,6 +209,14 @@ def add_column(
     conn.execute(sql.SQL("update {} set {} = %s").format(name, identifier), [default_literal])
 
 
+def drop_table(conn: psycopg.Connection, mapped: MappedTable) -> bool:
+    """Drop the table. Returns whether there was one. What depends on it stands in the way (the server's error)."""
+    if find(conn, mapped.target_schema, mapped.target_name) is None:
+        return False
+    conn.execute(sql.SQL("drop table {}").format(table_name(mapped)))
+    return True
+
+
 def truncate(conn: psycopg.Connection, mapped: MappedTable) -> None:
     """Empty the table: TRUNCATE, or DELETE where a foreign key or missing rights stand in the way."""
     try:

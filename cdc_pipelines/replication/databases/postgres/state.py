@@ -3,21 +3,21 @@
 All of `TargetState` works in the caller's transaction, so that a mark stands or falls with the rows it speaks of.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
 import psycopg
 from psycopg import sql
-from psycopg.rows import class_row, scalar_row
 
-from cdc_pipelines.replication.catalog import MappedTable, mapped_table_from_json, to_json
+from cdc_pipelines.replication.catalog import MappedTable, to_json
 from cdc_pipelines.replication.databases.postgres.chunk_store import ChunkStore
 from cdc_pipelines.replication.databases.postgres.epoch_lock import lock_pipeline
 from cdc_pipelines.replication.databases.postgres.state_schema import ensure_schema, schema_exists
+from cdc_pipelines.replication.databases.postgres.table_store import TableStore
 from cdc_pipelines.replication.errors import ConfigurationError, FencedError
 
-__all__ = ["LogOffset", "PipelineState", "TableStats", "TargetState", "ensure_schema"]
+__all__ = ["LogOffset", "PipelineState", "TargetState", "ensure_schema"]
 
 
 class PipelineState(msgspec.Struct, frozen=True):
@@ -35,38 +35,25 @@ class LogOffset(msgspec.Struct, frozen=True):
     """How far the change log is applied: the next offset to read, and the source position (JSON) reached with it."""
 
     next_offset: int
-    position: str | None
+    position: str
     commit_ms: int | None
     transactions: int
     events: int
     updated_at: datetime
 
 
-class TableStats(msgspec.Struct, frozen=True):
-    """One table in figures: what the copy brought (`rows`, `bytes`, `seconds`) and what the stream changed since."""
-
-    table: str
-    target_schema: str
-    target_name: str
-    chunks: int
-    chunks_done: int
-    rows: int
-    bytes: int
-    seconds: float
-    inserts: int
-    updates: int
-    deletes: int
-    truncates: int
-    last_change_ms: int | None
-    verified_at: datetime | None
-    verified_rows: int | None
-    differences: int | None
-
-
-class TargetState(ChunkStore):
+class TargetState(ChunkStore, TableStore):
     """The state of pipeline `name` on the target behind `conn`."""
 
     # The pipeline's row
+
+    def exists(self) -> bool:
+        """Whether the target has the schema `_cdc`, in this version's format (else ConfigurationError)."""
+        return schema_exists(self._conn)
+
+    def ensure_schema(self) -> None:
+        """Make the schema `_cdc` where it is missing; see `state_schema.ensure_schema`."""
+        ensure_schema(self._conn)
 
     def load(self) -> PipelineState | None:
         """The pipeline's row; None where the target knows nothing of it (or has no `_cdc` at all)."""
@@ -215,7 +202,7 @@ class TargetState(ChunkStore):
         ).fetchone()
         return None if row is None else LogOffset(*row)
 
-    def init_offset(self, next_offset: int, position_json: str | None, lane: str = "main") -> bool:
+    def init_offset(self, next_offset: int, position_json: str, lane: str = "main") -> bool:
         """Where the log is read from first. An offset that is there already stays (returns False)."""
         cursor = self._conn.execute(
             "insert into _cdc.log_offset (pipeline, lane, next_offset, position) values (%s, %s, %s, %s) "
@@ -251,57 +238,3 @@ class TargetState(ChunkStore):
                 f"this process was at {expected}",
                 "another consumer is at work; this one ends, nothing was written.",
             )
-
-    # Tables
-
-    def mapped_tables(self) -> list[MappedTable]:
-        """The mappings as of the log's offset, by name."""
-        cursor = self._conn.cursor(row_factory=scalar_row)
-        cursor.execute(
-            'select mapping from _cdc.mapped_table where pipeline = %s order by table_name collate "C"', [self._name]
-        )
-        return [mapped_table_from_json(text) for text in cursor]
-
-    def save_mapping(self, table: MappedTable) -> None:
-        """Store a mapping, in place of the table's present one if it has one."""
-        self._conn.execute(
-            "insert into _cdc.mapped_table (pipeline, table_name, target_schema, target_name, mapping) "
-            "values (%s, %s, %s, %s, %s) on conflict (pipeline, table_name) do update set "
-            "target_schema = excluded.target_schema, target_name = excluded.target_name, mapping = excluded.mapping",
-            [self._name, table.name, table.target_schema, table.target_name, to_json(table)],
-        )
-
-    def count_changes(self, changes: Mapping[str, tuple[int, int, int, int]], last_change_ms: int | None) -> None:
-        """Add (inserts, updates, deletes, truncates) per table to the totals."""
-        rows = [(*counts, last_change_ms, self._name, table) for table, counts in sorted(changes.items())]
-        with self._conn.cursor() as cursor:
-            cursor.executemany(
-                "update _cdc.mapped_table set inserts = inserts + %s, updates = updates + %s, deletes = deletes + %s, "
-                "truncates = truncates + %s, last_change_ms = coalesce(%s, last_change_ms) "
-                "where pipeline = %s and table_name = %s",
-                rows,
-            )
-
-    def table_stats(self) -> list[TableStats]:
-        """Every table of the pipeline in figures, by name."""
-        cursor = self._conn.cursor(row_factory=class_row(TableStats))
-        cursor.execute(
-            """
-            select m.table_name as "table", m.target_schema, m.target_name,
-                   coalesce(c.chunks, 0) as chunks, coalesce(c.done, 0) as chunks_done,
-                   coalesce(c.rows, 0) as rows, coalesce(c.bytes, 0) as bytes, coalesce(c.seconds, 0) as seconds,
-                   m.inserts, m.updates, m.deletes, m.truncates, m.last_change_ms,
-                   v.verified_at, v.rows as verified_rows, v.differences
-            from _cdc.mapped_table m
-            left join (
-                select table_name, count(*) as chunks, count(*) filter (where state = 'done') as done,
-                       sum(rows)::bigint as rows, sum(bytes)::bigint as bytes, sum(seconds) as seconds
-                from _cdc.chunk where pipeline = %(name)s group by table_name
-            ) c using (table_name)
-            left join _cdc.verified v on v.pipeline = m.pipeline and v.table_name = m.table_name
-            where m.pipeline = %(name)s
-            order by m.table_name collate "C"
-            """,
-            {"name": self._name},
-        )
-        return cursor.fetchall()

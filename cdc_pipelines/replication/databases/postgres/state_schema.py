@@ -29,7 +29,7 @@ create table _cdc.log_offset (
     pipeline text not null,
     lane text not null default 'main',
     next_offset bigint not null,
-    position text,
+    position text not null,
     commit_ms bigint,
     transactions bigint not null default 0,
     events bigint not null default 0,
