@@ -39,7 +39,7 @@ def consume(name: str) -> None:
         consumer.pulse.end("failed", error.message)
         sys.exit(RETRY)
     except CdcError as error:
-        log.error("%s", error)  # noqa: TRY400 (our own message is the whole story)
+        log.error("%s", error)
         consumer.pulse.end("failed", str(error))
         store.set_status(name, "failed", message=redact(str(error)))
         sys.exit(NEEDS_PERSON)

@@ -40,7 +40,7 @@ def parse_pipeline(text: str, file: Path) -> Pipeline:
         return Pipeline.model_validate(data)
     except ValidationError as error:
         raise PipelineFileError(
-            f"{file}: {error.error_count()} mistake(s):\n" + "\n".join(_lines(error, tree)),
+            f"{file}: the file is not right:\n" + "\n".join(_lines(error, tree)),
             "mend them; docs/pipeline.md describes every setting.",
         ) from None
 
@@ -52,6 +52,8 @@ def _lines(error: ValidationError, tree: yaml.Node | None) -> list[str]:
         path = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in location).lstrip(".") or "(top)"
         text = mistake["msg"].removeprefix("Value error, ")
         bad = mistake.get("input")
+        if mistake["type"] == "literal_error" and isinstance(bad, list):
+            continue  # "all or a list": it is a list, whose own mistakes are told
         # A refused secret must not be repeated; a missing key has its whole parent as input.
         shown = "" if _holds_secret(location, mistake["type"]) else f" (found {_short(bad)})"
         line = _line_of(tree, location)

@@ -28,28 +28,6 @@ class TransactionBlock(msgspec.Struct, gc=False):
     total_order: int = 0
 
 
-class Message(msgspec.Struct, gc=False):
-    """Any record; fields that are not asked for are skipped without being built."""
-
-    op: str | None = None
-    before: msgspec.Raw = NULL
-    after: msgspec.Raw = NULL
-    source: SourceBlock | None = None
-    transaction: TransactionBlock | None = None
-    status: str | None = None
-    id: str | None = None
-    event_count: int | None = None
-    tableChanges: msgspec.Raw | None = None  # noqa: N815 (Debezium's name)
-    ddl: str | None = None
-    ts_ms: int | None = None
-
-    def place(self) -> Place:
-        source = self.source
-        if source is None:
-            raise IntegrityError("an event of the change log has no source block", "check the connector's settings.")
-        return Place(source.gtid, source.file, source.pos)
-
-
 class ColumnChange(msgspec.Struct, frozen=True):
     """One column in Debezium's `tableChanges`."""
 
@@ -78,8 +56,29 @@ class TableChange(msgspec.Struct, frozen=True):
     table: TableDefinition | None = None
 
 
+class Message(msgspec.Struct, gc=False):
+    """Any record; fields that are not asked for are skipped without being built."""
+
+    op: str | None = None
+    before: msgspec.Raw = NULL
+    after: msgspec.Raw = NULL
+    source: SourceBlock | None = None
+    transaction: TransactionBlock | None = None
+    status: str | None = None
+    id: str | None = None
+    event_count: int | None = None
+    tableChanges: list[TableChange] | None = None  # noqa: N815 (Debezium's name)
+    ddl: str | None = None
+    ts_ms: int | None = None
+
+    def place(self) -> Place:
+        source = self.source
+        if source is None:
+            raise IntegrityError("an event of the change log has no source block", "check the connector's settings.")
+        return Place(source.gtid, source.file, source.pos)
+
+
 _message = msgspec.json.Decoder(Message)
-_changes = msgspec.json.Decoder(list[TableChange])
 
 
 def decode(value: bytes, offset: int) -> Message:
@@ -93,10 +92,6 @@ def decode(value: bytes, offset: int) -> Message:
         ) from error
 
 
-def table_changes(message: Message) -> list[TableChange]:
-    return _changes.decode(message.tableChanges) if message.tableChanges else []
-
-
 def headers(record: Any) -> dict[str, bytes]:
     """A Kafka record's headers as a mapping."""
-    return {key: value for key, value in (record.headers() or ())}
+    return dict(record.headers() or ())

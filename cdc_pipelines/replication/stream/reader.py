@@ -17,26 +17,13 @@ from cdc_pipelines.replication.errors import ResyncRequiredError
 from cdc_pipelines.replication.pipeline import Apply
 from cdc_pipelines.replication.position import Place
 from cdc_pipelines.replication.stream import messages, schema_changes
-from cdc_pipelines.replication.stream.batches import (
-    AtBarrier,
-    Commit,
-    Counts,
-    Failed,
-    Item,
-    KeyedBatch,
-    Learn,
-    OrderedBatch,
-    Part,
-    Redefine,
-    Truncate,
-)
+from cdc_pipelines.replication.stream.batches import AtBarrier, Failed, Item, Learn, Redefine, Truncate
 from cdc_pipelines.replication.stream.grammar import Grammar, Open
 from cdc_pipelines.replication.stream.log_client import LogClient
 from cdc_pipelines.replication.stream.messages import Message
 from cdc_pipelines.replication.stream.overlap import Overlap
 from cdc_pipelines.replication.stream.rows import RowCodec
-
-_OPS = {"c": "inserts", "r": "inserts", "u": "updates", "d": "deletes"}
+from cdc_pipelines.replication.stream.run import OPS, Run
 
 
 @dataclass
@@ -74,21 +61,11 @@ class LogReader(threading.Thread):
         self._codecs = {t.name: RowCodec(t, *pair) for t in tables}
         self._known = dict(known)
         self._overlap = overlap
-        self._limits = limits
         self._stop_at = stop_at
         self._closing = threading.Event()
         self._grammar = Grammar(restarts_count=position.flavor == "mariadb")
         self._start = position
-        self._applied = position.gtid_set.copy()
-        self._place = Place(None, position.file, position.pos)
-        # The run that is being gathered
-        self._part = Part()
-        self._run_events = 0
-        self._transactions = 0
-        self._commit_ms: int | None = None
-        self._boundary = offset  # the offset after the last complete transaction
-        self._sent = offset
-        self._sent_at = time.monotonic()
+        self._run = Run(self.queue, self._closing, limits, offset, position)
         self._reached = False
 
     def close(self) -> None:
@@ -104,7 +81,7 @@ class LogReader(threading.Thread):
                         break
                 self._pause()
         except Exception as error:  # noqa: BLE001 (handed to the applier, which raises it)
-            self._put(Failed(error))
+            self._run.put(Failed(error))
 
     def _record(self, record: Any) -> None:
         offset = record.offset()
@@ -112,7 +89,7 @@ class LogReader(threading.Thread):
         if message.op is not None:
             if message.op == "t":
                 self._truncate(message, offset)
-            elif message.op in _OPS:
+            elif message.op in OPS:
                 self._row(message, record, offset)
         elif message.status is not None:
             self._bound(message, offset)
@@ -123,7 +100,7 @@ class LogReader(threading.Thread):
         self.facts.last_record_at = time.monotonic()
         self.facts.next_offset = offset + 1
         if self._grammar.open is None and not self._reached:
-            self._boundary = offset + 1
+            self._run.boundary = offset + 1
 
     # Transactions
 
@@ -133,9 +110,9 @@ class LogReader(threading.Thread):
             gtid = message.id if self._start.gtids else None
             if gtid is not None and self._beyond(Place(gtid, "", 0), offset):
                 return
-            self._complete(self._grammar.begin(message, gtid is not None and gtid in self._applied), offset)
-            if self._run_events and self.queue.empty():
-                self._send()  # what is whole need not wait for what may be long
+            self._complete(self._grammar.begin(message, gtid is not None and gtid in self._run.applied), offset)
+            if self._run.events and self.queue.empty():
+                self._run.send()  # what is whole need not wait for what may be long
         else:
             self._complete(self._grammar.end(message), offset + 1)
 
@@ -144,34 +121,17 @@ class LogReader(threading.Thread):
         if self._stop_at is None or self._stop_at.covers(place):
             return False
         self._complete(self._grammar.close_open(), offset)
-        self._send(force=True)
-        self._put(AtBarrier())
+        self._run.send(force=True)
+        self._run.put(AtBarrier())
         self._reached = True
         return True
-
-    def _repeated(self, place: Place) -> bool:
-        if place.gtid:
-            return place.gtid in self._applied
-        return MySqlPosition(self._place.file, self._place.pos).covers(place)
 
     def _complete(self, done: Open | None, next_offset: int) -> None:
         """A transaction is whole: the run may end here."""
         if done is None:
             return
-        self._boundary = next_offset
         gtid = done.place.gtid if done.place else (done.id if self._start.gtids else None)
-        self._passed(gtid, done.place)
-        if not done.repeated:
-            self._transactions += 1
-            self._commit_ms = done.commit_ms or self._commit_ms
-        if self._run_events >= self._limits.run_events or self._part.size >= self._limits.run_mb << 20:
-            self._send()
-
-    def _passed(self, gtid: str | None, place: Place | None) -> None:
-        if gtid:
-            self._applied.add(gtid)
-        if place is not None and place.file:
-            self._place = place
+        self._run.complete(gtid, done.place, done.commit_ms, next_offset, repeated=done.repeated)
 
     # Rows
 
@@ -182,7 +142,7 @@ class LogReader(threading.Thread):
         group = message.transaction.id if message.transaction else (source.gtid or f"{source.file}:{source.pos}")
         opened = self._grammar.open
         first = opened is None or opened.id != group or opened.rows == 0
-        repeated = first and self._repeated(place)
+        repeated = first and self._run.repeats(place)
         if first:
             if self._beyond(place, offset):
                 return
@@ -221,26 +181,7 @@ class LogReader(threading.Thread):
         key = codec.key(image) if codec.key_indexes else None
         if self._overlap.covers(table, key, place):
             return
-        part = self._part
-        batch = part.tables.get(table)
-        if batch is None:
-            batch = part.tables[table] = KeyedBatch() if key is not None else OrderedBatch()
-            part.counts.setdefault(table, Counts())
-        if isinstance(batch, KeyedBatch):
-            assert key is not None
-            if op not in ("c", "r") or key in batch.images:
-                batch.fresh = False
-            batch.images[key] = after
-        else:
-            batch.changes.append((before, after))
-        counts = part.counts[table]
-        kind = _OPS[op]
-        setattr(counts, kind, getattr(counts, kind) + 1)
-        part.events += 1
-        part.size += size
-        self._run_events += 1
-        if part.events >= self._limits.run_events or part.size >= self._limits.run_mb << 20:
-            self._flush_part()
+        self._run.add(table, op, key, before, after, size)
 
     def _truncate(self, message: Message, offset: int) -> None:
         place, source = message.place(), message.source
@@ -251,10 +192,7 @@ class LogReader(threading.Thread):
         if source.db == self._database and table in self._codecs:
             ranges = self._overlap.reached_by_truncate(table, place)
             if ranges is None or ranges:
-                self._flush_part()
-                self._put(Truncate(table, ranges))
-                self._part.counts[table] = Counts(truncates=1)
-                self._run_events += 1
+                self._run.truncate(Truncate(table, ranges))
         self._stand(place, source.ts_ms, offset)
 
     # Schema
@@ -266,7 +204,7 @@ class LogReader(threading.Thread):
         if not snapshot and not self._standalone(place, offset):
             return
         ddl = message.ddl or ""
-        for change in messages.table_changes(message):
+        for change in message.tableChanges or ():
             database, _, table = change.id.replace('"', "").partition(".")
             codec = self._codecs.get(table)
             if database != self._database or codec is None:
@@ -283,7 +221,7 @@ class LogReader(threading.Thread):
         text = schema_changes.describe(columns)
         if self._known.get(table) != text:
             self._known[table] = text
-            self._put(Learn(table, text))
+            self._run.put(Learn(table, text))
 
     def _redefine(self, codec: RowCodec, change: messages.TableChange, ddl: str, place: Place) -> None:
         table = codec.table
@@ -299,8 +237,8 @@ class LogReader(threading.Thread):
         added = [] if copied_after else schema_changes.added_columns(table, known, change, ddl)
         if added and table.whole:
             after, literals = schema_changes.with_columns(table, added, *self._pair, ddl)
-            self._flush_part()
-            self._put(Redefine(table, after, literals))
+            self._run.flush_part()
+            self._run.put(Redefine(table, after, literals))
             self._codecs[table.name] = RowCodec(after, *self._pair)
         if change.table is not None:
             self._learn(table.name, change.table.columns)
@@ -311,7 +249,7 @@ class LogReader(threading.Thread):
         """Whether an event outside BEGIN…END is new and on this side of the barrier."""
         inside = self._grammar.open is not None and self._grammar.open.id == place.gtid
         if not inside:
-            if self._repeated(place) or self._beyond(place, offset):
+            if self._run.repeats(place) or self._beyond(place, offset):
                 return False
             self._complete(self._grammar.close_open(), offset)
         self._overlap.enter(place)
@@ -321,46 +259,12 @@ class LogReader(threading.Thread):
         if self._grammar.open is not None and not self._grammar.open.rows:
             self._grammar.close_open()  # MariaDB begins a DDL and never ends it
         if self._grammar.open is None:
-            self._commit_ms = commit_ms or self._commit_ms
-            self._transactions += 1
-            self._passed(place.gtid, place)
-            self._boundary = offset + 1
+            self._run.complete(place.gtid, place, commit_ms, offset + 1, repeated=False)
 
     # Handing over
 
     def _pause(self) -> None:
         """All records that were there have been read: send what is whole, unless the applier is busy anyway."""
-        if self._reached or self._grammar.open is not None and self._grammar.open.rows:
+        if self._reached or (self._grammar.open is not None and self._grammar.open.rows):
             return
-        if self._boundary == self._sent:
-            return
-        idle = self._transactions == 0 and self._run_events == 0
-        due = self._stop_at is not None or time.monotonic() - self._sent_at >= self._limits.idle_commit_seconds
-        if (due if idle else self.queue.empty()) or due:
-            self._send()
-
-    def _flush_part(self) -> None:
-        if self._part.events or self._part.counts:
-            self._put(self._part)
-            self._part = Part()
-
-    def _send(self, force: bool = False) -> None:
-        if self._boundary == self._sent and not force:
-            return
-        self._flush_part()
-        position = MySqlPosition(
-            self._place.file, self._place.pos, str(self._applied) if self._start.gtids else "",
-            self._start.server, self._start.flavor,
-        )
-        self._put(Commit(self._boundary, position.to_json(), self._commit_ms, self._transactions, self._run_events))
-        self._run_events = self._transactions = 0
-        self._sent = self._boundary
-        self._sent_at = time.monotonic()
-
-    def _put(self, item: Item) -> None:
-        while not self._closing.is_set():
-            try:
-                self.queue.put(item, timeout=0.2)
-                return
-            except queue.Full:
-                continue
+        self._run.pause(eager=self._stop_at is not None)

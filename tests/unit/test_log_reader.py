@@ -1,0 +1,286 @@
+"""What the reader makes of a change log: whole transactions, no repetition, no time travel, nothing unnoticed."""
+
+import msgspec
+import pytest
+
+from cdc_pipelines.replication.catalog import Column, MappedColumn, MappedTable, Table
+from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
+from cdc_pipelines.replication.errors import CdcError, IntegrityError, ResyncRequiredError, UnsupportedChangeError
+from cdc_pipelines.replication.pipeline import Apply
+from cdc_pipelines.replication.position import Place
+from cdc_pipelines.replication.stream.batches import (
+    AtBarrier,
+    Commit,
+    Failed,
+    Item,
+    KeyedBatch,
+    Part,
+    Redefine,
+    Truncate,
+)
+from cdc_pipelines.replication.stream.overlap import Overlap, TableOverlap
+from cdc_pipelines.replication.stream.reader import LogReader
+from tests.unit.log_records import UUID, FakeClient, Log, gtid
+
+INT = Column("id", "bigint", "bigint", nullable=False)
+TEXT = Column("v", "varchar", "varchar(9)", length=9)
+KEYED = MappedTable(
+    Table("shop", "t", (INT, TEXT), ("id",)), "public", "t",
+    (MappedColumn(INT, "id", "bigint"), MappedColumn(TEXT, "v", "varchar(9)")),
+)
+KEYLESS = MappedTable(
+    Table("shop", "k", (INT, TEXT)), "public", "k",
+    (MappedColumn(INT, "id", "bigint"), MappedColumn(TEXT, "v", "varchar(9)")),
+)
+COLUMNS = [{"name": "id", "typeName": "BIGINT"}, {"name": "v", "typeName": "VARCHAR", "length": 9}]
+
+
+def at(n: int) -> MySqlPosition:
+    return MySqlPosition("binlog.000001", n * 1000 + 500, f"{UUID}:1-{n}" if n else f"{UUID}:1", "s")
+
+
+def read(log: Log, *, start: int = 1, overlap: Overlap | None = None, stop_at: MySqlPosition | None = None,
+         **limits: float) -> list[Item]:
+    """All items that the log gives, from transaction `start` (applied) on; ends with the reader's own end."""
+    reader = LogReader(
+        FakeClient(log.records), database="shop", pair=("mysql", "postgres"), tables=[KEYED, KEYLESS],
+        known={}, offset=0, position=at(start), overlap=overlap or Overlap({}),
+        limits=Apply(idle_commit_seconds=0.05, **limits), stop_at=stop_at,
+    )
+    reader.start()
+    items: list[Item] = []
+    while True:
+        try:
+            item = reader.queue.get(timeout=0.5)
+        except Exception:  # noqa: BLE001 (queue.Empty: the log is read)
+            break
+        items.append(item)
+        if isinstance(item, Failed | AtBarrier):
+            break
+    reader.close()
+    reader.join(5)
+    return items
+
+
+def applied(items: list[Item]) -> dict[tuple[str, int], str | None]:
+    """The last image per (table, id) of everything before the last Commit; fails where a part was never committed."""
+    state: dict[tuple[str, int], str | None] = {}
+    pending: list[Part] = []
+    for item in items:
+        if isinstance(item, Part):
+            pending.append(item)
+        if isinstance(item, Commit):
+            for part in pending:
+                for name, batch in part.tables.items():
+                    assert isinstance(batch, KeyedBatch)
+                    for key, row in batch.images.items():
+                        state[name, key[0]] = msgspec.structs.astuple(row)[1] if row is not None else None
+            pending = []
+    return state
+
+
+def failure(items: list[Item]) -> CdcError:
+    assert isinstance(items[-1], Failed), items
+    assert isinstance(items[-1].error, CdcError), items[-1].error
+    return items[-1].error
+
+
+def test_changes_are_folded_to_the_last_image_per_key() -> None:
+    log = Log()
+    log.transaction(2, ("c", "t", None, {"id": 1, "v": "a"}), ("u", "t", {"id": 1, "v": "a"}, {"id": 1, "v": "b"}))
+    log.transaction(3, ("c", "t", None, {"id": 2, "v": "x"}), ("d", "t", {"id": 2, "v": "x"}, None))
+    items = read(log)
+    assert applied(items) == {("t", 1): "b", ("t", 2): None}
+    last = [i for i in items if isinstance(i, Commit)][-1]
+    assert last.next_offset == len(log.records)
+    assert MySqlPosition.from_json(last.position).gtids == f"{UUID}:1-3"
+
+
+def test_a_transaction_without_its_end_is_not_committed() -> None:
+    log = Log()
+    log.transaction(2, ("c", "t", None, {"id": 1, "v": "a"}))
+    log.begin(3)
+    log.row(3, "c", "t", after={"id": 2, "v": "b"})
+    assert applied(read(log)) == {("t", 1): "a"}
+
+
+def test_a_large_transaction_goes_out_in_parts_and_one_commit() -> None:
+    log = Log()
+    log.transaction(2, *[("c", "t", None, {"id": n, "v": "a"}) for n in range(25)])
+    items = read(log, run_events=10)
+    parts = [i for i in items if isinstance(i, Part) and i.events]
+    with_rows = [i for i in items if isinstance(i, Commit) and i.events]
+    assert len(parts) == 3
+    assert len(with_rows) == 1
+    assert with_rows[0].events == 25
+
+
+def test_transactions_applied_before_are_dropped() -> None:
+    log = Log()
+    log.transaction(2, ("c", "t", None, {"id": 1, "v": "old"}))
+    log.transaction(3, ("c", "t", None, {"id": 2, "v": "new"}))
+    assert applied(read(log, start=2)) == {("t", 2): "new"}
+
+
+def test_a_stretch_sent_twice_inside_a_transaction_is_dropped() -> None:
+    log = Log()
+    log.begin(2)
+    for order in (1, 2, 1, 2, 3):
+        log.row(2, "c", "t", after={"id": order, "v": "a"}, order=order, row=order)
+    log.end(2, 3)
+    items = read(log)
+    assert applied(items) == {("t", n): "a" for n in (1, 2, 3)}
+    assert sum(i.events for i in items if isinstance(i, Commit)) == 3
+
+
+def test_a_repeated_transaction_and_end_are_dropped() -> None:
+    log = Log()
+    for _ in range(2):
+        log.transaction(2, ("c", "k", None, {"id": 1, "v": "a"}))
+    log.end(2, 1)
+    assert sum(i.events for i in read(log) if isinstance(i, Commit)) == 1
+
+
+def test_fewer_rows_than_announced_stop_the_stream() -> None:
+    log = Log()
+    log.begin(2)
+    log.row(2, "c", "t", after={"id": 1, "v": "a"})
+    log.end(2, 2)
+    items = read(log)
+    assert isinstance(failure(items), ResyncRequiredError)
+    assert applied(items) == {}
+
+
+def test_rows_announced_by_an_end_that_never_came_stop_the_stream() -> None:
+    log = Log()
+    log.begin(2)
+    log.end(2, 1)
+    assert isinstance(failure(read(log)), ResyncRequiredError)
+
+
+def test_a_hole_in_the_rows_of_a_transaction_stops_the_stream() -> None:
+    log = Log()
+    log.begin(2)
+    log.row(2, "c", "t", after={"id": 1, "v": "a"}, order=1)
+    log.row(2, "c", "t", after={"id": 3, "v": "a"}, order=3)
+    assert "row 2 is missing" in failure(read(log)).message
+
+
+def test_rows_that_never_end_stop_the_stream() -> None:
+    log = Log()
+    log.begin(2)
+    log.row(2, "c", "t", after={"id": 1, "v": "a"})
+    log.transaction(3, ("c", "t", None, {"id": 2, "v": "a"}))
+    assert isinstance(failure(read(log)), IntegrityError)
+
+
+NEW_KEY, OLD_KEY = [("__debezium.newkey", b"{}")], [("__debezium.oldkey", b"{}")]
+
+
+def test_a_key_change_is_a_delete_and_an_insert() -> None:
+    log = Log()
+    log.begin(2)
+    log.row(2, "d", "t", before={"id": 1, "v": "a"}, order=1, headers=NEW_KEY)
+    log.row(2, "c", "t", after={"id": 9, "v": "a"}, order=2, headers=OLD_KEY)
+    log.end(2, 2)
+    assert applied(read(log)) == {("t", 1): None, ("t", 9): "a"}
+
+
+@pytest.mark.parametrize("next_row", ["end", "delete"])
+def test_a_torn_key_change_stops_the_stream(next_row: str) -> None:
+    log = Log()
+    log.begin(2)
+    log.row(2, "d", "t", before={"id": 1, "v": "a"}, order=1, headers=NEW_KEY)
+    if next_row == "end":
+        log.end(2, 1)
+    else:
+        log.row(2, "d", "t", before={"id": 5, "v": "a"}, order=2)
+    items = read(log)
+    assert "only the first half" in failure(items).message
+    assert applied(items) == {}
+
+
+def test_what_a_chunk_holds_is_not_applied_again() -> None:
+    log = Log()
+    log.transaction(2, ("u", "t", {"id": 1, "v": "?"}, {"id": 1, "v": "in chunk 1"}),
+                    ("u", "t", {"id": 10, "v": "?"}, {"id": 10, "v": "in chunk 2"}))
+    log.transaction(3, ("u", "t", {"id": 1, "v": "?"}, {"id": 1, "v": "new"}),
+                    ("u", "t", {"id": 10, "v": "?"}, {"id": 10, "v": "in chunk 2"}))
+    log.transaction(4, ("u", "t", {"id": 10, "v": "?"}, {"id": 10, "v": "new"}))
+    overlap = Overlap({"t": TableOverlap([(None, (10,)), ((10,), None)], [at(2), at(3)])})
+    assert applied(read(log, overlap=overlap)) == {("t", 1): "new", ("t", 10): "new"}
+    assert overlap.passed
+
+
+def test_a_truncate_reaches_only_chunks_copied_before_it() -> None:
+    log = Log()
+    log.truncate(3, "t")
+    log.truncate(5, "t")
+    overlap = Overlap({"t": TableOverlap([(None, (10,)), ((10,), None)], [at(2), at(4)])})
+    assert [i for i in read(log, overlap=overlap) if isinstance(i, Truncate)] == [
+        Truncate("t", [(None, (10,))]), Truncate("t", None)
+    ]
+
+
+def test_the_reader_stops_exactly_at_a_barrier() -> None:
+    log = Log()
+    for n in (2, 3, 4):
+        log.transaction(n, ("c", "t", None, {"id": n, "v": "a"}))
+    items = read(log, stop_at=at(3))
+    assert isinstance(items[-1], AtBarrier)
+    assert applied(items) == {("t", 2): "a", ("t", 3): "a"}
+
+
+def test_a_column_added_in_the_log_is_added_between_the_rows_around_it() -> None:
+    log = Log()
+    log.ddl(1, "t", COLUMNS, snapshot="true", kind="CREATE")
+    log.transaction(2, ("c", "t", None, {"id": 1, "v": "a"}))
+    log.ddl(3, "t", [*COLUMNS, {"name": "w", "typeName": "INT", "optional": True, "hasDefaultValue": True,
+                                "defaultValueExpression": "5"}], text="alter table t add w int default 5")
+    log.transaction(4, ("c", "t", None, {"id": 2, "v": "b", "w": 7}))
+    items = read(log)
+    kinds = [type(i) for i in items if isinstance(i, Part | Redefine) and getattr(i, "events", 1)]
+    assert kinds == [Part, Redefine, Part]
+    redefine = next(i for i in items if isinstance(i, Redefine))
+    assert [c.target_type for c in redefine.after.columns] == ["bigint", "varchar(9)", "integer"]
+    assert redefine.literals == {"w": "5"}
+
+
+@pytest.mark.parametrize(("columns", "words"), [
+    ([COLUMNS[0]], "lost column"),
+    ([COLUMNS[0], {"name": "v", "typeName": "VARCHAR", "length": 20}], "another type"),
+    ([*COLUMNS, {"name": "w", "typeName": "DATETIME", "optional": False, "hasDefaultValue": True,
+                 "defaultValueExpression": "CURRENT_TIMESTAMP"}], "computed default"),
+    ([*COLUMNS, {"name": "w", "typeName": "GEOMETRY", "optional": True}], "no form"),
+])
+def test_other_schema_changes_stop_before_they_do_harm(columns: list[dict], words: str) -> None:
+    log = Log()
+    log.ddl(1, "t", COLUMNS, snapshot="true", kind="CREATE")
+    log.transaction(2, ("c", "t", None, {"id": 1, "v": "a"}))
+    log.ddl(3, "t", columns, text="alter table t something")
+    log.transaction(4, ("c", "t", None, {"id": 2, "v": "b"}))
+    items = read(log)
+    error = failure(items)
+    assert isinstance(error, UnsupportedChangeError)
+    assert words in error.message
+    assert "alter table t something" in error.message
+    assert set(applied(items)) <= {("t", 1)}
+
+
+def test_an_event_with_an_unknown_column_stops_the_stream() -> None:
+    log = Log()
+    log.transaction(2, ("c", "t", None, {"id": 1, "v": "a", "surprise": 1}))
+    assert "surprise" in failure(read(log)).message
+
+
+def test_other_tables_and_databases_only_move_the_position() -> None:
+    log = Log()
+    log.transaction(2, ("c", "not_replicated", None, {"x": 1}))
+    log.begin(3)
+    log.end(3, 0)
+    items = read(log)
+    assert applied(items) == {}
+    last = [i for i in items if isinstance(i, Commit)][-1]
+    assert MySqlPosition.from_json(last.position).covers(Place(gtid(3), "binlog.000001", 3000))
+
+

@@ -1,0 +1,61 @@
+"""Resolving a declared pipeline against the tables of a source."""
+
+from pathlib import Path
+
+import pytest
+
+from cdc_pipelines.replication.catalog import Column, Table, mapped_table_from_json, to_json
+from cdc_pipelines.replication.errors import ConfigurationError
+from cdc_pipelines.replication.operations.mapping import differences, resolve
+from cdc_pipelines.replication.pipeline import Pipeline
+from cdc_pipelines.replication.pipeline_file import parse_pipeline
+from tests.unit.test_pipeline_file import GOOD
+
+ID = Column("id", "bigint", "bigint unsigned", nullable=False, unsigned=True)
+NAME = Column("name", "varchar", "varchar(40)", length=40)
+SHAPE = Column("shape", "geometry", "geometry")
+ORDERS = Table("shop", "orders", (ID, NAME), ("id",))
+ITEMS = Table("shop", "items", (ID, NAME), ("id",))
+PLACES = Table("shop", "places", (ID, SHAPE), ("id",))
+
+
+def pipeline(extra: str = "") -> Pipeline:
+    return parse_pipeline(GOOD + extra, Path("p.yaml"))
+
+
+def test_all_tables_with_their_types() -> None:
+    tables = resolve(pipeline(), [ORDERS, ITEMS])
+    assert [t.name for t in tables] == ["items", "orders"]
+    assert [c.target_type for c in tables[0].columns] == ["numeric(20)", "varchar(40)"]
+    assert mapped_table_from_json(to_json(tables[0])) == tables[0]
+
+
+@pytest.mark.parametrize(("extra", "words"), [
+    ("tables: [nope]", "table nope: not in database shop, which has items, orders"),
+    ("tables: [{source: orders, columns: [name]}]", "the key's column(s) id must be replicated"),
+    ("tables: [{source: orders, columns: [id, nope]}]", "no column nope"),
+    ("tables: [{source: orders, rename: {name: id}}]", "more than one column would be named id"),
+    ("tables: [{source: orders, target: x}, {source: items, target: x}]", "more than once: x"),
+    ("tables: [{source: orders, target: " + "ü" * 40 + "}]", "longer than 63 bytes"),
+    ("exclude: [nope]", "exclude: the source has no table nope"),
+])
+def test_mistakes_are_told(extra: str, words: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        resolve(pipeline(extra), [ORDERS, ITEMS])
+    assert words in str(caught.value)
+
+
+def test_a_type_without_a_form_is_told_with_the_way_out() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        resolve(pipeline(), [PLACES])
+    assert "places.shape" in str(caught.value)
+    assert "columns" in str(caught.value)
+
+
+def test_differences_are_told_in_words() -> None:
+    before = resolve(pipeline(), [ORDERS, ITEMS])
+    assert differences(before, before) == []
+    after = resolve(pipeline("tables: [{source: orders, target: o2}]"), [ORDERS])
+    assert differences(before, after) == [
+        "table items is left out", "table orders lands in shop.o2 instead of shop.orders"
+    ]
