@@ -15,11 +15,24 @@ def list_(as_json: bool) -> None:
 
     records = ControlStore.open().list()
     if as_json:
-        emit_json([{"name": r.name, "id": r.config, "status": r.status, "is_active": r.is_active,
-                    "tables": len(r.tables), "message": r.message} for r in records])
+        emit_json(
+            [
+                {
+                    "name": r.name,
+                    "id": r.config,
+                    "status": r.status,
+                    "is_active": r.is_active,
+                    "tables": len(r.tables),
+                    "message": r.message,
+                }
+                for r in records
+            ]
+        )
     else:
-        grid(["pipeline", "id", "status", "tables", "message"],
-             [[r.name, r.config, r.status, len(r.tables), r.message or ""] for r in records])
+        grid(
+            ["pipeline", "id", "status", "tables", "message"],
+            [[r.name, r.config, r.status, len(r.tables), r.message or ""] for r in records],
+        )
 
 
 @click.command()
@@ -51,9 +64,13 @@ def _print(name: str, facts: dict) -> None:
     grid(["part", "state", "message"], rows)
     if facts["tables"]:
         console.print()
-        grid(["table", "target", "rows copied", "inserts", "updates", "deletes"],
-             [[t["table"], t["target"], t["rows_copied"], t["inserts"], t["updates"], t["deletes"]]
-              for t in facts["tables"]])
+        grid(
+            ["table", "target", "rows copied", "inserts", "updates", "deletes"],
+            [
+                [t["table"], t["target"], t["rows_copied"], t["inserts"], t["updates"], t["deletes"]]
+                for t in facts["tables"]
+            ],
+        )
     for error in [*facts["errors"], *([facts["config"]["message"]] if facts["config"]["message"] else [])]:
         console.print(f"! {error}", markup=False)
 
@@ -73,11 +90,14 @@ def verify(name: str, tables: tuple[str, ...], max_keys: int, as_json: bool) -> 
     if as_json:
         emit_json(report.to_dict())
     else:
-        grid(["table", "source rows", "target rows", "differences", "seconds"],
-             [[t.table, t.rows_source, t.rows_target, t.difference_count, round(t.seconds, 2)] for t in report.tables])
+        grid(
+            ["table", "source rows", "target rows", "differences", "seconds"],
+            [[t.table, t.rows_source, t.rows_target, t.difference_count, round(t.seconds, 2)] for t in report.tables],
+        )
         for table in report.tables:
             for difference in table.differences:
-                console.print(f"  {table.table} {difference.key}: {difference.kind} {', '.join(difference.columns)}",
-                              markup=False)
+                console.print(
+                    f"  {table.table} {difference.key}: {difference.kind} {', '.join(difference.columns)}", markup=False
+                )
         console.print("equal" if report.equal else "DIFFERENT")
     sys.exit(0 if report.equal else 3)

@@ -25,7 +25,11 @@ def start(name: str, force_resync: bool, as_json: bool) -> None:
     with Runtime.open(name) as rt:
         try:
             outcome = begin(
-                rt, log, force_resync=force_resync, holder=holder(), progress=progress,
+                rt,
+                log,
+                force_resync=force_resync,
+                holder=holder(),
+                progress=progress,
                 on_chunk=lambda chunk: shown.show() if shown else None,
             )
         finally:
@@ -34,7 +38,9 @@ def start(name: str, force_resync: bool, as_json: bool) -> None:
     if as_json:
         emit_json(outcome)
     else:
-        console.print(f"{name}: running, {sum(outcome['tables'].values()):,} rows copied, {outcome['seconds']} s in all")
+        console.print(
+            f"{name}: running, {sum(outcome['tables'].values()):,} rows copied, {outcome['seconds']} s in all"
+        )
 
 
 class _ProgressLine:

@@ -15,7 +15,9 @@ from cdc_pipelines.cli.output import console, emit_json, grid
 @click.option("--port", default="3306", show_default=True, help="Port, or a ${env:NAME} reference.")
 @click.option("--database", help="Database (schema) to look into.")
 @click.option("--user", default="cdc", show_default=True)
-@click.option("--password", default="${env:CDC_SOURCE_PASSWORD}", show_default=True, help="A reference, never the password.")
+@click.option(
+    "--password", default="${env:CDC_SOURCE_PASSWORD}", show_default=True, help="A reference, never the password."
+)
 @click.option("--name", default=None, help="Name of the proposed pipeline; the database's by default.")
 @click.option("--client", default=1, show_default=True)
 @click.option("--config", default=1, show_default=True)
@@ -23,8 +25,19 @@ from cdc_pipelines.cli.output import console, emit_json, grid
 @click.option("--tables", "only_tables", is_flag=True, help="List the tables instead of printing a pipeline file.")
 @click.option("--json", "as_json", is_flag=True, help="Print tables and columns as JSON.")
 def discover(
-    file: str | None, kind: str, host: str, port: str, database: str | None, user: str, password: str,
-    name: str | None, client: int, config: int, target_schema: str | None, only_tables: bool, as_json: bool,
+    file: str | None,
+    kind: str,
+    host: str,
+    port: str,
+    database: str | None,
+    user: str,
+    password: str,
+    name: str | None,
+    client: int,
+    config: int,
+    target_schema: str | None,
+    only_tables: bool,
+    as_json: bool,
 ) -> None:
     """Look at a source and print a complete pipeline file for it.
 
@@ -46,7 +59,11 @@ def discover(
     else:
         try:
             source = Source(
-                type=kind, host=host, port=int(port) if port.isdigit() else port, database=database, user=user,
+                type=kind,
+                host=host,
+                port=int(port) if port.isdigit() else port,
+                database=database,
+                user=user,
                 password=password,
             )
         except ValidationError as error:
@@ -64,8 +81,13 @@ def discover(
     else:
         chosen = name or re.sub(r"[^a-z0-9_]", "_", source.database.lower())
         target = {
-            "type": "postgres", "host": "127.0.0.1", "port": 5432, "database": "cdc_target",
-            "schema": target_schema or source.database, "user": "cdc", "password": "${env:CDC_TARGET_PASSWORD}",
+            "type": "postgres",
+            "host": "127.0.0.1",
+            "port": 5432,
+            "database": "cdc_target",
+            "schema": target_schema or source.database,
+            "user": "cdc",
+            "password": "${env:CDC_TARGET_PASSWORD}",
         }
         click.echo(found.pipeline_yaml(chosen, client=client, config=config, target=target), nl=False)
 
@@ -83,15 +105,25 @@ def configure(file: str, as_json: bool) -> None:
     result = save(Path(file), ControlStore.open())
     record = result.record
     if as_json:
-        emit_json({
-            "pipeline": record.name, "id": record.config, "status": record.status, "is_active": record.is_active,
-            "created": result.created, "changes": result.changes, "needs_resync": result.needs_resync,
-            "connector_name": record.spec.connector_name, "kafka_topic_prefix": record.spec.topic_prefix,
-            "tables": {t.name: f"{t.target_schema}.{t.target_name}" for t in record.tables},
-        })
+        emit_json(
+            {
+                "pipeline": record.name,
+                "id": record.config,
+                "status": record.status,
+                "is_active": record.is_active,
+                "created": result.created,
+                "changes": result.changes,
+                "needs_resync": result.needs_resync,
+                "connector_name": record.spec.connector_name,
+                "kafka_topic_prefix": record.spec.topic_prefix,
+                "tables": {t.name: f"{t.target_schema}.{t.target_name}" for t in record.tables},
+            }
+        )
         return
-    console.print(f"{record.name}: {'saved' if result.created else 'updated'}, status {record.status}, "
-                  f"{len(record.tables)} tables, connector {record.spec.connector_name}")
+    console.print(
+        f"{record.name}: {'saved' if result.created else 'updated'}, status {record.status}, "
+        f"{len(record.tables)} tables, connector {record.spec.connector_name}"
+    )
     for change in result.changes:
         console.print(f"  changed: {change}")
     if result.needs_resync:

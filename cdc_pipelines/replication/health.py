@@ -1,6 +1,6 @@
 """The one status of a pipeline, made from facts: connector, consumer, lag, control store and target.
 
-The sensor, the CLI, the API and the page all call `status`. Whatever is out of reach is said so in its place; nothing raises.
+The sensor, the CLI, the API and the page all call `status`. What is out of reach is told in its place; nothing raises.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,8 @@ def status(rt: Runtime) -> Facts:
             return otherwise
 
     connector = ask(
-        "connector", lambda: handover.connector_state(rt.connect, rt.pipeline.connector_name),
+        "connector",
+        lambda: handover.connector_state(rt.connect, rt.pipeline.connector_name),
         {"state": "UNREACHABLE", "healthy": False, "tasks": [], "message": "Kafka Connect is out of reach"},
     )
     target = ask("target", lambda: _target(rt), {})
@@ -79,7 +80,10 @@ def _consumer(rt: Runtime) -> Facts:
     beat = rt.store.heartbeat(rt.name)
     if beat is None:
         return {
-            "state": "NOT_RUNNING", "healthy": False, "last_heartbeat": None, "heartbeat_recent": False,
+            "state": "NOT_RUNNING",
+            "healthy": False,
+            "last_heartbeat": None,
+            "heartbeat_recent": False,
             "message": "no consumer has beaten since the last start",
         }
     age = age_seconds(beat)

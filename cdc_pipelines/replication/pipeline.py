@@ -107,7 +107,9 @@ class Connect(Strict):
         None, description="Name of the connector; `cdc_{client}_{config}` by default."
     )
     server_id: int | None = Field(
-        None, ge=1, le=4294967295,
+        None,
+        ge=1,
+        le=4294967295,
         description="Replica id under which Debezium reads the log, unique among all replicas; derived by default.",
     )
     config: dict[str, str] = Field(
@@ -160,9 +162,15 @@ class Apply(Strict):
     """How the consumer applies the change log."""
 
     run_events: int = Field(20_000, ge=1, description="Events of one target transaction, if source transactions allow.")
-    run_mb: int = Field(64, ge=1, description="Memory bound of a run in MiB; larger transactions are applied in parts "
-                        "inside one target transaction.")
-    idle_commit_seconds: float = Field(2.0, gt=0, description="How often progress is stored while only heartbeats come.")
+    run_mb: int = Field(
+        64,
+        ge=1,
+        description="Memory bound of a run in MiB; larger transactions are applied in parts "
+        "inside one target transaction.",
+    )
+    idle_commit_seconds: float = Field(
+        2.0, gt=0, description="How often progress is stored while only heartbeats come."
+    )
 
 
 class Pipeline(Strict):

@@ -40,25 +40,59 @@ class Log:
         self.add({"ts_ms": 1_700_000_000_000 + len(self.records)})
 
     def row(
-        self, n: int, op: str, table: str, *, before: dict | None = None, after: dict | None = None, order: int = 1,
-        row: int = 0, headers: list[tuple[str, bytes]] | None = None,
+        self,
+        n: int,
+        op: str,
+        table: str,
+        *,
+        before: dict | None = None,
+        after: dict | None = None,
+        order: int = 1,
+        row: int = 0,
+        headers: list[tuple[str, bytes]] | None = None,
     ) -> None:
-        self.add({
-            "op": op, "before": before, "after": after, "source": self.source(n, table, row=row),
-            "transaction": {"id": gtid(n), "total_order": order, "data_collection_order": order}, "ts_ms": 1,
-        }, headers)
+        self.add(
+            {
+                "op": op,
+                "before": before,
+                "after": after,
+                "source": self.source(n, table, row=row),
+                "transaction": {"id": gtid(n), "total_order": order, "data_collection_order": order},
+                "ts_ms": 1,
+            },
+            headers,
+        )
 
     def truncate(self, n: int, table: str) -> None:
         self.add({"op": "t", "before": None, "after": None, "source": self.source(n, table), "transaction": None})
 
-    def ddl(self, n: int, table: str, columns: list[dict], *, kind: str = "ALTER", text: str = "alter table",
-            snapshot: str | None = None, key: list[str] | None = None) -> None:
+    def ddl(
+        self,
+        n: int,
+        table: str,
+        columns: list[dict],
+        *,
+        kind: str = "ALTER",
+        text: str = "alter table",
+        snapshot: str | None = None,
+        key: list[str] | None = None,
+    ) -> None:
         source = self.source(n, table) | {"snapshot": snapshot}
-        self.add({
-            "source": source, "databaseName": self._database, "ddl": text, "ts_ms": 1,
-            "tableChanges": [{"type": kind, "id": f'"{self._database}"."{table}"',
-                              "table": {"columns": columns, "primaryKeyColumnNames": key or ["id"]}}],
-        })
+        self.add(
+            {
+                "source": source,
+                "databaseName": self._database,
+                "ddl": text,
+                "ts_ms": 1,
+                "tableChanges": [
+                    {
+                        "type": kind,
+                        "id": f'"{self._database}"."{table}"',
+                        "table": {"columns": columns, "primaryKeyColumnNames": key or ["id"]},
+                    }
+                ],
+            }
+        )
 
     def transaction(self, n: int, *changes: tuple) -> None:
         """A whole transaction: changes are (op, table, before, after)."""
@@ -68,8 +102,16 @@ class Log:
         self.end(n, len(changes))
 
     def source(self, n: int, table: str, row: int = 0) -> dict[str, Any]:
-        return {"db": self._database, "table": table, "gtid": gtid(n), "file": "binlog.000001", "pos": n * 1000,
-                "row": row, "ts_ms": n * 1000, "snapshot": None}
+        return {
+            "db": self._database,
+            "table": table,
+            "gtid": gtid(n),
+            "file": "binlog.000001",
+            "pos": n * 1000,
+            "row": row,
+            "ts_ms": n * 1000,
+            "snapshot": None,
+        }
 
 
 class FakeClient:

@@ -25,11 +25,15 @@ from tests.unit.log_records import UUID, FakeClient, Log, gtid
 INT = Column("id", "bigint", "bigint", nullable=False)
 TEXT = Column("v", "varchar", "varchar(9)", length=9)
 KEYED = MappedTable(
-    Table("shop", "t", (INT, TEXT), ("id",)), "public", "t",
+    Table("shop", "t", (INT, TEXT), ("id",)),
+    "public",
+    "t",
     (MappedColumn(INT, "id", "bigint"), MappedColumn(TEXT, "v", "varchar(9)")),
 )
 KEYLESS = MappedTable(
-    Table("shop", "k", (INT, TEXT)), "public", "k",
+    Table("shop", "k", (INT, TEXT)),
+    "public",
+    "k",
     (MappedColumn(INT, "id", "bigint"), MappedColumn(TEXT, "v", "varchar(9)")),
 )
 COLUMNS = [{"name": "id", "typeName": "BIGINT"}, {"name": "v", "typeName": "VARCHAR", "length": 9}]
@@ -39,13 +43,21 @@ def at(n: int) -> MySqlPosition:
     return MySqlPosition("binlog.000001", n * 1000 + 500, f"{UUID}:1-{n}" if n else f"{UUID}:1", "s")
 
 
-def read(log: Log, *, start: int = 1, overlap: Overlap | None = None, stop_at: MySqlPosition | None = None,
-         **limits: float) -> list[Item]:
+def read(
+    log: Log, *, start: int = 1, overlap: Overlap | None = None, stop_at: MySqlPosition | None = None, **limits: float
+) -> list[Item]:
     """All items that the log gives, from transaction `start` (applied) on; ends with the reader's own end."""
     reader = LogReader(
-        FakeClient(log.records), database="shop", pair=("mysql", "postgres"), tables=[KEYED, KEYLESS],
-        known={}, offset=0, position=at(start), overlap=overlap or Overlap({}),
-        limits=Apply(idle_commit_seconds=0.05, **limits), stop_at=stop_at,
+        FakeClient(log.records),
+        database="shop",
+        pair=("mysql", "postgres"),
+        tables=[KEYED, KEYLESS],
+        known={},
+        offset=0,
+        position=at(start),
+        overlap=overlap or Overlap({}),
+        limits=Apply(idle_commit_seconds=0.05, **limits),
+        stop_at=stop_at,
     )
     reader.start()
     items: list[Item] = []
@@ -202,10 +214,16 @@ def test_a_torn_key_change_stops_the_stream(next_row: str) -> None:
 
 def test_what_a_chunk_holds_is_not_applied_again() -> None:
     log = Log()
-    log.transaction(2, ("u", "t", {"id": 1, "v": "?"}, {"id": 1, "v": "in chunk 1"}),
-                    ("u", "t", {"id": 10, "v": "?"}, {"id": 10, "v": "in chunk 2"}))
-    log.transaction(3, ("u", "t", {"id": 1, "v": "?"}, {"id": 1, "v": "new"}),
-                    ("u", "t", {"id": 10, "v": "?"}, {"id": 10, "v": "in chunk 2"}))
+    log.transaction(
+        2,
+        ("u", "t", {"id": 1, "v": "?"}, {"id": 1, "v": "in chunk 1"}),
+        ("u", "t", {"id": 10, "v": "?"}, {"id": 10, "v": "in chunk 2"}),
+    )
+    log.transaction(
+        3,
+        ("u", "t", {"id": 1, "v": "?"}, {"id": 1, "v": "new"}),
+        ("u", "t", {"id": 10, "v": "?"}, {"id": 10, "v": "in chunk 2"}),
+    )
     log.transaction(4, ("u", "t", {"id": 10, "v": "?"}, {"id": 10, "v": "new"}))
     overlap = Overlap({"t": TableOverlap([(None, (10,)), ((10,), None)], [at(2), at(3)])})
     assert applied(read(log, overlap=overlap)) == {("t", 1): "new", ("t", 10): "new"}
@@ -218,7 +236,8 @@ def test_a_truncate_reaches_only_chunks_copied_before_it() -> None:
     log.truncate(5, "t")
     overlap = Overlap({"t": TableOverlap([(None, (10,)), ((10,), None)], [at(2), at(4)])})
     assert [i for i in read(log, overlap=overlap) if isinstance(i, Truncate)] == [
-        Truncate("t", [(None, (10,))]), Truncate("t", None)
+        Truncate("t", [(None, (10,))]),
+        Truncate("t", None),
     ]
 
 
@@ -235,8 +254,15 @@ def test_a_column_added_in_the_log_is_added_between_the_rows_around_it() -> None
     log = Log()
     log.ddl(1, "t", COLUMNS, snapshot="true", kind="CREATE")
     log.transaction(2, ("c", "t", None, {"id": 1, "v": "a"}))
-    log.ddl(3, "t", [*COLUMNS, {"name": "w", "typeName": "INT", "optional": True, "hasDefaultValue": True,
-                                "defaultValueExpression": "5"}], text="alter table t add w int default 5")
+    log.ddl(
+        3,
+        "t",
+        [
+            *COLUMNS,
+            {"name": "w", "typeName": "INT", "optional": True, "hasDefaultValue": True, "defaultValueExpression": "5"},
+        ],
+        text="alter table t add w int default 5",
+    )
     log.transaction(4, ("c", "t", None, {"id": 2, "v": "b", "w": 7}))
     items = read(log)
     kinds = [type(i) for i in items if isinstance(i, Part | Redefine) and getattr(i, "events", 1)]
@@ -246,13 +272,27 @@ def test_a_column_added_in_the_log_is_added_between_the_rows_around_it() -> None
     assert redefine.literals == {"w": "5"}
 
 
-@pytest.mark.parametrize(("columns", "words"), [
-    ([COLUMNS[0]], "lost column"),
-    ([COLUMNS[0], {"name": "v", "typeName": "VARCHAR", "length": 20}], "another type"),
-    ([*COLUMNS, {"name": "w", "typeName": "DATETIME", "optional": False, "hasDefaultValue": True,
-                 "defaultValueExpression": "CURRENT_TIMESTAMP"}], "computed default"),
-    ([*COLUMNS, {"name": "w", "typeName": "GEOMETRY", "optional": True}], "no form"),
-])
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ([COLUMNS[0]], "lost column"),
+        ([COLUMNS[0], {"name": "v", "typeName": "VARCHAR", "length": 20}], "another type"),
+        (
+            [
+                *COLUMNS,
+                {
+                    "name": "w",
+                    "typeName": "DATETIME",
+                    "optional": False,
+                    "hasDefaultValue": True,
+                    "defaultValueExpression": "CURRENT_TIMESTAMP",
+                },
+            ],
+            "computed default",
+        ),
+        ([*COLUMNS, {"name": "w", "typeName": "GEOMETRY", "optional": True}], "no form"),
+    ],
+)
 def test_other_schema_changes_stop_before_they_do_harm(columns: list[dict], words: str) -> None:
     log = Log()
     log.ddl(1, "t", COLUMNS, snapshot="true", kind="CREATE")
@@ -282,5 +322,3 @@ def test_other_tables_and_databases_only_move_the_position() -> None:
     assert applied(items) == {}
     last = [i for i in items if isinstance(i, Commit)][-1]
     assert MySqlPosition.from_json(last.position).covers(Place(gtid(3), "binlog.000001", 3000))
-
-

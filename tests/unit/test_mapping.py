@@ -30,15 +30,18 @@ def test_all_tables_with_their_types() -> None:
     assert mapped_table_from_json(to_json(tables[0])) == tables[0]
 
 
-@pytest.mark.parametrize(("extra", "words"), [
-    ("tables: [nope]", "table nope: not in database shop, which has items, orders"),
-    ("tables: [{source: orders, columns: [name]}]", "the key's column(s) id must be replicated"),
-    ("tables: [{source: orders, columns: [id, nope]}]", "no column nope"),
-    ("tables: [{source: orders, rename: {name: id}}]", "more than one column would be named id"),
-    ("tables: [{source: orders, target: x}, {source: items, target: x}]", "more than once: x"),
-    ("tables: [{source: orders, target: " + "ü" * 40 + "}]", "longer than 63 bytes"),
-    ("exclude: [nope]", "exclude: the source has no table nope"),
-])
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        ("tables: [nope]", "table nope: not in database shop, which has items, orders"),
+        ("tables: [{source: orders, columns: [name]}]", "the key's column(s) id must be replicated"),
+        ("tables: [{source: orders, columns: [id, nope]}]", "no column nope"),
+        ("tables: [{source: orders, rename: {name: id}}]", "more than one column would be named id"),
+        ("tables: [{source: orders, target: x}, {source: items, target: x}]", "more than once: x"),
+        ("tables: [{source: orders, target: " + "ü" * 40 + "}]", "longer than 63 bytes"),
+        ("exclude: [nope]", "exclude: the source has no table nope"),
+    ],
+)
 def test_mistakes_are_told(extra: str, words: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         resolve(pipeline(extra), [ORDERS, ITEMS])
@@ -57,5 +60,6 @@ def test_differences_are_told_in_words() -> None:
     assert differences(before, before) == []
     after = resolve(pipeline("tables: [{source: orders, target: o2}]"), [ORDERS])
     assert differences(before, after) == [
-        "table items is left out", "table orders lands in shop.o2 instead of shop.orders"
+        "table items is left out",
+        "table orders lands in shop.o2 instead of shop.orders",
     ]

@@ -31,17 +31,24 @@ def test_a_bare_table_name_is_the_table_unchanged() -> None:
     assert [t.source for t in pipeline.tables] == ["orders", "items"]
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    ("source: {type: mysql, host: db, port: 99999, database: shop, user: cdc, password: '${env:S}'}",
-     ["source.port", "99999", "between 1 and 65535"]),
-    ("source: {type: oracle, host: db, port: 1, database: shop, user: cdc, password: '${env:S}'}",
-     ["source.type", "oracle", "'mysql' or 'mariadb'"]),
-    ("colour: red", ["colour", "red"]),
-    ("tables: []", ["tables", "at least one"]),
-    ("tables: [a, a]", ["more than once: a"]),
-    ("tables: [a]\nexclude: [b]", ["exclude goes with"]),
-    ("copy: {workers: 0}", ["copy.workers", "0", "greater than or equal to 1"]),
-])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            "source: {type: mysql, host: db, port: 99999, database: shop, user: cdc, password: '${env:S}'}",
+            ["source.port", "99999", "between 1 and 65535"],
+        ),
+        (
+            "source: {type: oracle, host: db, port: 1, database: shop, user: cdc, password: '${env:S}'}",
+            ["source.type", "oracle", "'mysql' or 'mariadb'"],
+        ),
+        ("colour: red", ["colour", "red"]),
+        ("tables: []", ["tables", "at least one"]),
+        ("tables: [a, a]", ["more than once: a"]),
+        ("tables: [a]\nexclude: [b]", ["exclude goes with"]),
+        ("copy: {workers: 0}", ["copy.workers", "0", "greater than or equal to 1"]),
+    ],
+)
 def test_mistakes_name_file_line_path_value_and_what_is_allowed(change: str, words: list[str]) -> None:
     key = change.split(":")[0]
     text = "\n".join(line for line in GOOD.splitlines() if not line.startswith(f"{key}:")) + f"\n{change}\n"

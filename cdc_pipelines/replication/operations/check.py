@@ -41,9 +41,11 @@ def _source(rt: Runtime) -> list[CheckResult]:
         CheckResult(
             "source tables",
             not other,
-            f"changed since they were configured: {', '.join(sorted(other))}" if other
+            f"changed since they were configured: {', '.join(sorted(other))}"
+            if other
             else f"{len(now)} tables are as they were configured",
-            "cdc configure FILE (then `cdc start NAME --force-resync` if the pipeline was started before)" if other
+            "cdc configure FILE (then `cdc start NAME --force-resync` if the pipeline was started before)"
+            if other
             else "",
         )
     )
@@ -57,9 +59,12 @@ def _connect(rt: Runtime) -> list[CheckResult]:
     validate_extra(rt.pipeline.connect.config)
     return [
         CheckResult(
-            "connect plugin", found,
+            "connect plugin",
+            found,
             f"{wanted} {plugins.get(wanted, '')}" if found else f"the worker at {rt.connect.url} has no {wanted}",
-            "" if found else "unpack Debezium's connector plugin into a folder of the worker's plugin.path and restart it.",
+            ""
+            if found
+            else "unpack Debezium's connector plugin into a folder of the worker's plugin.path and restart it.",
         )
     ]
 
@@ -69,7 +74,8 @@ def _kafka(rt: Runtime) -> list[CheckResult]:
     enough = brokers >= rt.pipeline.kafka.replication_factor
     return [
         CheckResult(
-            "kafka brokers", enough,
+            "kafka brokers",
+            enough,
             f"{brokers} broker(s) for replication factor {rt.pipeline.kafka.replication_factor}",
             "" if enough else "lower kafka.replication_factor in the pipeline's file, or add brokers.",
         )

@@ -21,7 +21,8 @@ def put_connector(rt: Runtime, log: Log) -> dict[str, Any]:
         chunks = state.chunks()
         if facts is None or not chunks or any(c.state != "done" for c in chunks):
             raise ConfigurationError(
-                f"pipeline {rt.name}: the initial copy is not complete", f"run `cdc start {rt.name}`: it copies the rest."
+                f"pipeline {rt.name}: the initial copy is not complete",
+                f"run `cdc start {rt.name}`: it copies the rest.",
             )
         tables = state.mapped_tables()
         offset = state.offset()
@@ -43,14 +44,24 @@ def put_connector(rt: Runtime, log: Log) -> dict[str, Any]:
         attempt = state.next_history_attempt()
         conn.commit()
     done = hand_over(
-        rt.pipeline, tables,
-        client=rt.connect, topics=rt.topics, source=rt.source, position=position,
-        generation=facts.generation, log_topic=topic, attempt=attempt,
-        fingerprints=_fingerprints(rt, tables, chunks), log=log,
+        rt.pipeline,
+        tables,
+        client=rt.connect,
+        topics=rt.topics,
+        source=rt.source,
+        position=position,
+        generation=facts.generation,
+        log_topic=topic,
+        attempt=attempt,
+        fingerprints=_fingerprints(rt, tables, chunks),
+        log=log,
     )
     return {
-        "connector": done.connector, "seconds": done.seconds, "topic": topic,
-        "position": f"{position.file}:{position.pos}", "gtids": position.gtids,
+        "connector": done.connector,
+        "seconds": done.seconds,
+        "topic": topic,
+        "position": f"{position.file}:{position.pos}",
+        "gtids": position.gtids,
     }
 
 

@@ -89,7 +89,7 @@ def _go_on(rt: Runtime, state: TargetState) -> None:
     if changed:
         raise ConfigurationError(
             f"pipeline {rt.name} was copied under another mapping: {'; '.join(changed)}",
-            f"`cdc start {rt.name} --force-resync` copies everything again under the new one; or configure the old one.",
+            f"`cdc start {rt.name} --force-resync` copies everything again under the new one.",
         )
 
 
@@ -98,9 +98,7 @@ def _plan(
 ) -> list[Chunk]:
     settings = rt.pipeline.copy_
     with rt.source.open_snapshot(1, [t.source for t in tables]) as snapshot:
-        chunks = plan(
-            snapshot.sessions[0], tables, chunk_bytes=settings.chunk_mb << 20, shards=settings.shards
-        )
+        chunks = plan(snapshot.sessions[0], tables, chunk_bytes=settings.chunk_mb << 20, shards=settings.shards)
     state.require_epoch(facts.epoch)
     state.save_plan(chunks)
     conn.commit()

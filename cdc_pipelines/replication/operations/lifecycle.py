@@ -110,5 +110,3 @@ def teardown(rt: Runtime, log: Log, *, drop_tables: bool = False) -> dict[str, A
 
 def _holder() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
-
-

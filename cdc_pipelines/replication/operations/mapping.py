@@ -34,7 +34,9 @@ def resolve(pipeline: Pipeline, tables: Sequence[Table]) -> tuple[MappedTable, .
         except ConfigurationError as error:
             mistakes.append(f"table {table.name}: {error.message}")
     targets = [t.target_name for t in mapped]
-    mistakes += [f"target name {n} stands for more than one table" for n in sorted({t for t in targets if targets.count(t) > 1})]
+    mistakes += [
+        f"target name {n} stands for more than one table" for n in sorted({t for t in targets if targets.count(t) > 1})
+    ]
     if not mapped and not mistakes:
         mistakes.append(f"database {pipeline.source.database} has no tables")
     if mistakes:
@@ -86,8 +88,9 @@ def differences(before: Sequence[MappedTable], after: Sequence[MappedTable]) -> 
     for name in old.keys() & new.keys():
         a, b = old[name], new[name]
         if (a.target_schema, a.target_name) != (b.target_schema, b.target_name):
-            words.append(f"table {name} lands in {b.target_schema}.{b.target_name} instead of "
-                         f"{a.target_schema}.{a.target_name}")
+            words.append(
+                f"table {name} lands in {b.target_schema}.{b.target_name} instead of {a.target_schema}.{a.target_name}"
+            )
         ours = [(c.source.name, c.target_name, c.target_type) for c in a.columns]
         theirs = [(c.source.name, c.target_name, c.target_type) for c in b.columns]
         if ours != theirs or a.source.key != b.source.key:

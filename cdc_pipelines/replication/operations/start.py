@@ -95,7 +95,10 @@ def step_plan(rt: Runtime, log: Log, *, force_resync: bool) -> CopyPlan:
     done = sum(c.state == "done" for c in plan.chunks)
     log.info(
         "  generation %d: %d chunks in %d shards, about %s rows%s",
-        plan.generation, len(plan.chunks), len(shards), f"{sum(c.rows_estimate for c in plan.chunks):,}",
+        plan.generation,
+        len(plan.chunks),
+        len(shards),
+        f"{sum(c.rows_estimate for c in plan.chunks):,}",
         f"; {done} chunks are copied already" if done else "",
     )
     return CopyPlan(plan.generation, plan.tables, plan.chunks, shards)
@@ -135,7 +138,12 @@ def copy_chunk(rt: Runtime, log: Log, table: str, ordinal: int, on_chunk: OnChun
 
 
 def _copy(
-    rt: Runtime, log: Log, wanted: Callable[[Chunk], bool], *, workers: int, on_chunk: OnChunk,
+    rt: Runtime,
+    log: Log,
+    wanted: Callable[[Chunk], bool],
+    *,
+    workers: int,
+    on_chunk: OnChunk,
     progress: Progress | None,
 ) -> None:
     with rt.target("copy") as (_, state):
@@ -165,9 +173,17 @@ def _copy(
                     except Empty:
                         return
                     copy_chunks(
-                        snapshot.sessions[number], snapshot.position, rt.target_spec, rt.name,
-                        facts.generation, facts.epoch, tables, chunks,
-                        on_chunk=on_chunk, progress=progress, stop=stop.is_set,
+                        snapshot.sessions[number],
+                        snapshot.position,
+                        rt.target_spec,
+                        rt.name,
+                        facts.generation,
+                        facts.epoch,
+                        tables,
+                        chunks,
+                        on_chunk=on_chunk,
+                        progress=progress,
+                        stop=stop.is_set,
                     )
             except BaseException as error:  # noqa: BLE001 (raised below, in the caller's thread)
                 failed.append(error)
@@ -205,12 +221,11 @@ def step_check_copy(rt: Runtime, log: Log) -> list[TableCopied]:
                 found = state.count_rows(table)
                 if found != rows:
                     raise IntegrityError(
-                        f"table {name}: {rows:,} rows were copied, {table.target_schema}.{table.target_name} has {found:,}",
+                        f"table {name}: {rows:,} rows were copied, "
+                        f"{table.target_schema}.{table.target_name} has {found:,}",
                         "something else writes into the target table; stop it, then start with --force-resync.",
                     )
-            copied.append(
-                TableCopied(table, rows, sum(c.bytes for c in mine), sum(c.seconds for c in mine), len(mine))
-            )
+            copied.append(TableCopied(table, rows, sum(c.bytes for c in mine), sum(c.seconds for c in mine), len(mine)))
             log.info("  %s: %s rows in %d chunk(s)", name, f"{rows:,}", len(mine))
         conn.commit()
         if not streaming:
@@ -277,7 +292,12 @@ def step_consumer(rt: Runtime, log: Log, *, timeout_s: float = 120) -> dict[str,
 
 
 def start(
-    rt: Runtime, log: Log, *, force_resync: bool = False, holder: str, on_chunk: OnChunk | None = None,
+    rt: Runtime,
+    log: Log,
+    *,
+    force_resync: bool = False,
+    holder: str,
+    on_chunk: OnChunk | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """The four steps in this process, under the pipeline's lease. Running it again finishes or changes nothing."""

@@ -8,8 +8,14 @@ from cdc_pipelines.replication import secrets
 from cdc_pipelines.replication.errors import ResyncRequiredError, RetryableError
 from cdc_pipelines.replication.pipeline import Kafka
 
-_LOST = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError.UNKNOWN_TOPIC_OR_PART,
-         KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION, KafkaError.UNKNOWN_TOPIC_ID)
+_LOST = (
+    KafkaError._AUTO_OFFSET_RESET,
+    KafkaError.OFFSET_OUT_OF_RANGE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_TOPIC,
+    KafkaError._UNKNOWN_PARTITION,
+    KafkaError.UNKNOWN_TOPIC_ID,
+)
 
 
 class LogClient:
@@ -19,25 +25,27 @@ class LogClient:
         self.topic = topic
         self.last_error = ""
         limit = kafka.max_message_bytes
-        self._consumer = Consumer({
-            "bootstrap.servers": secrets.resolve(kafka.bootstrap_servers),
-            "group.id": group,
-            "enable.auto.commit": False,
-            "enable.auto.offset.store": False,
-            # A lost offset must be seen; "latest" would skip, "earliest" repeat.
-            "auto.offset.reset": "error",
-            "isolation.level": "read_committed",
-            # Small buffers keep memory flat; the back-off's default of 1 s stalls a reader with small buffers.
-            "queued.max.messages.kbytes": 16_384,
-            "fetch.queue.backoff.ms": 5,
-            "fetch.max.bytes": 16 * 1024 * 1024,
-            "fetch.message.max.bytes": 4 * 1024 * 1024,
-            "receive.message.max.bytes": min(2_147_483_647, max(2 * limit, 100_000_000)),
-            "fetch.wait.max.ms": 500,
-            "error_cb": self._remember,
-            "log_level": 3,
-            **{key: secrets.resolve_secret(value) for key, value in kafka.client.items()},
-        })
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": secrets.resolve(kafka.bootstrap_servers),
+                "group.id": group,
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                # A lost offset must be seen; "latest" would skip, "earliest" repeat.
+                "auto.offset.reset": "error",
+                "isolation.level": "read_committed",
+                # Small buffers keep memory flat; the back-off's default of 1 s stalls a reader with small buffers.
+                "queued.max.messages.kbytes": 16_384,
+                "fetch.queue.backoff.ms": 5,
+                "fetch.max.bytes": 16 * 1024 * 1024,
+                "fetch.message.max.bytes": 4 * 1024 * 1024,
+                "receive.message.max.bytes": min(2_147_483_647, max(2 * limit, 100_000_000)),
+                "fetch.wait.max.ms": 500,
+                "error_cb": self._remember,
+                "log_level": 3,
+                **{key: secrets.resolve_secret(value) for key, value in kafka.client.items()},
+            }
+        )
         self._consumer.assign([TopicPartition(topic, 0, offset)])
 
     def _remember(self, error: KafkaError) -> None:

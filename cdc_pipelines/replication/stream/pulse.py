@@ -25,8 +25,13 @@ class Pulse(threading.Thread):
         self._wake = threading.Event()
         self._ending = False
         self.beat = Heartbeat(
-            pipeline=pipeline, group=group, pid=os.getpid(), host=socket.gethostname(),
-            version=version("cdc-pipelines"), state="starting", at=datetime.now(UTC),
+            pipeline=pipeline,
+            group=group,
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            version=version("cdc-pipelines"),
+            state="starting",
+            at=datetime.now(UTC),
         )
 
     def now(self, state: str | None = None, message: str | None = None) -> None:

@@ -73,9 +73,7 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 def copy_lines(rows: Iterable[Iterable[str | None]]) -> bytes:
     """PostgreSQL's COPY text format of rows of texts."""
     lines = [
-        "\t".join([
-            "\\N" if text is None else (text.translate(_ESCAPES) if _special(text) else text) for text in row
-        ])
+        "\t".join(["\\N" if text is None else (text.translate(_ESCAPES) if _special(text) else text) for text in row])
         for row in rows
     ]
     lines.append("")

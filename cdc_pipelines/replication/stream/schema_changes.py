@@ -12,8 +12,15 @@ from cdc_pipelines.replication.errors import CdcError, UnsupportedChangeError
 from cdc_pipelines.replication.stream.messages import ColumnChange, TableChange
 from cdc_pipelines.replication.values import form_for
 
-_ZERO = {"smallint": "0", "integer": "0", "bigint": "0", "real": "0", "double precision": "0", "text": "",
-         "boolean": "0"}
+_ZERO = {
+    "smallint": "0",
+    "integer": "0",
+    "bigint": "0",
+    "real": "0",
+    "double precision": "0",
+    "text": "",
+    "boolean": "0",
+}
 
 
 def describe(columns: list[ColumnChange]) -> str:

@@ -61,7 +61,9 @@ class TableApplier:
             self._delete_stage = sql.SQL("delete from {0} using {1} where {2}").format(
                 self._name,
                 self._gone,
-                sql.SQL(" and ").join(sql.SQL("{0}.{2} = {1}.{2}").format(self._name, self._gone, c) for c in self._key),
+                sql.SQL(" and ").join(
+                    sql.SQL("{0}.{2} = {1}.{2}").format(self._name, self._gone, c) for c in self._key
+                ),
             )
         self._delete_one = sql.SQL("delete from {0} where ctid = (select ctid from {0} where {1} limit 1)").format(
             self._name,
@@ -126,9 +128,7 @@ class TableApplier:
         if self._staged:
             return
         for stage, indexes in ((self._stage, range(len(self._columns))), (self._gone, self._codec.key_indexes)):
-            columns = sql.SQL(", ").join(
-                sql.SQL("{} {}").format(self._columns[i], self._types[i]) for i in indexes
-            )
+            columns = sql.SQL(", ").join(sql.SQL("{} {}").format(self._columns[i], self._types[i]) for i in indexes)
             self._conn.execute(sql.SQL("drop table if exists pg_temp.{}").format(stage))
             self._conn.execute(sql.SQL("create temporary table {} ({})").format(stage, columns))
         self._staged = True
