@@ -15,6 +15,8 @@ from cdc_pipelines.replication.stream.batches import Commit, Counts, Item, Learn
 from cdc_pipelines.replication.stream.overlap import Overlap, TableOverlap
 from cdc_pipelines.replication.stream.rows import RowCodec
 
+Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
+
 
 class Applier:
     """One pipeline's state on one target connection. A run is open from its first item to its Commit.
@@ -23,7 +25,7 @@ class Applier:
     where the target refuses a change; nothing of the open run is then committed.
     """
 
-    def __init__(self, conn: psycopg.Connection, pipeline: str, pair: tuple[str, str], log: logging.Logger) -> None:
+    def __init__(self, conn: psycopg.Connection, pipeline: str, pair: tuple[str, str], log: Log) -> None:
         self.conn, self._log, self._pair = conn, log, pair
         self._state = TargetState(conn, pipeline)
         facts, offset = self._state.load(), self._state.offset()

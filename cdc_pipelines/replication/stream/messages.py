@@ -29,7 +29,7 @@ class TransactionBlock(msgspec.Struct, gc=False):
 
 
 class ColumnChange(msgspec.Struct, frozen=True):
-    """One column in Debezium's `tableChanges`."""
+    """One column in Debezium's `tableChanges`. Of a default nothing tells "none" from NULL but `optional`."""
 
     name: str
     typeName: str  # noqa: N815
@@ -37,10 +37,10 @@ class ColumnChange(msgspec.Struct, frozen=True):
     scale: int | None = None
     optional: bool = True
     charsetName: str | None = None  # noqa: N815
-    generated: bool = False
-    hasDefaultValue: bool = False  # noqa: N815
+    autoIncremented: bool = False  # noqa: N815
+    generated: bool = False  # also true where the number is generated (auto-increment)
     defaultValueExpression: str | None = None  # noqa: N815
-    enumValues: list[str] | None = None  # noqa: N815
+    enumValues: list[str] | None = None  # noqa: N815 (quoted labels)
 
 
 class TableDefinition(msgspec.Struct, frozen=True):

@@ -204,21 +204,24 @@ class LogReader(threading.Thread):
         if not snapshot and not self._standalone(place, offset):
             return
         ddl = message.ddl or ""
+        if not snapshot and source.db in (self._database, "", None):
+            schema_changes.require_harmless([c.table for c in self._codecs.values()], ddl)
         for change in message.tableChanges or ():
             database, _, table = change.id.replace('"', "").partition(".")
             codec = self._codecs.get(table)
             if database != self._database or codec is None:
                 continue
             if snapshot:
-                if change.table is not None and change.type != "DROP":
-                    self._learn(table, change.table.columns)
+                self._learn(table, change)
             else:
                 self._redefine(codec, change, ddl, place)
         if not snapshot:
             self._stand(place, source.ts_ms, offset)
 
-    def _learn(self, table: str, columns: list[messages.ColumnChange]) -> None:
-        text = schema_changes.describe(columns)
+    def _learn(self, table: str, change: messages.TableChange) -> None:
+        if change.table is None:
+            return  # the DROP that comes before each CREATE of a schema snapshot
+        text = schema_changes.describe(change.table)
         if self._known.get(table) != text:
             self._known[table] = text
             self._run.put(Learn(table, text))
@@ -240,8 +243,7 @@ class LogReader(threading.Thread):
             self._run.flush_part()
             self._run.put(Redefine(table, after, literals))
             self._codecs[table.name] = RowCodec(after, *self._pair)
-        if change.table is not None:
-            self._learn(table.name, change.table.columns)
+        self._learn(table.name, change)
 
     # Records that are a transaction of their own
 

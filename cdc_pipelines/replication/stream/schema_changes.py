@@ -1,69 +1,79 @@
 """What a schema event of the log means for a replicated table: nothing, added columns, or a stop.
 
-The text of a DDL is never executed. The difference between the columns as the log described them before and after is.
+The text of a DDL is never executed: the difference between the columns as the log described them before and after is.
+The text is only searched for what no difference shows: renames, and statements that move rows without row events.
 """
 
 import re
+from collections.abc import Iterable
 
 import msgspec
 
 from cdc_pipelines.replication.catalog import Column, MappedColumn, MappedTable
 from cdc_pipelines.replication.errors import CdcError, UnsupportedChangeError
-from cdc_pipelines.replication.stream.messages import ColumnChange, TableChange
+from cdc_pipelines.replication.stream.messages import ColumnChange, TableChange, TableDefinition
 from cdc_pipelines.replication.values import form_for
 
-_ZERO = {
-    "smallint": "0",
-    "integer": "0",
-    "bigint": "0",
-    "real": "0",
-    "double precision": "0",
-    "text": "",
-    "boolean": "0",
-}
+_RENAME = re.compile(r"\brename\b(?!\s+(column|index|key)\b)", re.IGNORECASE)
+_MOVES_ROWS = re.compile(
+    r"\b(drop|truncate|exchange|discard|import)\s+(partition|tablespace)\b|\bcreate\s+or\s+replace\s+table\b",
+    re.IGNORECASE,
+)
+_GENERATED = re.compile(r"\bgenerated\s+always\b|\bas\s*\(", re.IGNORECASE)
+_COMMENT = re.compile(r"/\*(?!!).*?\*/|--\s[^\n]*|#[^\n]*", re.DOTALL)
 
 
-def describe(columns: list[ColumnChange]) -> str:
-    """The columns as we keep them; equal texts are equal definitions."""
-    return msgspec.json.encode(columns).decode()
+def require_harmless(tables: Iterable[MappedTable], ddl: str) -> None:
+    """Raises UnsupportedChangeError for a DDL that renames a replicated table or moves its rows out of the log's sight.
+
+    Debezium names the new table only, so that a rename away from a replicated name shows in the text alone.
+    """
+    text = _COMMENT.sub(" ", ddl)
+    renames, moves = _RENAME.search(text), _MOVES_ROWS.search(text)
+    if not renames and not moves:
+        return
+    for table in tables:
+        if re.search(rf"(?<![\w$]){re.escape(table.name)}(?![\w$])", text, re.IGNORECASE):
+            raise _stop(table, "was renamed, or another table took its name" if renames else "had rows moved", ddl)
 
 
-def parse(text: str) -> list[ColumnChange]:
-    return msgspec.json.decode(text, type=list[ColumnChange])
+def describe(definition: TableDefinition) -> str:
+    """The definition as we keep it; equal texts are equal definitions."""
+    return msgspec.json.encode(definition).decode()
 
 
 def added_columns(table: MappedTable, known: str, change: TableChange, ddl: str) -> list[ColumnChange]:
     """The columns that a change adds; empty where rows and their meaning stay as they are.
 
-    Raises UnsupportedChangeError for every other change, naming it.
+    Columns may change places and defaults: rows are sent by name and whole. Raises UnsupportedChangeError for every
+    other change, naming it.
     """
     if change.type == "DROP" or change.table is None:
-        raise _stop(table, "was dropped or renamed", ddl)
-    before = {c.name: c for c in parse(known)}
+        raise _stop(table, "was dropped", ddl)
+    old = msgspec.json.decode(known, type=TableDefinition)
+    before = {c.name: c for c in old.columns}
     after = {c.name: c for c in change.table.columns}
-    dropped = [name for name in before if name not in after]
-    if dropped:
-        raise _stop(table, f"lost column(s) {', '.join(dropped)} (dropped or renamed)", ddl)
-    changed = [n for n, c in before.items() if _shape(after[n]) != _shape(c)]
+    lost = [name for name in before if name not in after]
+    if lost:
+        raise _stop(table, f"lost column(s) {', '.join(lost)} (dropped or renamed)", ddl)
+    changed = [name for name, column in before.items() if _shape(after[name]) != _shape(column)]
     if changed:
         raise _stop(table, f"has column(s) {', '.join(changed)} with another type", ddl)
-    if [n for n in after if n in before] != list(before):
-        # Rows are sent by name, so that the order alone changes nothing for us.
-        pass
-    if (change.table.primaryKeyColumnNames or []) != list(table.source.key) and table.source.key:
+    if (change.table.primaryKeyColumnNames or []) != (old.primaryKeyColumnNames or []):
         raise _stop(table, f"has the key ({', '.join(change.table.primaryKeyColumnNames or [])}) now", ddl)
-    return [c for name, c in after.items() if name not in before]
+    return [column for name, column in after.items() if name not in before]
 
 
 def _shape(column: ColumnChange) -> tuple[object, ...]:
-    """What decoding depends on. Defaults and nullability do not; widening nullability is checked by the target."""
-    return (column.typeName, column.length, column.scale, column.charsetName, column.enumValues)
+    """What stored values depend on: a change of it may convert rows without a row event."""
+    labels = tuple(column.enumValues or ())
+    return (column.typeName, column.length, column.scale, column.charsetName, column.optional, labels)
 
 
 def with_columns(
     table: MappedTable, added: list[ColumnChange], source: str, target: str, ddl: str
 ) -> tuple[MappedTable, dict[str, str | None]]:
-    """The mapping with the new columns, and per column the value that the existing rows have in it on the source."""
+    """The mapping with the new columns, and per column the text of the value that existing rows have in it."""
     columns = list(table.columns)
     sources = list(table.source.columns)
     literals: dict[str, str | None] = {}
@@ -76,62 +86,62 @@ def with_columns(
         literals[change.name] = _filler(table, change, form.target_type, ddl)
         columns.append(MappedColumn(column, column.name, form.target_type))
         sources.append(column)
-    return (
-        msgspec.structs.replace(
-            table, columns=tuple(columns), source=msgspec.structs.replace(table.source, columns=tuple(sources))
-        ),
-        literals,
-    )
+    grown = msgspec.structs.replace(table.source, columns=tuple(sources))
+    return msgspec.structs.replace(table, columns=tuple(columns), source=grown), literals
 
 
 def _filler(table: MappedTable, change: ColumnChange, target_type: str, ddl: str) -> str | None:
-    if change.generated:
-        raise _stop(table, f"gained generated column {change.name}, whose values only the source can compute", ddl)
+    """What the server wrote into the new column of the rows that were there; it sends no events for them."""
+    if change.autoIncremented or change.generated or _GENERATED.search(_COMMENT.sub(" ", ddl)):
+        raise _stop(table, f"gained column {change.name}, whose values the source computes", ddl)
+    kind = change.typeName.split()[0].upper()
     value = change.defaultValueExpression
-    if change.hasDefaultValue and value is not None:
-        if re.search(r"\(|current_timestamp|now|localtime", value, re.IGNORECASE):
-            raise _stop(table, f"gained column {change.name} with a computed default ({value})", ddl)
-        return value.strip("'") if not value.startswith("b'") else value[2:].strip("'")
+    if value is not None:
+        # An expression, an instant in the time zone of a session unknown to us, or bytes in a notation of their own
+        if "(" in value or kind in ("TIMESTAMP", "BINARY", "VARBINARY", "BIT") or value.upper().startswith("CURRENT_"):
+            raise _stop(table, f"gained column {change.name} with the default {value}, which must be copied", ddl)
+        return value
     if change.optional:
         return None
-    # NOT NULL without a default: the server fills the type's implicit default in.
+    # NOT NULL without a default: the type's implicit default
+    if kind == "ENUM" and change.enumValues:
+        return change.enumValues[0].strip("'")
     base = target_type.split("(")[0]
     if base in ("varchar", "text"):
-        if change.enumValues and change.typeName.upper().startswith("ENUM"):
-            return change.enumValues[0].strip("'")
         return ""
-    if base == "numeric":
+    if base in ("smallint", "integer", "bigint", "numeric", "real", "double precision", "boolean"):
         return "0"
-    if base in _ZERO:
-        return _ZERO[base]
     raise _stop(table, f"gained column {change.name} ({change.typeName}), NOT NULL without a default", ddl)
+
+
+_ALIASES = {"integer": "int", "numeric": "decimal", "dec": "decimal", "fixed": "decimal", "bool": "tinyint",
+            "boolean": "tinyint", "real": "double"}  # fmt: skip
 
 
 def to_column(change: ColumnChange) -> Column:
     """A column as introspection would describe it, from Debezium's description."""
     words = change.typeName.lower().split()
-    kind = {"integer": "int", "numeric": "decimal", "dec": "decimal", "bool": "tinyint", "boolean": "tinyint"}.get(
-        words[0], words[0]
-    )
+    kind = _ALIASES.get(words[0], words[0])
     unsigned = "unsigned" in words
     boolean = words[0] in ("bool", "boolean") or (kind == "tinyint" and change.length == 1 and not unsigned)
-    labels = tuple(label.strip("'") for label in change.enumValues or ())
     is_time = kind in ("time", "datetime", "timestamp")
-    full = "tinyint(1)" if boolean else kind + (f"({change.length})" if change.length and not is_time else "")
+    with_length = (
+        change.length is not None and not is_time and kind in ("char", "varchar", "binary", "varbinary", "bit")
+    )
+    full = "tinyint(1)" if boolean else kind + (f"({change.length})" if with_length else "")
     return Column(
         name=change.name,
         type=kind,
         full_type=full + (" unsigned" if unsigned else ""),
         nullable=change.optional,
-        length=change.length if not is_time else None,
+        length=None if is_time else change.length,
         precision=(change.length or 10) if kind == "decimal" else None,
         scale=(change.scale or 0) if kind == "decimal" else None,
         fraction=(change.length or 0) if is_time else None,
         unsigned=unsigned,
         charset=change.charsetName,
-        labels=labels,
-        default=change.defaultValueExpression if change.hasDefaultValue else None,
-        generated=change.generated,
+        labels=tuple(label.strip("'") for label in change.enumValues or ()),
+        default=change.defaultValueExpression,
     )
 
 
