@@ -137,7 +137,7 @@ def check_existing(conn: psycopg.Connection, mapped: MappedTable, *, pipeline: s
     key = tuple(c.target_name for c in mapped.key)
     if key and not any(set(k) == set(key) for k in found.keys):
         problems.append(f"lacks a primary key or unique index on ({', '.join(key)})")
-    if not _is_ours(conn, mapped, pipeline) and not _is_empty(conn, mapped):
+    if not _is_ours(conn, mapped, pipeline) and not is_empty(conn, mapped):
         problems.append("holds rows that this pipeline did not write")
     return problems
 
@@ -154,7 +154,7 @@ def _is_ours(conn: psycopg.Connection, mapped: MappedTable, pipeline: str | None
     ).fetchone() is not None
 
 
-def _is_empty(conn: psycopg.Connection, mapped: MappedTable) -> bool:
+def is_empty(conn: psycopg.Connection, mapped: MappedTable) -> bool:
     return conn.execute(sql.SQL("select 1 from {} limit 1").format(table_name(mapped))).fetchone() is None
 
 
