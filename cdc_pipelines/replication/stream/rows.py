@@ -24,15 +24,13 @@ class RowCodec:
     def __init__(self, table: MappedTable, source: str, target: str) -> None:
         self.table = table
         self.forms = forms_of(table.columns, source, target)
-        names = [f"c{i}" for i in range(len(table.columns))]
-        self._type: type[Row] = msgspec.defstruct(
-            "Row",
-            [(name, form.json | None) for name, form in zip(names, self.forms, strict=True)],
-            rename={name: column.source.name for name, column in zip(names, table.columns, strict=True)},
-            forbid_unknown_fields=True,
-            gc=False,
-        )
-        self._decode = msgspec.json.Decoder(self._type).decode
+        self._names = [column.source.name for column in table.columns]
+        fields = [(f"c{i}", form.json | None) for i, form in enumerate(self.forms)]
+        # msgspec can't rename a field to a name with a quote or a backslash: such rows go the slower way.
+        plain = not any(re.search(r'["\\\x00-\x1f]', name) for name in self._names)
+        rename = {f"c{i}": name for i, name in enumerate(self._names)} if plain else None
+        self._type: type[Row] = msgspec.defstruct("Row", fields, rename=rename, forbid_unknown_fields=True, gc=False)
+        self._decode = msgspec.json.Decoder(self._type).decode if plain else self._decode_odd_names
         self.key_indexes = table.key_indexes
         self._texts: list[Text | None] = [form.text for form in self.forms]
 
@@ -46,6 +44,17 @@ class RowCodec:
                 f"{', '.join(c.source.name for c in self.table.columns)}: {error}",
                 "the table's definition changed in a way that was not seen; run `cdc start NAME --force-resync`.",
             ) from error
+
+    def _decode_odd_names(self, raw: msgspec.Raw) -> Row:
+        values = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+        if values.keys() != set(self._names):
+            raise msgspec.ValidationError(f"the event has the columns {', '.join(values)}")
+        return self._type(
+            *[
+                msgspec.json.decode(values[name], type=form.json | None)
+                for name, form in zip(self._names, self.forms, strict=True)
+            ]
+        )
 
     def key(self, row: Row) -> Key:
         values = msgspec.structs.astuple(row)

@@ -6,6 +6,7 @@ takes the column's (an explicit cast to `varchar(n)` would cut a long value sile
 """
 
 from collections.abc import Iterable, Sequence
+from typing import LiteralString
 
 import psycopg
 from psycopg import sql
@@ -17,6 +18,14 @@ from cdc_pipelines.replication.stream.rows import RowCodec, copy_lines
 
 SMALL = 50  # rows up to which statements are quicker than a stage
 _RETRY_FRESH_AFTER = 20  # batches without optimism after one that met existing rows
+
+
+def _conditions(template: LiteralString, columns: Sequence[sql.Identifier]) -> sql.Composed:
+    """`template` with each column, compared with $1, $2, …; raw placeholders, as a name may hold a percent sign."""
+    return sql.SQL(" and ").join(
+        sql.SQL(template).format(column) + sql.SQL(f"${n}")
+        for n, column in enumerate(columns, 1)
+    )
 
 
 class TableApplier:
@@ -39,7 +48,7 @@ class TableApplier:
         self._prepare()
 
     def _prepare(self) -> None:
-        values = sql.SQL(", ").join([sql.SQL("%s")] * len(self._columns))
+        values = sql.SQL(", ").join([sql.SQL(f"${n}") for n in range(1, len(self._columns) + 1)])
         insert = sql.SQL("insert into {} ({}) overriding system value").format(self._name, self._list)
         self._insert_values = sql.SQL("{} values ({})").format(insert, values)
         self._insert_stage = sql.SQL("{} select {} from {}").format(insert, self._list, self._stage)
@@ -56,7 +65,7 @@ class TableApplier:
             self._upsert_stage = self._insert_stage + sql.SQL(" order by {}").format(order) + conflict
             self._delete_key = sql.SQL("delete from {} where {}").format(
                 self._name,
-                sql.SQL(" and ").join(sql.SQL("{} = %s").format(c) for c in self._key),
+                _conditions("{} = ", self._key),
             )
             self._delete_stage = sql.SQL("delete from {0} using {1} where {2}").format(
                 self._name,
@@ -67,7 +76,7 @@ class TableApplier:
             )
         self._delete_one = sql.SQL("delete from {0} where ctid = (select ctid from {0} where {1} limit 1)").format(
             self._name,
-            sql.SQL(" and ").join(sql.SQL("{} is not distinct from %s").format(c) for c in self._columns),
+            _conditions("{} is not distinct from ", self._columns),
         )
 
     def apply(self, batch: KeyedBatch | OrderedBatch) -> None:
@@ -85,7 +94,7 @@ class TableApplier:
     # Small batches
 
     def _apply_small(self, gone: list[Key], rows: list[Row], batch: KeyedBatch) -> None:
-        with self._conn.cursor() as cursor:
+        with psycopg.RawCursor(self._conn) as cursor:
             if self._unique:  # an upsert would meet other rows' unique values: make room for all first
                 gone = list(batch.images)
             if gone:
@@ -101,7 +110,7 @@ class TableApplier:
             return
         self._make_stages()
         keys = list(batch.images) if self._unique else gone
-        with self._conn.cursor() as cursor:
+        with psycopg.RawCursor(self._conn) as cursor:
             if keys:
                 self._copy(self._gone, self._key, [self._codec.key_texts(key) for key in keys])
                 cursor.execute(self._delete_stage)
@@ -145,7 +154,7 @@ class TableApplier:
     def _apply_ordered(self, batch: OrderedBatch) -> None:
         """One row per event and in order; neighbouring inserts go together."""
         pending: list[Row] = []
-        with self._conn.cursor() as cursor:
+        with psycopg.RawCursor(self._conn) as cursor:
             for before, after in batch.changes:
                 if before is not None:
                     self._insert_all(cursor, pending)

@@ -1,0 +1,181 @@
+"""Every kind of change arrives, in whole transactions, after a copy that writers were at work under."""
+
+import threading
+import time
+from collections.abc import Callable
+
+from tests.e2e.conftest import Pipe, wait_until
+
+SCHEMA = (
+    "create table account (id bigint unsigned primary key, owner varchar(40), balance decimal(12,2) not null)",
+    "create table entry (account bigint unsigned, line int, note text, at datetime(6), primary key (account, line))",
+    "create table visit (page varchar(20), at timestamp(3) null, weight double)",
+)
+
+
+def test_the_whole_way_with_writers_at_work_while_the_copy_runs(make_pipe: Callable[..., Pipe]) -> None:
+    pipe = make_pipe(copy={"chunk_mb": 1, "workers": 2})
+    pipe.run(*SCHEMA)
+    pipe.run(
+        "set session cte_max_recursion_depth = 1000000",
+        "insert into account with recursive n(i) as (select 1 union all select i + 1 from n where i < 60000) "
+        "select i, concat('owner ', i, repeat('x', 20)), i / 100 from n",
+        "insert into entry select id % 500, id, concat('a\\tb\\n', id), now(6) from account where id <= 20000",
+        "insert into visit select concat('p', id % 50), now(3), id / 7 from account where id <= 5000",
+    )
+    stop = threading.Event()
+    written = [0]
+    failure: list[BaseException] = []
+
+    def write() -> None:
+        from cdc_pipelines.stack.settings import StackSettings, load_env
+        from tests.conftest import mysql_connection
+
+        connection = mysql_connection(StackSettings.from_env(load_env()).mysql, pipe.mysql.db.decode())
+        try:
+            with connection, connection.cursor() as cursor:
+                step = 0
+                while not stop.is_set():
+                    step += 1
+                    a, b = 1 + step * 7 % 60000, 1 + step * 13 % 60000
+                    connection.begin()
+                    cursor.execute("update account set balance = balance - 1 where id = %s", (a,))
+                    cursor.execute("update account set balance = balance + 1 where id = %s", (b,))
+                    cursor.execute("insert into visit values (%s, now(3), %s)", (f"p{step % 9}", step))
+                    if step % 5 == 0:
+                        cursor.execute("delete from entry where account = %s limit 3", (step % 500,))
+                        cursor.execute("update account set id = id + 1000000 where id = %s", (1 + step * 17 % 60000,))
+                    connection.commit()
+                    written[0] += 1
+        except BaseException as error:  # noqa: BLE001 (told by the test)
+            failure.append(error)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        wait_until(lambda: written[0] > 100, "the writer to be at work")
+        pipe.configure()
+        outcome = pipe.start()
+        assert outcome["tables"]["account"] > 50000
+        during = written[0]
+        report = pipe.equal()  # exact under load
+        assert {t["table"] for t in report["tables"]} == {"account", "entry", "visit"}
+        wait_until(lambda: written[0] > during + 200, "more writes")
+    finally:
+        stop.set()
+        writer.join()
+    assert not failure
+    pipe.equal()
+    total = pipe.source_rows("select sum(balance), count(*) from account")
+    assert pipe.rows("select sum(balance), count(*) from account") == total
+    counted = pipe.source_rows("select count(*), count(distinct weight) from visit")
+    assert pipe.rows("select count(*), count(distinct weight) from visit") == counted
+
+
+def test_each_kind_of_change(pipe: Pipe) -> None:
+    pipe.run(*SCHEMA, "insert into account values (1, 'ann', 10), (2, null, 20), (3, '', 30)")
+    pipe.run("insert into visit values ('same', null, 1), ('same', null, 1), ('other', null, null)")
+    pipe.configure()
+    assert pipe.start()["tables"] == {"account": 3, "entry": 0, "visit": 3}
+
+    pipe.run("insert into account values (18446744073709551615, 'tab\\tnew\\nback\\\\slash 🙂', -0.01)")
+    pipe.arrives(
+        "select owner, balance::text from account where id = 18446744073709551615",
+        [("tab\tnew\nback\\slash 🙂", "-0.01")],
+    )
+
+    pipe.run("update account set owner = null, balance = 11 where id = 1", "delete from account where id = 2")
+    pipe.arrives(
+        "select id::int, owner, balance::int from account where id < 10 order by 1", [(1, None, 11), (3, "", 30)]
+    )
+
+    pipe.run("update account set id = 4 where id = 3", "update account set id = id + 100 where id in (1, 4)")
+    pipe.arrives("select id::int from account where id < 1000 order by 1", [(101,), (104,)])
+
+    pipe.run(
+        "insert into visit values ('new', '2024-02-29 12:00:00.123', 0.1)",
+        "delete from visit where page = 'same' limit 1",
+        "update visit set weight = 2 where page = 'other'",
+    )
+    pipe.arrives(
+        "select page, weight, at::text from visit order by page",
+        [("new", 0.1, "2024-02-29 12:00:00.123+00"), ("other", 2.0, None), ("same", 1.0, None)],
+    )
+
+    pipe.run("truncate visit", "insert into visit values ('after', null, 5)")
+    pipe.arrives("select page from visit", [("after",)])
+
+    pipe.run(
+        "begin",
+        "insert into entry values (7, 1, 'a', now(6))",
+        "update account set balance = 99",
+        "insert into visit values ('tx', null, 6)",
+        "commit",
+    )
+    pipe.arrives(
+        "select (select count(*) from entry), (select min(balance)::int from account), count(*) from visit",
+        [(1, 99, 2)],
+    )
+
+    pipe.run("begin", "delete from account", "rollback", "insert into entry values (7, 2, 'b', null)")
+    pipe.arrives("select count(*) from entry", [(2,)])
+    assert pipe.rows("select count(*) from account") == [(3,)]
+    pipe.equal()
+    status = pipe.status()
+    assert status["overall"] == "healthy"
+    applied = {t["table"]: t for t in status["tables"]}
+    assert applied["visit"]["truncates"] == 1
+    assert applied["account"]["deletes"] >= 1
+
+
+def test_an_added_column_is_added_in_its_place_and_another_change_stops(pipe: Pipe) -> None:
+    pipe.run("create table t (id int primary key, v varchar(10))", "insert into t values (1, 'a')")
+    pipe.configure()
+    pipe.start()
+    pipe.run(
+        "insert into t values (2, 'b')",
+        "alter table t add column w int not null default 5 after id, add column e enum('x','y')",
+        "insert into t values (3, 7, 'c', 'y')",
+        "update t set v = 'B' where id = 2",
+    )
+    pipe.arrives("select id, w, v, e from t order by id", [(1, 5, "a", None), (2, 5, "B", None), (3, 7, "c", "y")])
+    pipe.equal()
+
+    pipe.run(
+        "insert into t values (4, 1, 'd', null)",
+        "alter table t modify v varchar(20)",
+        "insert into t values (5, 1, 'e', null)",
+    )
+    status = wait_until(lambda: (s := pipe.status())["overall"] == "failed" and s, "the pipeline to stop")
+    assert "table t has column(s) v with another type" in status["config"]["message"]
+    assert "force-resync" in status["config"]["message"]
+    assert pipe.rows("select id from t order by id") == [(1,), (2,), (3,), (4,)]
+    pipe.configure()
+    pipe.start("--force-resync")
+    pipe.arrives("select id from t order by id", [(1,), (2,), (3,), (4,), (5,)])
+    pipe.equal()
+
+
+def test_a_transaction_of_a_million_rows_in_bounded_memory(pipe: Pipe) -> None:
+    pipe.run("create table big (id int primary key, pad char(40) not null)", "create table other (id int primary key)")
+    pipe.configure()
+    pipe.start()
+    consumer = pipe.consumer()
+    peak = 0
+    pipe.run(
+        "set session cte_max_recursion_depth = 2000000",
+        "insert into big with recursive n(i) as (select 1 union all select i + 1 from n where i < 1000000) "
+        "select i, 'some words that are forty characters long' from n",
+        "insert into other values (1)",
+    )
+    deadline = time.monotonic() + 240
+    while pipe.rows("select count(*) from other") != [(1,)]:
+        peak = max(peak, consumer.memory_info().rss)
+        seen = pipe.rows("select count(*) from (select 1 from big limit 1) x")
+        assert seen == [(0,)] or pipe.rows("select count(*) from big") == [(1_000_000,)], "a part of it was visible"
+        assert time.monotonic() < deadline, pipe.log_tail()
+        time.sleep(0.3)
+    assert pipe.rows("select count(*) from big") == [(1_000_000,)]
+    assert peak < 600 * 2**20, f"consumer's peak memory: {peak >> 20} MiB"
+    pipe.run("update big set id = -id where id <= 1000")
+    pipe.equal()

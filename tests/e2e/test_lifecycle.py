@@ -1,0 +1,149 @@
+"""Start, stop, restart, force-resync, teardown: each as often as one likes, in any order that makes sense."""
+
+from collections.abc import Callable
+
+import requests
+
+from cdc_pipelines.stack.settings import StackSettings
+from tests.e2e.conftest import Pipe, edit, wait_until
+
+TABLE = ("create table t (id int primary key, v varchar(20))", "insert into t values (1, 'a'), (2, 'b')")
+
+
+def test_a_pipeline_s_life(pipe: Pipe, stack: StackSettings) -> None:
+    pipe.run(*TABLE)
+    saved = pipe.configure().json
+    assert (saved["status"], saved["is_active"]) == ("configured", False)
+    connector = f"{stack.connect_url}/connectors/{saved['connector_name']}"
+    assert requests.get(connector, timeout=10).status_code == 404
+    assert pipe.rows("select to_regclass('_cdc.pipeline')") == [(None,)], "configure wrote to the target"
+
+    started = pipe.start()
+    group = started["consumer"]["group"]
+    assert group.startswith(f"cdc_consumer_1_{saved['id']}_")
+    config = requests.get(f"{connector}/config", timeout=10).text
+    assert stack.mysql.password not in config
+    first = pipe.consumer()
+
+    # start while running changes nothing
+    again = pipe.start()
+    assert again["consumer"]["already_running"]
+    assert again["generation"] == started["generation"]
+    assert pipe.consumer().pid == first.pid
+
+    # stop twice; what is written meanwhile is not lost
+    pipe.ok("stop")
+    pipe.ok("stop")
+    assert not pipe.processes("consume", pipe.name)
+    assert requests.get(f"{connector}/status", timeout=10).json()["connector"]["state"] == "PAUSED"
+    assert pipe.status()["config"]["status"] == "stopped"
+    pipe.run("insert into t values (3, 'while stopped')")
+
+    # start resumes: no copy
+    copied = pipe.rows("select max(copied_at) from _cdc.chunk")
+    resumed = pipe.start()
+    assert resumed["generation"] == started["generation"]
+    assert pipe.rows("select max(copied_at) from _cdc.chunk") == copied
+    pipe.arrives("select id from t order by id", [(1,), (2,), (3,)])
+
+    pipe.ok("restart")
+    assert pipe.rows("select max(copied_at) from _cdc.chunk") == copied
+    pipe.run("insert into t values (4, 'after restart')")
+    pipe.arrives("select count(*) from t", [(4,)])
+
+    # a forced resync is a new generation that ends at the same data
+    forced = pipe.start("--force-resync")
+    assert forced["generation"] > started["generation"]
+    pipe.run("insert into t values (5, 'after resync')")
+    pipe.arrives("select count(*) from t", [(5,)])
+    pipe.equal()
+
+    # teardown takes everything of ours away but the data
+    pipe.ok("teardown", "--yes")
+    pipe.ok("teardown", "--yes")
+    assert requests.get(connector, timeout=10).status_code == 404
+    assert pipe.rows("select count(*) from t") == [(5,)]
+    assert pipe.rows("select count(*) from _cdc.pipeline") == [(0,)]
+    assert pipe.cdc("status", pipe.name).code == 2
+
+    # and it can begin anew
+    pipe.configure()
+    pipe.start()
+    pipe.run("insert into t values (6, 'new life')")
+    pipe.arrives("select count(*) from t", [(6,)])
+    pipe.equal()
+    pipe.ok("teardown", "--yes", "--drop-tables")
+    assert pipe.rows("select to_regclass('public.t')") == [(None,)]
+
+
+def test_a_connector_deleted_behind_our_back_is_made_again_without_a_gap(pipe: Pipe, stack: StackSettings) -> None:
+    pipe.run(*TABLE)
+    saved = pipe.configure().json
+    pipe.start()
+    connector = f"{stack.connect_url}/connectors/{saved['connector_name']}"
+    requests.delete(connector, timeout=10).raise_for_status()
+    pipe.run("insert into t values (3, 'unseen')", "update t set v = 'unseen' where id = 1")
+    wait_until(lambda: pipe.status()["connector"]["state"] == "MISSING", "the status to tell")
+    assert pipe.status()["overall"] == "failed"
+    pipe.start()
+    pipe.arrives("select v from t order by id", [("unseen",), ("b",), ("unseen",)])
+    pipe.equal()
+    assert pipe.rows("select count(*) from t") == [(3,)]
+
+
+def test_a_start_that_can_t_work_says_everything_at_once_and_writes_nothing(make_pipe: Callable[..., Pipe]) -> None:
+    pipe = make_pipe(connect={"url": "http://127.0.0.1:9"})
+    pipe.run(*TABLE)
+    pipe.configure()
+    edit(pipe.file, kafka={"bootstrap_servers": "127.0.0.1:9"})
+    pipe.configure()
+    done = pipe.cdc("start", pipe.name)
+    assert done.code == 2
+    assert "127.0.0.1:9" in done.stderr
+    assert "kafka connect" in done.stderr
+    assert "kafka:" in done.stderr
+    assert pipe.rows("select to_regclass('_cdc.pipeline'), to_regclass('public.t')") == [(None, None)]
+
+
+def test_tables_chosen_renamed_and_cut_to_columns(make_pipe: Callable[..., Pipe]) -> None:
+    pipe = make_pipe(
+        tables=[{"source": "wide", "target": "narrow", "columns": ["id", "keep"], "rename": {"keep": "kept"}}]
+    )
+    pipe.run(
+        "create table wide (id int primary key, secret varchar(9), keep int)",
+        "create table other (id int)",
+        "insert into wide values (1, 's', 10)",
+    )
+    pipe.configure()
+    pipe.start()
+    pipe.run("insert into wide values (2, 's', 20)", "update wide set secret = 'x', keep = 11 where id = 1")
+    pipe.arrives("select id, kept from narrow order by id", [(1, 11), (2, 20)])
+    pipe.run("alter table wide add column more int", "insert into wide values (3, 's', 30, 1)")
+    pipe.arrives("select id, kept from narrow order by id", [(1, 11), (2, 20), (3, 30)])
+    assert pipe.rows("select to_regclass('public.other')") == [(None,)]
+    pipe.equal()
+
+
+def test_two_pipelines_side_by_side(make_pipe: Callable[..., Pipe]) -> None:
+    one = make_pipe(tables=["a"])
+    two = make_pipe(tables=["b"])
+    one.run("create table a (id int primary key)", "create table b (id int primary key)")
+    for pipe in (one, two):
+        pipe.configure()
+        pipe.start()
+    one.run("begin", "insert into a values (1)", "insert into b values (2)", "commit")
+    one.arrives("select id from a", [(1,)])
+    two.arrives("select id from b", [(2,)])
+    one.ok("stop")
+    one.run("insert into a values (3)", "insert into b values (4)")
+    two.arrives("select id from b order by id", [(2,), (4,)])
+    assert one.rows("select id from a") == [(1,)]
+    one.start()
+    one.arrives("select id from a order by id", [(1,), (3,)])
+    for pipe in (one, two):
+        pipe.equal()
+    clash = make_pipe(tables=["a"])
+    clash.configure()
+    refused = clash.cdc("start", clash.name)
+    assert refused.code == 2
+    assert one.name in refused.stderr
