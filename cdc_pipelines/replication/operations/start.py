@@ -18,6 +18,7 @@ from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.copy.chunk import Chunk
 from cdc_pipelines.replication.copy.move import copy_chunks
 from cdc_pipelines.replication.copy.progress import Progress
+from cdc_pipelines.replication.databases.mysql.ranges import is_exact
 from cdc_pipelines.replication.errors import (
     CheckResult,
     ConfigurationError,
@@ -118,8 +119,9 @@ def copy_chunk(rt: Runtime, log: Log, table: str, ordinal: int, on_chunk: OnChun
     """One partition. Raises ConfigurationError where the pipeline streams already or has no such chunk."""
     with rt.target("copy") as (_, state):
         chunk = next((c for c in state.chunks(table) if c.ordinal == ordinal), None)
+        mapped = next((t for t in state.mapped_tables() if t.name == table), None)
         streaming = state.offset() is not None
-    if chunk is None:
+    if chunk is None or mapped is None:
         raise ConfigurationError(
             f"pipeline {rt.name}, table {table}: there is no chunk {ordinal} in the plan",
             "launch start_replication first: it plans the chunks.",
@@ -134,7 +136,15 @@ def copy_chunk(rt: Runtime, log: Log, table: str, ordinal: int, on_chunk: OnChun
         log.info("table %s, chunk %d is copied already: %d rows", table, ordinal, chunk.rows)
         on_chunk(chunk)
         return
-    _copy(rt, log, lambda c: (c.table, c.ordinal) == (table, ordinal), workers=1, on_chunk=on_chunk, progress=None)
+    whole = not is_exact(mapped)
+    _copy(
+        rt,
+        log,
+        lambda c: c.table == table and (whole or c.ordinal == ordinal),
+        workers=1,
+        on_chunk=on_chunk,
+        progress=None,
+    )
 
 
 def _copy(
@@ -151,7 +161,11 @@ def _copy(
         if facts is None:
             raise ConfigurationError(f"pipeline {rt.name} has no plan on the target", f"run `cdc start {rt.name}`.")
         tables = {t.name: t for t in state.mapped_tables()}
-        todo = [c for c in state.chunks() if wanted(c) and c.state != "done"]
+        mine = [c for c in state.chunks() if wanted(c)]
+    open_tables = {c.table for c in mine if c.state != "done"}
+    # Where keys can't be compared here, the rest of a table is not enough: all of it is read under one position.
+    whole = {name for name in open_tables if not is_exact(tables[name])}
+    todo = [c for c in mine if c.state != "done" or c.table in whole]
     if not todo:
         return
     # Chunks of one shard stay together: a table whose keys we can't compare must be read under one position.
