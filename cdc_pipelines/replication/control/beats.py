@@ -1,0 +1,123 @@
+"""Heartbeats of consumers, and how consumer processes ended."""
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row, delete, func, insert, or_, select, update
+
+from cdc_pipelines.replication import processes
+from cdc_pipelines.replication.control import models
+from cdc_pipelines.replication.control.base import StoreBase
+from cdc_pipelines.replication.control.engine import now
+from cdc_pipelines.replication.control.records import ENDED_STATES, ConsumerExit, Heartbeat
+from cdc_pipelines.replication.errors import RetryableError
+from cdc_pipelines.replication.secrets import redact
+
+_log = logging.getLogger(__name__)
+_BEAT_BUSY_MS = 5_000  # a beat that waits longer is better lost: the next one comes soon
+_KEPT_EXITS = 100
+
+
+class BeatStore(StoreBase):
+    """The last heartbeat of each pipeline's consumer."""
+
+    def beat(self, heartbeat: Heartbeat) -> bool:
+        """Keep a heartbeat. Never raises for a store that is locked or out of reach: then it returns False.
+
+        A consumer of an old group doesn't overwrite what the current group's consumer said.
+        """
+        try:
+            with self._write(busy_ms=_BEAT_BUSY_MS) as connection:
+                p, t = models.pipelines, models.heartbeats
+                values = dataclasses.asdict(heartbeat) | {
+                    "message": redact(heartbeat.message), "machine": processes.machine()
+                }
+                wanted = select(p.c.consumer_group).where(p.c.name == heartbeat.pipeline).scalar_subquery()
+                connection.execute(
+                    self._insert(t).values(values).on_conflict_do_update(
+                        index_elements=[t.c.pipeline],
+                        set_=values,
+                        where=or_(t.c.group == heartbeat.group, wanted.is_(None), t.c.group != wanted),
+                    )
+                )
+                if heartbeat.last_event_at is not None:
+                    connection.execute(
+                        update(p).where(p.c.name == heartbeat.pipeline).values(last_sync_at=heartbeat.last_event_at)
+                    )
+            return True
+        except RetryableError as error:
+            _log.warning("heartbeat of %s is lost: %s", heartbeat.pipeline, error.message)
+            return False
+
+    def heartbeat(self, pipeline: str) -> Heartbeat | None:
+        """The last one, however old."""
+        t = models.heartbeats
+        with self._read() as connection:
+            row = connection.execute(select(t).where(t.c.pipeline == pipeline)).first()
+        return _heartbeat(row) if row is not None else None
+
+    def heartbeats(self) -> dict[str, Heartbeat]:
+        """The last one of every pipeline."""
+        with self._read() as connection:
+            rows = connection.execute(select(models.heartbeats)).all()
+        return {row.pipeline: _heartbeat(row) for row in rows}
+
+    def clear_heartbeat(self, pipeline: str) -> None:
+        t = models.heartbeats
+        with self._write() as connection:
+            connection.execute(delete(t).where(t.c.pipeline == pipeline))
+
+    def close_heartbeat(self, pipeline: str, *, host: str, pid: int, state: str, message: str) -> None:
+        """Say the last word for a consumer that was killed before it could, so that nobody waits for it."""
+        t = models.heartbeats
+        with self._write() as connection:
+            connection.execute(
+                update(t)
+                .where(t.c.pipeline == pipeline, t.c.host == host, t.c.pid == pid, t.c.state.not_in(ENDED_STATES))
+                .values(state=state, message=redact(message))
+            )
+
+    def record_exit(
+        self, pipeline: str, *, group: str | None, revision: int, host: str, pid: int, exit_code: int | None,
+        last_lines: str,
+    ) -> None:
+        """Keep how a consumer process ended; of each pipeline the last hundred."""
+        t = models.exits
+        with self._write() as connection:
+            connection.execute(
+                insert(t).values(
+                    pipeline=pipeline, group=group, revision=revision, host=host, pid=pid, exit_code=exit_code,
+                    last_lines=redact(last_lines), at=now(connection),
+                )
+            )
+            oldest = (
+                select(t.c.id).where(t.c.pipeline == pipeline).order_by(t.c.id.desc()).limit(1).offset(_KEPT_EXITS)
+            )
+            connection.execute(delete(t).where(t.c.pipeline == pipeline, t.c.id <= oldest.scalar_subquery()))
+
+    def exits(self, pipeline: str, limit: int = 10) -> Sequence[ConsumerExit]:
+        """How the pipeline's consumers ended, the newest first."""
+        t = models.exits
+        with self._read() as connection:
+            rows = connection.execute(
+                select(t).where(t.c.pipeline == pipeline).order_by(t.c.id.desc()).limit(limit)
+            ).all()
+        return [_exit(row) for row in rows]
+
+    def last_exits(self) -> dict[str, ConsumerExit]:
+        """The newest exit of every pipeline."""
+        t = models.exits
+        newest = select(func.max(t.c.id)).group_by(t.c.pipeline)
+        with self._read() as connection:
+            rows = connection.execute(select(t).where(t.c.id.in_(newest))).all()
+        return {row.pipeline: _exit(row) for row in rows}
+
+
+def _heartbeat(row: Row[Any]) -> Heartbeat:
+    return Heartbeat(**{field.name: getattr(row, field.name) for field in dataclasses.fields(Heartbeat)})
+
+
+def _exit(row: Row[Any]) -> ConsumerExit:
+    return ConsumerExit(**{field.name: getattr(row, field.name) for field in dataclasses.fields(ConsumerExit)})

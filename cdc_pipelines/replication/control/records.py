@@ -1,0 +1,124 @@
+"""What the control store gives and takes: plain values. Every moment is an aware datetime in UTC."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from cdc_pipelines.replication.catalog import MappedTable
+from cdc_pipelines.replication.pipeline import Pipeline
+
+Status = Literal["configured", "copying", "connecting", "starting", "running", "stopped", "failed"]
+Desired = Literal["running", "stopped"]
+
+STATUSES: tuple[Status, ...] = ("configured", "copying", "connecting", "starting", "running", "stopped", "failed")
+ENDED_STATES = ("stopped", "failed")
+
+
+@dataclass(frozen=True)
+class PipelineRecord:
+    """One configured pipeline. `tables` are as they were resolved against the source when it was configured."""
+
+    name: str
+    client: int
+    config: int
+    spec: Pipeline
+    file_text: str
+    tables: tuple[MappedTable, ...]
+    status: Status
+    is_active: bool
+    desired: Desired
+    desired_revision: int
+    generation: int | None
+    consumer_group: str | None
+    connector: str
+    message: str
+    configured_at: datetime
+    updated_at: datetime
+    last_sync_at: datetime | None
+
+
+@dataclass(frozen=True)
+class DesiredState:
+    """What the agent needs to know of a pipeline, many times a minute."""
+
+    pipeline: str
+    desired: Desired
+    revision: int
+    group: str | None
+    status: Status
+
+
+@dataclass
+class Heartbeat:
+    """How a consumer says it is doing. `applied_position` is the JSON of a source position.
+
+    States: starting, streaming, barrier, stopping; stopped and failed are the last words of a process.
+    `commit_ms` is the source's time of the last applied commit, in milliseconds since 1970.
+    """
+
+    pipeline: str
+    group: str
+    pid: int
+    host: str
+    version: str
+    state: str
+    at: datetime
+    log_offset: int | None = None
+    log_end: int | None = None
+    applied_position: str | None = None
+    commit_ms: int | None = None
+    lag_seconds: float | None = None
+    events_total: int = 0
+    transactions_total: int = 0
+    last_event_at: datetime | None = None
+    last_heartbeat_event_at: datetime | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class LeaseInfo:
+    """Who holds a pipeline, for what. `seconds_left` counts down unless the holder renews; ≤ 0: it ran out."""
+
+    pipeline: str
+    holder: str
+    operation: str
+    acquired_at: datetime
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class AgentInfo:
+    """A supervisor of consumers that beat lately."""
+
+    agent_id: str
+    host: str
+    pid: int
+    version: str
+    started_at: datetime
+    at: datetime
+
+
+@dataclass(frozen=True)
+class ConsumerExit:
+    """How a consumer process ended. `exit_code`: negative for a signal, None where nobody could see it."""
+
+    pipeline: str
+    group: str | None
+    revision: int
+    host: str
+    pid: int
+    exit_code: int | None
+    last_lines: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class DiaryEntry:
+    """One operation on a pipeline and how it ended."""
+
+    pipeline: str
+    operation: str
+    holder: str
+    outcome: str
+    message: str
+    at: datetime
