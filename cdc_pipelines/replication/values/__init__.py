@@ -11,8 +11,8 @@ from cdc_pipelines.replication.values import mysql_postgres
 from cdc_pipelines.replication.values.form import Form
 
 _TABLES: dict[tuple[str, str], Callable[[Column], Form | None]] = {
-    ("mysql", "postgres"): mysql_postgres.form,
-    ("mariadb", "postgres"): mysql_postgres.form,
+    ("mysql", "postgres"): mysql_postgres.mysql_form,
+    ("mariadb", "postgres"): mysql_postgres.mariadb_form,
 }
 
 

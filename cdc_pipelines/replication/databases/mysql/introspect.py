@@ -12,7 +12,8 @@ from cdc_pipelines.replication.catalog import Column, Table
 from cdc_pipelines.replication.errors import ConfigurationError
 
 _INTEGERS = {"tinyint", "smallint", "mediumint", "int", "bigint"}
-_LABEL = re.compile(r"'((?:[^']|'')*)'")
+_LABEL = re.compile(r"'((?:[^'\\]|\\.|'')*)'", re.DOTALL)
+_ESCAPED = re.compile(r"\\(.)|''", re.DOTALL)
 _NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][-+]?\d+)?")
 _WIDTH = re.compile(r"\(\d+\)")
 
@@ -94,7 +95,7 @@ def _column(row: tuple[Any, ...], mariadb: bool) -> Column:
         unsigned="unsigned" in full.lower() and kind not in ("enum", "set"),
         charset=charset,
         collation=collation,
-        labels=tuple(m.replace("''", "'") for m in _LABEL.findall(full)) if kind in ("enum", "set") else (),
+        labels=_labels(full) if kind in ("enum", "set") else (),
         default=_sql_default(default) if mariadb else None if "DEFAULT_GENERATED" in flags else default,
         generated="VIRTUAL GENERATED" in flags or "STORED GENERATED" in flags or "PERSISTENT GENERATED" in flags,
     )
@@ -107,6 +108,15 @@ def _full_type(kind: str, full: str) -> str:
     if kind == "year":
         return kind
     return full if kind in ("enum", "set") else full.lower()
+
+
+def _labels(full: str) -> tuple[str, ...]:
+    """The labels of an ENUM or SET, which the server writes as strings with escapes."""
+    special = {"n": "\n", "r": "\r", "0": "\0"}
+    return tuple(
+        _ESCAPED.sub(lambda m: special.get(m[1], m[1]) if m[1] is not None else "'", text)
+        for text in _LABEL.findall(full)
+    )
 
 
 def _sql_default(sql: str | None) -> str | None:

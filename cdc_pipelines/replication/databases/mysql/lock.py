@@ -6,6 +6,7 @@ overlapping writers it may so never be granted. Then a `WRITE` lock is tried, be
 flushed table wait until the longest running query on it ends.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -26,9 +27,13 @@ from cdc_pipelines.replication.databases.mysql.server_errors import (
 from cdc_pipelines.replication.databases.mysql.sql import quote_table
 from cdc_pipelines.replication.errors import RetryableError
 
-_READ_WAITS_S = (0.5, 1.0, 2.0)
+log = logging.getLogger(__name__)
+
 _WRITE_WAIT_S = 0.3
-_WRITE_TRIES = 5
+_TRIES: tuple[tuple[str, float], ...] = (
+    ("read", 0.3), ("read", 1.0), ("write", _WRITE_WAIT_S), ("read", 2.0), ("write", _WRITE_WAIT_S),
+    ("write", _WRITE_WAIT_S), ("read", 5.0), ("write", _WRITE_WAIT_S), ("write", _WRITE_WAIT_S),
+)
 # The server ends an idle session that holds the lock after this time, should we vanish without closing it.
 _ABANDONED_S = 10
 
@@ -74,22 +79,22 @@ def commits_blocked(conn: "Connection[Cursor]") -> Iterator[None]:
 def _acquire(
     conn: "Connection[Cursor]", watchdog: "Connection[Cursor]", tables: Sequence[Table], wait_seconds: float
 ) -> None:
-    waits = [w for w in _READ_WAITS_S if w < wait_seconds] + [wait_seconds]
-    tries = [("read", w) for w in waits] + [("write", min(_WRITE_WAIT_S, wait_seconds))] * _WRITE_TRIES
     started = time.monotonic()
-    for kind, wait in tries:
+    for kind, longest in _TRIES:
+        wait = min(longest, wait_seconds)
         holders = blockers(watchdog, tables, older_than_s=wait)
         if holders:
             # They have been at it for longer than we would wait: asking for the lock would only be a burden.
             time.sleep(wait)
             continue
         if _try_lock(conn, watchdog, tables, kind, wait):
+            log.info("locked %d tables (%s) after %.2f s", len(tables), kind, time.monotonic() - started)
             return
         time.sleep(0.05)
     named = "; ".join(blockers(watchdog, tables, older_than_s=0)[:5]) or "many overlapping short transactions"
     raise RetryableError(
         f"the brief table lock on {conn.host}:{conn.port} was not to be had in {time.monotonic() - started:.0f} s "
-        f"({len(tries)} tries); the tables are held by: {named}",
+        f"({len(_TRIES)} tries); the tables are held by: {named}",
         "wait for (or end) those transactions and try again; or set source.locking to none "
         "(GTIDs and a key on every table needed).",
     )

@@ -126,6 +126,10 @@ class Guard:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
+    @property
+    def session_id(self) -> int:
+        return self._reader.session_id
+
     def check(self) -> None:
         """Raises RetryableError if the session was lost meanwhile, and with it the protection."""
         self._reader.query("select 1")

@@ -1,0 +1,68 @@
+"""Both kinds of MySQL server as a source, for tests that must hold on each."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pymysql
+import pytest
+
+from cdc_pipelines.replication.catalog import MappedColumn, MappedTable, Table
+from cdc_pipelines.replication.databases.mysql.source import MySqlSource
+from cdc_pipelines.replication.pipeline import Source
+from cdc_pipelines.replication.values import form_for
+from cdc_pipelines.stack.settings import ServerAccess, StackSettings
+from tests.conftest import mysql_connection
+
+
+@dataclass
+class SourceServer:
+    """One server of the stack with a database of the test's own."""
+
+    flavor: str
+    access: ServerAccess
+    database: str
+    source: MySqlSource
+
+    def admin(self) -> pymysql.Connection:
+        return mysql_connection(self.access, self.database)
+
+    def run(self, *statements: str) -> list[tuple[Any, ...]]:
+        """Run statements as the administrator; the rows of the last one."""
+        rows: Any = []
+        with self.admin() as connection, connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+                rows = cursor.fetchall()
+        return [tuple(row) for row in rows]
+
+    def spec(self, **changes: Any) -> Source:
+        return self.source.spec.model_copy(update=changes)
+
+    def map(self, table: Table) -> MappedTable:
+        """The table as it lands on PostgreSQL, every column with its own name."""
+        columns = tuple(
+            MappedColumn(c, c.name, form_for(c, self.flavor, "postgres").target_type)
+            for c in table.columns if not c.generated
+        )
+        return MappedTable(table, "public", table.name, columns)
+
+
+@pytest.fixture(params=["mysql", "mariadb"])
+def server(request: pytest.FixtureRequest, stack: StackSettings, unique: Callable[[str], str]) -> Iterator[SourceServer]:
+    """MySQL and MariaDB in turn, each with an empty database that lives for this test."""
+    flavor = request.param
+    access: ServerAccess = getattr(stack, flavor)
+    name = unique("source")
+    spec = Source(
+        type=flavor, host=access.host, port=access.port, database=name, user=access.user,
+        password=f"${{env:CDC_STACK_{flavor.upper()}_PASSWORD}}",
+    )
+    with mysql_connection(access) as connection, connection.cursor() as cursor:
+        cursor.execute(f"create database `{name}` character set utf8mb4")
+        source = MySqlSource(spec)
+        try:
+            yield SourceServer(flavor, access, name, source)
+        finally:
+            source.close()
+            cursor.execute(f"drop database if exists `{name}`")
