@@ -49,7 +49,9 @@ class SourceServer:
 
 
 @pytest.fixture(params=["mysql", "mariadb"])
-def server(request: pytest.FixtureRequest, stack: StackSettings, unique: Callable[[str], str]) -> Iterator[SourceServer]:
+def server(
+    request: pytest.FixtureRequest, stack: StackSettings, unique: Callable[[str], str]
+) -> Iterator[SourceServer]:
     """MySQL and MariaDB in turn, each with an empty database that lives for this test."""
     flavor = request.param
     access: ServerAccess = getattr(stack, flavor)

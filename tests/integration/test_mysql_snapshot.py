@@ -8,9 +8,9 @@ from contextlib import contextmanager
 import pymysql
 import pytest
 
+from cdc_pipelines.replication.databases.mysql.connection import connect
 from cdc_pipelines.replication.databases.mysql.gtid import MariaDbGtidSet, MySqlGtidSet
 from cdc_pipelines.replication.databases.mysql.lock import tables_locked
-from cdc_pipelines.replication.databases.mysql.connection import connect
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.errors import ConfigurationError, RetryableError
 from cdc_pipelines.replication.position import log_file_number
@@ -156,7 +156,7 @@ def test_a_long_transaction_is_named_and_writers_go_on_meanwhile(server: SourceS
         took = time.monotonic() - started
         assert took < 12
         assert (running.commits - before) / took > 50
-        assert f"session {holder.thread_id()} " in caught.value.message or "overlapping" in caught.value.message
+        assert f"session {holder.thread_id()} " in caught.value.message
         assert "4711" not in str(caught.value), "a value of the source's data got into a message"
         holder.rollback()
     with server.source.open_snapshot(1, tables):
@@ -202,11 +202,11 @@ def test_ddl_waits_while_a_snapshot_or_a_guard_is_open(server: SourceServer) -> 
     with short_patience(server) as cursor:
         with server.source.open_snapshot(2, tables):
             for statement in statements:
-                with pytest.raises(pymysql.err.OperationalError, match="1205|Lock wait"):
+                with pytest.raises(pymysql.err.OperationalError, match="1205"):
                     cursor.execute(statement)
         with server.source.guard(tables) as guard:
             for statement in statements:
-                with pytest.raises(pymysql.err.OperationalError, match="1205|Lock wait"):
+                with pytest.raises(pymysql.err.OperationalError, match="1205"):
                     cursor.execute(statement)
             guard.check()
         for statement in statements[:2]:

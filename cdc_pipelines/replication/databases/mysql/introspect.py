@@ -39,7 +39,7 @@ def tables(conn: "Connection[Cursor]", database: str, names: Sequence[str] | Non
     mariadb = "mariadb" in str(conn.get_server_info()).lower()  # type: ignore[no-untyped-call]
     found = {}
     for name, rows, size, comment in heads:
-        parsed = tuple(_column(row, mariadb) for row in columns.get(name, ()))
+        parsed = tuple(column_of(row, mariadb) for row in columns.get(name, ()))
         if parsed:  # without a privilege on any column nothing of the table is of use
             found[name] = Table(
                 schema=database, name=name, columns=parsed, key=_key(parsed, indexes.get(name, ())),
@@ -79,7 +79,8 @@ def _grouped(rows: Iterable[tuple[Any, ...]]) -> dict[str, list[tuple[Any, ...]]
     return groups
 
 
-def _column(row: tuple[Any, ...], mariadb: bool) -> Column:
+def column_of(row: tuple[Any, ...], mariadb: bool) -> Column:
+    """The column that a row of `_COLUMNS` (without the table) describes."""
     name, kind, full, nullable, length, precision, scale, fraction, charset, collation, default, extra = row
     kind = kind.lower()
     flags = (extra or "").upper()

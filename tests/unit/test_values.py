@@ -1,0 +1,148 @@
+"""Values of events as the target's text, without any server."""
+
+import re
+from typing import Any
+
+import msgspec
+import pytest
+
+from cdc_pipelines.replication.catalog import Column
+from cdc_pipelines.replication.databases.mysql.introspect import column_of
+from cdc_pipelines.replication.errors import ConfigurationError
+from cdc_pipelines.replication.values import form_for
+from tests.value_cases import EVENTS, MARIADB_ONLY
+
+
+def column(definition: str) -> Column:
+    """The column that `v <definition>` makes, as introspection describes it."""
+    kind = re.match(r"\w+", definition)[0]
+    full = re.match(r"\w+(\(('([^'\\]|\\.|'')*'|[^)])*\))?( unsigned)?( zerofill)?", definition)[0]
+    sizes = [int(n) for n in re.findall(r"\((\d+)(?:,(\d+))?\)", full)[0] if n] if re.search(r"\(\d", full) else []
+    default = re.search(r"default ('?)(.*)\1$", definition)
+    return column_of(
+        (
+            "v", kind, full, "NO" if "not null" in definition else "YES", sizes[0] if sizes else None,
+            sizes[0] if sizes else None, sizes[1] if len(sizes) > 1 else 0,
+            (sizes[0] if sizes else 0) if kind in ("time", "datetime", "timestamp") else None, None, None,
+            default[2] if default else None,
+            "DEFAULT_GENERATED" if default and not default[1] else "",
+        ),
+        mariadb=False,
+    )
+
+
+def text_of(definition: str, payload: str, flavor: str = "mysql") -> str | None:
+    form = form_for(column(definition), flavor, "postgres")
+    value: Any = msgspec.json.decode(payload, type=form.json | None)
+    return None if value is None else value if form.text is None else form.text(value)
+
+
+@pytest.mark.parametrize(
+    ("definition", "payload", "expected"),
+    [
+        ("bigint unsigned", "18446744073709551615", "18446744073709551615"),
+        ("bigint", "-9223372036854775808", "-9223372036854775808"),
+        ("int(6) zerofill", "42", "42"),
+        ("tinyint(1)", "1", "1"),
+        ("tinyint(1)", "true", "1"),
+        ("tinyint(1)", "2", "2"),
+        ("decimal(65,30)", '"-1.000000000000000000000000000000"', "-1.000000000000000000000000000000"),
+        ("float", "1.4E-45", "1.4e-45"),
+        ("double", "4.9E-324", "5e-324"),
+        ("double", "-0.0", "-0.0"),
+        ("varchar(20)", '"\\uD83D\\uDE00é"', "😀é"),
+        ("varchar(20)", "null", None),
+        ("char(10)", '""', ""),
+        ("enum('a','b,c')", '"b\\\\,c"', "b,c"),
+        ("enum('a','h\\\\,i')", '"h\\\\\\\\\\\\,i"', "h\\,i"),
+        ("enum('a','k\\nl')", '"k\\\\nl"', "k\nl"),
+        ("enum('a','b')", '""', ""),
+        ("set('x','y\\\\z')", '"x,y\\\\\\\\z"', "x,y\\z"),
+        ("binary(4)", '"AP8="', "\\x00ff0000"),
+        ("binary(4)", '""', "\\x00000000"),
+        ("varbinary(10)", '"AP8="', "\\x00ff"),
+        ("blob", '""', "\\x"),
+        ("bit(1)", "true", "1"),
+        ("bit(10)", '"qwI="', "1010101011"),
+        ("bit(10)", '"AAA="', "0000000000"),
+        ("bit(64)", '"AAAAAAAAAIA="', "1" + "0" * 63),
+        ("year", "1900", "0"),
+        ("year", "2155", "2155"),
+        ("date", "-719162", "0001-01-01"),
+        ("date", "2932896", "9999-12-31"),
+        ("date", "-1", "1969-12-31"),
+        ("datetime", "-62135593077000000", "0001-01-01 01:02:03"),
+        ("datetime(6)", "-1", "1969-12-31 23:59:59.999999"),
+        ("datetime(6)", "253402300799999999", "9999-12-31 23:59:59.999999"),
+        ("timestamp", '"2038-01-19T03:14:07Z"', "2038-01-19T03:14:07Z"),
+        ("timestamp", '"1970-01-01T00:00:00Z"', "1970-01-01T00:00:00Z"),
+        ("time", "-3020399000000", "-838:59:59.000000"),
+        ("time(6)", "-1", "-0:00:00.000001"),
+        ("time(6)", "999999", "0:00:00.999999"),
+        ("json", '"{\\"a\\":1}"', '{"a":1}'),
+    ],
+)
+def test_text_of_an_event_value(definition: str, payload: str, expected: str | None) -> None:
+    assert text_of(definition, payload) == expected
+
+
+@pytest.mark.parametrize("payload", ['"1970-01-01T00:00:00Z"', '"1970-01-01T00:00:00.000000Z"'])
+def test_mariadb_writes_a_zero_timestamp_as_1970(payload: str) -> None:
+    assert text_of("timestamp", payload, "mariadb") is None
+    assert text_of("timestamp not null", payload, "mariadb") == payload.strip('"')
+
+
+@pytest.mark.parametrize("payload", ['"1970-01-01T00:00:01Z"', '"1970-01-01T00:00:00.5Z"', '"2024-01-01T00:00:00Z"'])
+def test_a_real_timestamp_stays_on_mariadb(payload: str) -> None:
+    assert text_of("timestamp", payload, "mariadb") == payload.strip('"')
+
+
+def test_every_recorded_event_can_be_decoded_and_rendered() -> None:
+    for definition, events in EVENTS.items():
+        for _, *payloads in events:
+            for flavor, payload in zip(("mysql", "mariadb"), (payloads[0], payloads[-1]), strict=True):
+                if flavor == "mariadb" or definition not in MARIADB_ONLY:
+                    text = text_of(definition, payload, flavor)
+                    assert text is None or isinstance(text, str)
+
+
+@pytest.mark.parametrize(
+    ("definition", "payload"),
+    [("int", '"1"'), ("int", "1.5"), ("bigint", "1e30"), ("varchar(3)", "5"), ("bit(1)", '"AQ=="'), ("double", '"x"')],
+)
+def test_a_value_of_another_type_is_an_error(definition: str, payload: str) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        text_of(definition, payload)
+
+
+def test_plain_labels_cost_nothing() -> None:
+    assert form_for(column("enum('a','b c')"), "mysql", "postgres").text is None
+    assert form_for(column("enum('a','b,c')"), "mysql", "postgres").text is not None
+
+
+@pytest.mark.parametrize("definition", ["geometry", "point", "inet6", "vector(3)"])
+def test_a_type_without_a_form_is_refused_by_name(definition: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"shop\.v") as caught:
+        form_for(column(definition), "mysql", "postgres", "shop")
+    assert "leave it out" in caught.value.next_step
+
+
+@pytest.mark.parametrize(
+    ("definition", "expected"),
+    [
+        ("tinyint(1)", "boolean"), ("tinyint", "smallint"), ("tinyint unsigned", "smallint"),
+        ("smallint unsigned", "integer"), ("mediumint unsigned", "integer"), ("int unsigned", "bigint"),
+        ("bigint unsigned", "numeric(20)"), ("decimal(10,0)", "numeric(10,0)"), ("float", "real"),
+        ("float(7,3)", "real"), ("double(10,3)", "double precision"), ("char(10)", "varchar(10)"),
+        ("binary(4)", "bytea"), ("bit(10)", "bit(10)"), ("year", "smallint"), ("datetime(3)", "timestamp(3)"),
+        ("timestamp", "timestamptz(0)"), ("time(6)", "interval(6)"), ("json", "jsonb"), ("enum('a')", "text"),
+    ],
+)
+def test_target_types(definition: str, expected: str) -> None:
+    assert form_for(column(definition), "mysql", "postgres").target_type == expected
+
+
+def test_a_default_that_is_no_date_is_not_written_into_sql() -> None:
+    form = form_for(column("date not null default '2001-02-03; drop table x'"), "mysql", "postgres")
+    assert "drop" not in form.read
+    assert "1970-01-01" in form.read
