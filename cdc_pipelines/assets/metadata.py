@@ -1,0 +1,112 @@
+"""What Dagster shows of a table and of a copied chunk, under the keys that its UI knows (`dagster/…`)."""
+
+from typing import Any
+
+import dagster as dg
+
+from cdc_pipelines.assets.declared import DeclaredPipeline, DeclaredTable
+from cdc_pipelines.replication.catalog import MappedTable
+from cdc_pipelines.replication.copy.chunk import Chunk
+from cdc_pipelines.replication.errors import CdcError
+from cdc_pipelines.replication.pipeline import Server, Source
+
+Metadata = dict[str, Any]
+
+
+def target_metadata(pipeline: DeclaredPipeline, table: DeclaredTable) -> Metadata:
+    """Of the replicated table's definition."""
+    target = pipeline.spec.target
+    found: Metadata = {
+        "dagster/table_name": f"{target.database}.{table.target_schema}.{table.target_name}",
+        "dagster/uri": dg.MetadataValue.text(
+            f"{_uri(target, 'postgresql')}/{table.target_schema}/{table.target_name}"
+        ),
+        "pipeline": pipeline.name,
+        "connector": pipeline.spec.connector_name,
+    }
+    if table.mapped is not None:
+        found["dagster/column_schema"] = target_schema(table.mapped)
+        found["key"] = ", ".join(c.target_name for c in table.mapped.key) or "none"
+    return found
+
+
+def source_metadata(pipeline: DeclaredPipeline, table: DeclaredTable) -> Metadata:
+    """Of the source table's definition. Row counts and sizes are the server's estimates as of `configure`."""
+    source = pipeline.spec.source
+    found: Metadata = {
+        "dagster/table_name": f"{source.database}.{table.name}",
+        "dagster/uri": dg.MetadataValue.text(f"{_uri(source, source.type)}/{table.name}"),
+    }
+    if table.mapped is not None:
+        found["dagster/column_schema"] = _source_schema(table.mapped)
+        found["rows (estimate)"] = table.mapped.source.rows_estimate
+        found["bytes (estimate)"] = table.mapped.source.data_bytes
+    return found
+
+
+def chunk_metadata(chunk: Chunk) -> Metadata:
+    """Of one chunk that was copied."""
+    return {
+        "dagster/partition_row_count": chunk.rows,
+        "rows/s": round(chunk.rows / chunk.seconds) if chunk.seconds > 0 else chunk.rows,
+        "bytes": chunk.bytes,
+        "seconds": round(chunk.seconds, 3),
+        "position": chunk.position or "",
+    }
+
+
+def copied_metadata(table: MappedTable, rows: int, size: int, seconds: float, chunks: int) -> Metadata:
+    """Of a table whose chunks are all there. `seconds` are added up over the chunks, which ran in parallel."""
+    return {
+        "dagster/row_count": rows,
+        "dagster/column_schema": target_schema(table),
+        "chunks": chunks,
+        "bytes": size,
+        "seconds": round(seconds, 3),
+        "rows/s": round(rows / seconds) if seconds > 0 else rows,
+    }
+
+
+def target_schema(table: MappedTable) -> dg.TableSchema:
+    """The replicated columns as the target has them."""
+    keys = {c.target_name for c in table.key}
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=column.target_name,
+                type=column.target_type,
+                description=f"from {column.source.name} {column.source.full_type}",
+                constraints=dg.TableColumnConstraints(
+                    nullable=column.source.nullable and column.target_name not in keys,
+                    unique=keys == {column.target_name},
+                    other=["key"] if column.target_name in keys else [],
+                ),
+            )
+            for column in table.columns
+        ],
+        constraints=dg.TableConstraints(other=[f"key ({', '.join(c.target_name for c in table.key)})"] if keys else []),
+    )
+
+
+def _source_schema(table: MappedTable) -> dg.TableSchema:
+    return dg.TableSchema(
+        [
+            dg.TableColumn(
+                name=column.name,
+                type=column.full_type,
+                constraints=dg.TableColumnConstraints(
+                    nullable=column.nullable, other=["key"] if column.name in table.source.key else []
+                ),
+            )
+            for column in table.source.columns
+        ]
+    )
+
+
+def _uri(server: Server | Source, scheme: str) -> str:
+    """Without the user: an address, not a login. References that can't be resolved here are shown as they stand."""
+    try:
+        host, port = server.resolved_host(), str(server.resolved_port())
+    except (CdcError, ValueError):
+        host, port = server.host, str(server.port)
+    return f"{scheme}://{host}:{port}/{server.database}"

@@ -1,0 +1,1 @@
+"""Dagster resources: thin shells over plain classes of `cdc_pipelines.replication`."""
