@@ -1,0 +1,31 @@
+"""The Dagster definitions: wiring, nothing else.
+
+They load while every database is down: pipelines come from the control store and from `pipelines/*.yaml`.
+Configure a new pipeline, then reload the code location: its tables appear as assets.
+"""
+
+import dagster as dg
+
+from cdc_pipelines.assets.declared import declared_pipelines
+from cdc_pipelines.assets.tables import replicated_tables
+from cdc_pipelines.jobs import lifecycle, prepare, verify
+from cdc_pipelines.jobs.executors import one_process
+from cdc_pipelines.jobs.start import start_job
+from cdc_pipelines.resources.pipelines import PipelinesResource
+
+_pipelines = declared_pipelines()
+
+defs = dg.Definitions(
+    assets=[*replicated_tables(_pipelines)],
+    jobs=[
+        prepare.discover,
+        prepare.configure,
+        start_job(_pipelines),
+        lifecycle.stop_replication,
+        lifecycle.restart_replication,
+        verify.verify_replication,
+        lifecycle.teardown,
+    ],
+    resources={"pipelines": PipelinesResource()},
+    executor=one_process,
+)

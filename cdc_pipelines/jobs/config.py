@@ -1,0 +1,46 @@
+"""What the Launchpad asks for, field by field."""
+
+import dagster as dg
+from pydantic import Field
+
+_PIPELINE = "Name of a configured pipeline, e.g. `shop`. `cdc list` shows them all."
+
+
+class PipelineConfig(dg.Config):
+    """Which pipeline."""
+
+    pipeline: str = Field(description=_PIPELINE)
+
+
+class StartConfig(PipelineConfig):
+    """Which pipeline, and whether what was copied is kept."""
+
+    force_resync: bool = Field(
+        False,
+        description="Throw the copied state away and copy every table again, into emptied target tables. "
+        "False: chunks that are copied already stay, and a pipeline that was running goes on where it stood.",
+    )
+
+
+class FileConfig(dg.Config):
+    """Which pipeline file."""
+
+    file: str = Field(
+        description="Path of the pipeline's file as the code location sees it, e.g. `pipelines/shop.yaml`; "
+        "relative paths start in the code location's working folder."
+    )
+
+
+class TeardownConfig(PipelineConfig):
+    """Which pipeline, and what becomes of its target tables."""
+
+    drop_tables: bool = Field(
+        False, description="Drop the replicated tables on the target too. False: they stay, with their rows."
+    )
+
+
+class VerifyConfig(PipelineConfig):
+    """Which pipeline, which tables, how much to name."""
+
+    tables: list[str] = Field([], description="Tables to compare, by their names on the source. Empty: all.")
+    max_keys: int = Field(100, description="How many differing keys are named per table; all are counted.")

@@ -1,0 +1,70 @@
+"""`discover` and `configure`: everything before a start. Nothing here writes to a target or to Kafka."""
+
+import dagster as dg
+
+from cdc_pipelines.jobs.config import FileConfig
+from cdc_pipelines.jobs.single import job_of
+from cdc_pipelines.replication.operations.configure import configure as configure_pipeline
+from cdc_pipelines.replication.operations.discover import discover as discover_source
+from cdc_pipelines.replication.pipeline_file import load_pipeline
+from cdc_pipelines.resources.failures import RETRIES, explained
+from cdc_pipelines.resources.pipelines import PipelinesResource, tag_run
+
+RELOAD = (
+    "Reload the code location (Deployment → Code locations → Reload) to see the tables as assets. "
+    "Jobs know the pipeline without it."
+)
+
+
+@dg.op(out=dg.Out(dg.Nothing), retry_policy=RETRIES)
+def discover_tables(context: dg.OpExecutionContext, config: FileConfig) -> None:
+    """List the tables of a pipeline file's source: columns, keys, sizes, and which columns can't be replicated."""
+    with explained(context, config.file):
+        found = discover_source(load_pipeline(config.file).source)
+    columns = ("table", "columns", "key", "rows (estimate)", "MiB", "columns without a form on the target")
+    rows = []
+    for table in found.tables:
+        without = ", ".join(f"{name} ({kind})" for name, kind in found.unsupported(table).items())
+        values = (
+            table.name, len(table.columns), ", ".join(table.key) or "none", table.rows_estimate,
+            round(table.data_bytes / 2**20, 1), without or "none",
+        )
+        context.log.info("%s: %d columns, key (%s), about %d rows, %.1f MiB, without a form: %s", *values)
+        rows.append(dg.TableRecord(dict(zip(columns, values, strict=True))))
+    schema = dg.TableSchema([dg.TableColumn(name) for name in columns])
+    context.add_output_metadata({"tables": dg.MetadataValue.table(records=rows, schema=schema)})
+
+
+@dg.op(out=dg.Out(dg.Nothing), retry_policy=RETRIES)
+def configure_file(context: dg.OpExecutionContext, config: FileConfig, pipelines: PipelinesResource) -> None:
+    """Check a pipeline's file against its live source and save it, status `configured`. Creates nothing else."""
+    with explained(context, config.file), pipelines.store() as store:
+        result = configure_pipeline(config.file, store)
+    record = result.record
+    tag_run(context, record.name)
+    context.log.info(
+        "pipeline %s is %s: %d tables, connector %s", record.name, "saved" if result.created else "updated",
+        len(record.tables), record.spec.connector_name,
+    )
+    for change in result.changes:
+        context.log.info("changed: %s", change)
+    if result.needs_resync:
+        context.log.warning("The target holds the old mapping: launch start_replication with force_resync.")
+    context.log.info(RELOAD)
+    context.add_output_metadata(
+        {
+            "pipeline": record.name,
+            "id": record.config,
+            "status": record.status,
+            "connector": record.spec.connector_name,
+            "topic prefix": record.spec.topic_prefix,
+            "tables": "\n".join(f"{t.name} → {t.target_schema}.{t.target_name}" for t in record.tables),
+            "changes": "; ".join(result.changes) or "none",
+            "needs force_resync": result.needs_resync,
+            "next step": dg.MetadataValue.md(RELOAD),
+        }
+    )
+
+
+discover = job_of(discover_tables, name="discover", config=FileConfig)
+configure = job_of(configure_file, name="configure", config=FileConfig)
