@@ -37,8 +37,9 @@ _MICROSECONDS = "if({c}<0,-1,1)*((hour({c})*3600+minute({c})*60+second({c}))*100
 # The eight bytes of a double, the most significant one first: a point's binary form holds them, reversed. Texts would
 # differ (1e15, 1e+15), and a cast to decimal has no room for 1e300.
 _DOUBLE_BITS = "hex(reverse(substring(st_asbinary(point({c},0)),6,8)))"
-# The servers allow dates without a day, a month or a year. Neither PostgreSQL nor the change log has them.
-_NO_DATE = "year({c})*month({c})*dayofmonth({c})=0"
+# The servers allow dates without a day or a month (which have no day number) and in a year 0 (whose days end before
+# day 366, the first of year 1). Neither PostgreSQL nor the change log has them.
+_NO_DATE = "coalesce(to_days({c}),0)<366"
 _ZERO_MOMENT = re.compile(r"1970-01-01T00:00:00(\.0+)?Z")
 
 
