@@ -1,0 +1,228 @@
+"""The pipeline's Kafka topics: made by us before anything writes to them, checked, measured and deleted."""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
+
+from cdc_pipelines.replication import secrets
+from cdc_pipelines.replication.errors import ConfigurationError, ResyncRequiredError, RetryableError
+from cdc_pipelines.replication.pipeline import Pipeline
+
+T = TypeVar("T")
+
+_CALL_S = 10.0
+_POLL_S = 0.05
+# Faults that a moment mends: an election, a request that got lost, metadata that is still on its way.
+_PASSING = frozenset({
+    KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN, KafkaError._WAIT_COORD,
+    KafkaError._RESOLVE, KafkaError.REQUEST_TIMED_OUT, KafkaError.NOT_CONTROLLER,
+    KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.BROKER_NOT_AVAILABLE, KafkaError.NETWORK_EXCEPTION,
+    KafkaError.KAFKA_STORAGE_ERROR,
+})
+_UNKNOWN = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
+# Kept whole for ever: the log is trimmed by us, a history that loses its beginning is worthless.
+_SETTINGS = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
+
+
+class LogTopics:
+    """The topics of one pipeline. RetryableError wherever the brokers stay out of reach for `deadline_s` seconds."""
+
+    def __init__(self, pipeline: Pipeline, *, deadline_s: float = 30.0) -> None:
+        self._kafka = pipeline.kafka
+        self._servers = secrets.resolve(pipeline.kafka.bootstrap_servers)
+        self._deadline_s = deadline_s
+        self._call_s = min(_CALL_S, deadline_s)
+        self._admin_client: AdminClient | None = None
+
+    @property
+    def _admin(self) -> AdminClient:
+        if self._admin_client is None:
+            self._admin_client = AdminClient({
+                "bootstrap.servers": self._servers,
+                "log_level": 0,  # what matters is raised
+                "socket.timeout.ms": int(self._call_s * 1000),
+                **{key: secrets.resolve_secret(value) for key, value in self._kafka.client.items()},
+            })
+        return self._admin_client
+
+    # Looking
+
+    def brokers(self) -> int:
+        """How many brokers the cluster has."""
+        return len(self._metadata().brokers)
+
+    def list(self, prefix: str = "") -> list[str]:
+        """Names of the topics that begin with `prefix`, sorted."""
+        return sorted(name for name in self._metadata().topics if name.startswith(prefix))
+
+    def topic_id(self, topic: str) -> str | None:
+        """The id that a topic keeps for its life; None where there is none. A topic made again has another one."""
+        def describe() -> str | None:
+            try:
+                found = self._admin.describe_topics(TopicCollection([topic]), request_timeout=self._call_s)[topic]
+                return str(found.result(self._call_s).topic_id)
+            except KafkaException as error:
+                if _code(error) in _UNKNOWN:
+                    return None
+                raise
+        return self._insist(f"describe topic {topic}", describe)
+
+    def offsets(self, topic: str) -> tuple[int, int]:
+        """(first offset, next offset behind the last committed record) of the topic's only partition.
+
+        Raises ResyncRequiredError where the topic is gone.
+        """
+        partition = TopicPartition(topic, 0)
+
+        def ask(spec: OffsetSpec) -> int:
+            def answer() -> int:
+                futures = self._admin.list_offsets(
+                    {partition: spec}, request_timeout=self._call_s, isolation_level=IsolationLevel.READ_COMMITTED
+                )
+                found: Any = futures[partition].result(self._call_s)
+                return int(found.offset)
+            return self._insist(f"offsets of topic {topic}", answer)
+
+        try:
+            return ask(OffsetSpec.earliest()), ask(OffsetSpec.latest())
+        except KafkaException as error:
+            if _code(error) in _UNKNOWN or topic not in self._metadata().topics:
+                raise self._gone(topic) from error
+            raise
+
+    def _gone(self, topic: str) -> ResyncRequiredError:
+        return ResyncRequiredError(
+            f"topic {topic} does not exist on {self._servers}", "run `cdc start NAME --force-resync`."
+        )
+
+    def check(self, topic: str) -> None:
+        """ConfigurationError where the topic would lose, reorder or refuse records; ResyncRequiredError if gone."""
+        metadata = self._metadata().topics.get(topic)
+        if metadata is None:
+            raise self._gone(topic)
+        resource = ConfigResource(ResourceType.TOPIC, topic)
+
+        def read() -> dict[str, str]:
+            future = self._admin.describe_configs([resource], request_timeout=self._call_s)[resource]
+            entries = future.result(self._call_s)
+            return {name: str(entry.value) for name, entry in entries.items()}
+
+        found = self._insist(f"settings of topic {topic}", read)
+        wrong = [f"{key} is {found.get(key)}, not {wanted}" for key, wanted in _SETTINGS.items()
+                 if found.get(key) != wanted]
+        if len(metadata.partitions) != 1:
+            wrong.append(f"it has {len(metadata.partitions)} partitions, not 1")
+        if int(found.get("max.message.bytes", "0")) < self._kafka.max_message_bytes:
+            wrong.append(f"max.message.bytes is {found.get('max.message.bytes')}, less than kafka.max_message_bytes "
+                         f"({self._kafka.max_message_bytes})")
+        if wrong:
+            raise ConfigurationError(
+                f"topic {topic} has settings that would lose or reorder records: {'; '.join(wrong)}",
+                "alter the topic, or delete it (then `cdc start NAME --force-resync`).",
+            )
+
+    # Making
+
+    def create_log(self, topic: str) -> None:
+        """The change log: one partition, nothing expires, room for the largest event. One that exists is checked."""
+        self._create(topic, _SETTINGS | {"max.message.bytes": str(self._kafka.max_message_bytes)})
+        self.check(topic)
+
+    def create_history(self, topic: str) -> None:
+        """A schema history. Debezium would make it too, with the broker's default replication."""
+        self._create(topic, _SETTINGS)
+
+    def _create(self, topic: str, settings: dict[str, str]) -> None:
+        new = NewTopic(topic, 1, self._kafka.replication_factor, config=settings)
+
+        def create() -> None:
+            futures = self._admin.create_topics([new], operation_timeout=self._call_s, request_timeout=self._call_s)
+            try:
+                futures[topic].result(2 * self._call_s)
+            except KafkaException as error:
+                if _code(error) != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise
+
+        try:
+            self._insist(f"create topic {topic}", create)
+        except KafkaException as error:
+            raise ConfigurationError(
+                f"topic {topic} can't be created on {self._servers}: {_text(error)}",
+                "mend what it says: kafka.replication_factor, the client's rights (CREATE on the topic).",
+            ) from error
+        self._wait(f"topic {topic} to have a leader", lambda: self._has_leader(topic))
+
+    def _has_leader(self, topic: str) -> bool:
+        found = self._metadata().topics.get(topic)
+        return found is not None and found.error is None and all(p.leader >= 0 for p in found.partitions.values())
+
+    # Deleting
+
+    def delete(self, topics: Iterable[str]) -> None:
+        """Delete topics and wait until they are gone; those that don't exist are fine."""
+        names = sorted(set(topics) & set(self.list()))
+        if not names:
+            return
+
+        def delete() -> None:
+            futures = self._admin.delete_topics(names, operation_timeout=self._call_s, request_timeout=self._call_s)
+            for future in futures.values():
+                try:
+                    future.result(2 * self._call_s)
+                except KafkaException as error:
+                    if _code(error) not in _UNKNOWN:
+                        raise
+
+        try:
+            self._insist(f"delete topics {', '.join(names)}", delete)
+        except KafkaException as error:
+            raise ConfigurationError(
+                f"topics {', '.join(names)} can't be deleted on {self._servers}: {_text(error)}",
+                "mend what it says (delete.topic.enable, DELETE on the topics), or delete them by hand.",
+            ) from error
+        self._wait(f"topics {', '.join(names)} to be gone", lambda: not set(names) & set(self.list()))
+
+    # Patience
+
+    def _metadata(self) -> Any:
+        return self._insist("cluster metadata", lambda: self._admin.list_topics(timeout=self._call_s))
+
+    def _insist(self, what: str, call: Callable[[], T]) -> T:
+        """Call until it is answered; faults that don't pass are raised as they are."""
+        ends = time.monotonic() + self._deadline_s
+        while True:
+            try:
+                return call()
+            except (KafkaException, TimeoutError) as error:
+                if isinstance(error, KafkaException) and _code(error) not in _PASSING:
+                    raise
+                if time.monotonic() > ends:
+                    raise RetryableError(
+                        f"Kafka at {self._servers}: {what}: no answer within {self._deadline_s:.0f} s ({error})",
+                        "see that the brokers run and are reachable from here, then run the same command again.",
+                    ) from error
+            time.sleep(_POLL_S)
+
+    def _wait(self, what: str, condition: Callable[[], bool]) -> None:
+        ends = time.monotonic() + self._deadline_s
+        while not condition():
+            if time.monotonic() > ends:
+                raise RetryableError(
+                    f"Kafka at {self._servers}: waited {self._deadline_s:.0f} s in vain for {what}",
+                    "look at the brokers' logs, then run the same command again.",
+                )
+            time.sleep(_POLL_S)
+
+
+def _code(error: KafkaException) -> int:
+    cause = error.args[0]
+    return cause.code() if isinstance(cause, KafkaError) else KafkaError._FAIL
+
+
+def _text(error: KafkaException) -> str:
+    cause = error.args[0]
+    return cause.str() if isinstance(cause, KafkaError) else str(cause)
