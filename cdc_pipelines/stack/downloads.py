@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tarfile
 import threading
 import xml.sax.saxutils
 from collections import defaultdict
@@ -88,8 +87,7 @@ def maven_archive(part: str, destination: Path, artifact: str) -> Path:
                 f"-Dartifact={artifact}", f"-DoutputDirectory={archives}",
             ], cwd=folder)
         for archive in archives.glob("*.tar.gz"):
-            with tarfile.open(archive) as tar:
-                tar.extractall(folder, filter="data")
+            run_tool(part, ["tar", "--extract", "--gzip", "--no-same-owner", "--file", str(archive)], cwd=folder)
         shutil.rmtree(archives)
 
     return install_once(destination, fill)
