@@ -206,7 +206,7 @@ def add_column(
             f"drop or rename that column on the target (wanted: {plain_type(column.target_type)}); "
             "then start the pipeline again.",
         )
-    conn.execute(sql.SQL("update {} set {} = %s").format(name, identifier), [default_literal])
+    conn.execute(sql.SQL("update {} set {} = {}").format(name, identifier, sql.Literal(default_literal)))
 
 
 def drop_table(conn: psycopg.Connection, mapped: MappedTable) -> bool:
@@ -235,7 +235,8 @@ def delete_range(
     """
     if lower is None and upper is None:
         return conn.execute(sql.SQL("delete from {}").format(table_name(mapped))).rowcount
-    key = sql.SQL(", ").join(sql.Identifier(c.target_name) for c in mapped.key)
+    key = sql.SQL(", ").join(_beside_parameters(c.target_name) for c in mapped.key)
+    table = _beside_parameters(mapped.target_schema, mapped.target_name)
     conditions, values = [], []
     for bound, operator in ((lower, ">="), (upper, "<")):
         if bound is not None:
@@ -244,10 +245,15 @@ def delete_range(
             values += [str(value) for value in bound]  # as text: each takes its column's type, and so the index
     # A table that is being filled has no statistics yet; by guess the planner would read all of it.
     conn.execute("set local enable_seqscan = off")
-    statement = sql.SQL("delete from {} where {}").format(table_name(mapped), sql.SQL(" and ").join(conditions))
+    statement = sql.SQL("delete from {} where {}").format(table, sql.SQL(" and ").join(conditions))
     deleted = conn.execute(statement, values).rowcount
     conn.execute("set local enable_seqscan to default")
     return deleted
+
+
+def _beside_parameters(*names: str) -> sql.Identifier:
+    """An identifier for a statement with parameters: the driver would take a `%` in a name for a placeholder."""
+    return sql.Identifier(*(name.replace("%", "%%") for name in names))
 
 
 def unique_indexes(conn: psycopg.Connection, mapped: MappedTable) -> list[tuple[str, ...]]:

@@ -25,6 +25,7 @@ _ROW, _NULL, _FIELD = b"\xfd", b"\xfe", b"\xff"
 _SEPARATORS = bytes.maketrans(_FIELD + _ROW, b"\t\n")
 
 _QUEUE_BYTES = 16 << 20
+_COPY_BYTES = 64 << 20
 _END_WAIT_S = 30
 
 
@@ -66,18 +67,26 @@ def copy_rows(
     what = what or f"table {mapped.name}"
     columns = sql.SQL(", ").join(sql.Identifier(c.target_name) for c in mapped.columns)
     statement = sql.SQL("copy {} ({}) from stdin").format(table_name(mapped), columns)
-    rows = size = 0
+    rows = size = taken = 0
     pipe = _Pipe()
     reader = threading.Thread(target=_read, args=(pipe, mapped, batches, what), name=f"read-{mapped.name}", daemon=True)
     reader.start()
     try:
-        with conn.cursor() as cursor:
-            with cursor.copy(statement) as copy:
-                for count, text in pipe:
-                    copy.write(text)
-                    rows, size = rows + count, size + len(text)
-                    moved(count, len(text))
-            taken = cursor.rowcount
+        more = True
+        while more:
+            # The client library tells a server's error only at a COPY's end: a long load takes several of them.
+            with conn.cursor() as cursor:
+                with cursor.copy(statement) as copy:
+                    limit = size + _COPY_BYTES
+                    for count, text in pipe:
+                        copy.write(text)
+                        rows, size = rows + count, size + len(text)
+                        moved(count, len(text))
+                        if size >= limit:
+                            break
+                    else:
+                        more = False
+                taken += cursor.rowcount
     except psycopg.Error as error:
         raise _refused(error, mapped, what) from error
     finally:
@@ -190,7 +199,7 @@ def _refused(error: psycopg.Error, mapped: MappedTable, what: str) -> CdcError:
 
 
 def _bad_value(error: psycopg.Error, mapped: MappedTable, what: str) -> ConfigurationError:
-    match = re.search(r', column (.+?)(?:: |$)', (error.diag.context or "").split("\n")[0])
+    match = re.search(r"^COPY .*, line \d+, column (.+?)(?:: |$)", error.diag.context or "", re.MULTILINE)
     column = next((c for c in mapped.columns if match and c.target_name == match[1]), None)
     if column is None:
         where = what

@@ -230,7 +230,7 @@ def _triggers(conn: psycopg.Connection, mapped: Sequence[MappedTable]) -> CheckR
 
 
 def _regclass(conn: psycopg.Connection, table: MappedTable) -> sql.Composed:
-    return sql.SQL("select to_regclass({})").format(sql.Literal(ddl.table_name(table).as_string(conn)))
+    return sql.SQL("select to_regclass({})::oid").format(sql.Literal(ddl.table_name(table).as_string(conn)))
 
 
 def _value(conn: psycopg.Connection, query: str | sql.Composed) -> object:

@@ -110,8 +110,12 @@ def found_format(conn: psycopg.Connection) -> int | None:
     """
     try:
         with conn.transaction():
-            there = conn.execute("select to_regclass('_cdc.format') is not null").fetchone()
-            if there is None or not there[0]:
+            # Asked of the catalog: to_regclass() may answer from a cache that a neighbour's commit has not reached.
+            there = conn.execute(
+                "select 1 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
+                "where n.nspname = '_cdc' and c.relname = 'format'"
+            ).fetchone()
+            if there is None:
                 return None
             found = conn.execute("select version from _cdc.format").fetchone()
     except psycopg.errors.InsufficientPrivilege as error:
