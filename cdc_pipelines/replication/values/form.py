@@ -16,7 +16,7 @@ class Form:
     json: the Python type that `msgspec` decodes the event's JSON value to (without null).
     text: turns such a value into the target's text input; None where it is that already (`str`).
     source_canonical, target_canonical: SQL that renders the same text on both sides for equal values.
-    compare: how two texts that differ are judged at last: `exact`, or as `json` or `float` values.
+    compare: how two texts that differ are judged at last: `exact`, or as `json` documents.
     """
 
     target_type: str
@@ -25,4 +25,4 @@ class Form:
     text: Callable[[Any], str] | None
     source_canonical: str
     target_canonical: str
-    compare: Literal["exact", "json", "float"] = "exact"
+    compare: Literal["exact", "json"] = "exact"

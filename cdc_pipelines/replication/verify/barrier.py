@@ -1,0 +1,269 @@
+"""Source and target at one and the same state: the requester's side of a barrier.
+
+The consumer's side is `stream/parking.py`, the protocol is a row of `_cdc.barrier`: we ask (requested), the consumer
+ends its run and waits (parked), we open a snapshot of the source and say at which position it stands (go), the consumer
+applies exactly up to there and waits again (reached), we open a snapshot of the target and let it go on (released).
+Should we die, the row expires and the consumer goes on by itself.
+"""
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from cdc_pipelines.replication.catalog import Table
+from cdc_pipelines.replication.control.records import ENDED_STATES
+from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
+from cdc_pipelines.replication.databases.mysql.read import SnapshotSession
+from cdc_pipelines.replication.databases.postgres.connection import connect, server_errors
+from cdc_pipelines.replication.databases.postgres.state import TargetState
+from cdc_pipelines.replication.errors import ConfigurationError, RetryableError
+
+if TYPE_CHECKING:
+    from cdc_pipelines.replication.operations.runtime import Runtime
+
+_log = logging.getLogger(__name__)
+
+BEAT_MAX_AGE_S = 35.0  # a consumer beats every 10 s
+_TTL_S = 60
+_RENEW_S = 10.0
+_POLL_S = 0.05
+_CONNECT_POLL_S = 0.3
+_LOOK_S = 2.0
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """A session on each side, both seeing the source's state at `position`. `at_rest`: no consumer was needed."""
+
+    position: MySqlPosition
+    source: SnapshotSession
+    target: psycopg.Connection
+    at_rest: bool
+
+
+@contextmanager
+def meet(rt: "Runtime", tables: Sequence[Table], *, deadline_s: float = 300) -> Iterator[Meeting]:
+    """Snapshots of both sides at one position. The stream stands still only until both are open.
+
+    Until the block ends DDL on `tables` waits on the source. `deadline_s` bounds each wait for the consumer or for
+    Kafka Connect. Raises RetryableError where one of them doesn't get there, ConfigurationError where no consumer runs
+    and the target is behind the source.
+    """
+    with ExitStack() as stack:
+        if _consumer_alive(rt):
+            yield _with_consumer(rt, tables, deadline_s, stack)
+        else:
+            yield _at_rest(rt, tables, stack)
+
+
+def _consumer_alive(rt: "Runtime") -> bool:
+    beat = rt.store.heartbeat(rt.name)
+    if beat is None or beat.state in ENDED_STATES:
+        return False
+    return (datetime.now(UTC) - beat.at).total_seconds() < BEAT_MAX_AGE_S
+
+
+def _open_source(rt: "Runtime", tables: Sequence[Table], stack: ExitStack) -> tuple[MySqlPosition, SnapshotSession]:
+    snapshot = stack.enter_context(
+        rt.source.open_snapshot(1, tables, lock_wait_seconds=rt.pipeline.copy_.lock_wait_seconds)
+    )
+    return snapshot.position, snapshot.sessions[0]
+
+
+def _open_target(rt: "Runtime", stack: ExitStack) -> psycopg.Connection:
+    """A session whose snapshot is taken by its next statement."""
+    conn = stack.enter_context(connect(rt.target_spec, purpose=f"{rt.name}:verify"))
+    conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+    conn.read_only = True
+    return conn
+
+
+def _at_rest(rt: "Runtime", tables: Sequence[Table], stack: ExitStack) -> Meeting:
+    """Nobody applies anything: both sides are at one state if the target has all that the source has."""
+    target = _open_target(rt, stack)
+    # The target's snapshot first: what is applied in it can then not be newer than the source's snapshot.
+    state = TargetState(target, rt.name)
+    offset = state.offset() if state.load() is not None else None
+    position, source = _open_source(rt, tables, stack)
+    applied = MySqlPosition.from_json(offset.position) if offset is not None and offset.position else None
+    if applied is None:
+        raise ConfigurationError(
+            f"pipeline {rt.name}: nothing has been streamed into the target yet, so there is no state to compare at",
+            f"run `cdc start {rt.name}` and wait until it is running.",
+        )
+    if not applied.includes(position):
+        raise ConfigurationError(
+            f"pipeline {rt.name}: no consumer is running, and the source has changes that the target lacks (source at "
+            f"{position.gtids or f'{position.file}:{position.pos}'}, target at "
+            f"{applied.gtids or f'{applied.file}:{applied.pos}'})",
+            f"run `cdc start {rt.name}`; verify stops a running consumer for a moment to compare exactly.",
+        )
+    return Meeting(position, source, target, at_rest=True)
+
+
+def _with_consumer(rt: "Runtime", tables: Sequence[Table], deadline_s: float, stack: ExitStack) -> Meeting:
+    with Request(rt, deadline_s) as request:
+        request.wait_for("parked")
+        position, source = _open_source(rt, tables, stack)
+        request.go(position)
+        request.set_end(_log_end(rt, position, request, deadline_s))
+        request.wait_for("reached")
+        target = _open_target(rt, stack)
+        with server_errors("opening a snapshot of the target"):
+            target.execute("select 1 from _cdc.format").fetchone()
+        # Leaving the block releases the consumer.
+        return Meeting(position, source, target, at_rest=False)
+
+
+def _log_end(rt: "Runtime", position: MySqlPosition, request: "Request", deadline_s: float) -> int:
+    """An offset of the change log behind the last event at or before `position`.
+
+    Kafka Connect commits a source offset only when all events before it are in the log.
+    """
+    from cdc_pipelines.replication.stream.handover import source_offset
+
+    record = rt.record
+    if record.generation is None:
+        raise ConfigurationError(f"pipeline {rt.name} was never started", f"run `cdc start {rt.name}`.")
+    name = rt.pipeline.connector_name
+    topic = rt.pipeline.log_topic(record.generation)
+    end = time.monotonic() + deadline_s
+    while True:
+        offset = source_offset(rt.connect, name)
+        if offset is not None and _position_of(offset, position).includes(position):
+            return rt.topics.offsets(topic)[1]
+        if request.state() == "reached":  # the log already holds a later transaction
+            return rt.topics.offsets(topic)[1]
+        if time.monotonic() > end:
+            raise RetryableError(
+                f"pipeline {rt.name}: connector {name} did not get to {position.gtids or position.file} within "
+                f"{deadline_s:.0f} s (its offset: {offset})",
+                f"look at `cdc status {rt.name}`: is the connector running and its lag falling? Then try again.",
+            )
+        time.sleep(_CONNECT_POLL_S)
+
+
+def _position_of(offset: dict[str, Any], like: MySqlPosition) -> MySqlPosition:
+    return MySqlPosition(
+        str(offset.get("file") or ""), int(offset.get("pos") or 0), str(offset.get("gtids") or ""), like.server,
+        like.flavor,
+    )
+
+
+class Request:
+    """One row of `_cdc.barrier`, kept alive while the block lasts and taken away at its end."""
+
+    def __init__(self, rt: "Runtime", deadline_s: float) -> None:
+        self._rt = rt
+        self._deadline_s = deadline_s
+        self._id = uuid.uuid4().hex
+        self._conn = connect(rt.target_spec, purpose=f"{rt.name}:barrier", autocommit=True)
+        self._done = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, name="barrier", daemon=True)
+
+    def __enter__(self) -> "Request":
+        try:
+            with server_errors("asking for a barrier"):
+                row = self._conn.execute(
+                    "insert into _cdc.barrier as b (pipeline, id, state, expires_at) "
+                    "values (%s, %s, 'requested', clock_timestamp() + %s * interval '1 second') "
+                    "on conflict (pipeline) do update set id = excluded.id, state = excluded.state, position = null, "
+                    "end_offset = null, expires_at = excluded.expires_at "
+                    "where b.expires_at < clock_timestamp() or b.state = 'released' returning id",
+                    [self._rt.name, self._id, _TTL_S],
+                ).fetchone()
+        except BaseException:
+            self._conn.close()
+            raise
+        if row is None:
+            self._conn.close()
+            raise RetryableError(
+                f"pipeline {self._rt.name}: another comparison is just stopping the consumer",
+                "wait for it to finish (a minute at most, should it have died), then try again.",
+            )
+        self._keeper.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Released in every case: the consumer goes on, whether or not it ever got there."""
+        self._done.set()
+        self._keeper.join(timeout=10)
+        try:
+            # The consumer waits for `released` only from `reached` on; before that it looks for its row.
+            hit = self._conn.execute(
+                "update _cdc.barrier set state = 'released' where pipeline = %s and id = %s and state = 'reached'",
+                [self._rt.name, self._id],
+            ).rowcount
+            if hit == 0:
+                self._conn.execute(
+                    "delete from _cdc.barrier where pipeline = %s and id = %s", [self._rt.name, self._id]
+                )
+        except psycopg.Error as error:
+            _log.warning("the barrier of pipeline %s could not be taken away: %s; it expires", self._rt.name, error)
+        finally:
+            self._conn.close()
+
+    def _keep(self) -> None:
+        while not self._done.wait(_RENEW_S):
+            try:
+                self._update("expires_at = clock_timestamp() + %s * interval '1 second'", _TTL_S)
+            except psycopg.Error as error:
+                _log.warning("the barrier of pipeline %s could not be extended: %s", self._rt.name, error)
+
+    def _update(self, assignments: str, *values: Any) -> int:
+        return self._conn.execute(
+            f"update _cdc.barrier set {assignments} where pipeline = %s and id = %s",  # noqa: S608 - our own texts
+            [*values, self._rt.name, self._id],
+        ).rowcount
+
+    def state(self) -> str:
+        """The row's state. Raises RetryableError where it is not ours any more."""
+        with server_errors("looking at the barrier"):
+            row = self._conn.execute(
+                "select state from _cdc.barrier where pipeline = %s and id = %s", [self._rt.name, self._id]
+            ).fetchone()
+        if row is None:
+            raise RetryableError(
+                f"pipeline {self._rt.name}: the consumer was stopped or started anew while the comparison was prepared",
+                "try again when it is running.",
+            )
+        return str(row[0])
+
+    def go(self, position: MySqlPosition) -> None:
+        """Tell the consumer where to."""
+        with server_errors("setting the barrier's position"):
+            self._update("state = 'go', position = %s", position.to_json())
+        self.state()
+
+    def set_end(self, offset: int) -> None:
+        """Tell the consumer from which log offset on nothing is at or before the position."""
+        with server_errors("setting the barrier's end"):
+            self._update("end_offset = %s", offset)
+
+    def wait_for(self, state: str) -> None:
+        """Wait until the consumer has set `state`. Raises RetryableError after the deadline, or when it has ended."""
+        name = self._rt.name
+        end = time.monotonic() + self._deadline_s
+        look = time.monotonic() + _LOOK_S
+        while self.state() != state:
+            if time.monotonic() > look:
+                if not _consumer_alive(self._rt):
+                    raise RetryableError(
+                        f"pipeline {name}: the consumer ended while the comparison waited for it",
+                        f"look at `cdc status {name}`, then try again.",
+                    )
+                look = time.monotonic() + _LOOK_S
+            if time.monotonic() > end:
+                raise RetryableError(
+                    f"pipeline {name}: the consumer did not come to a stop ({state}) within {self._deadline_s:.0f} s",
+                    f"it may be applying a long transaction or be far behind: look at `cdc status {name}`, try later.",
+                )
+            time.sleep(_POLL_S)

@@ -1,0 +1,59 @@
+"""What a comparison of source and target found."""
+
+from typing import Any, Literal
+
+import msgspec
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """One row that is not equal on both sides.
+
+    `missing`: on the source alone; `extra`: on the target alone; `differs`: on both, with other values in `columns`
+    (the source's names). `key` holds the key's values; of a table without a key, all columns' (long texts as `#` and
+    their SHA-256).
+    """
+
+    kind: Literal["missing", "extra", "differs"]
+    key: dict[str, Any]
+    columns: tuple[str, ...] = ()
+
+
+class TableVerified(msgspec.Struct, frozen=True):
+    """One table compared. `differences` holds the first ones only, `difference_count` all of them.
+
+    `complete` is False where there were so many that counting was given up: the count is then a lower bound.
+    `chunks` says in how many parts the table was compared.
+    """
+
+    table: str
+    rows_source: int
+    rows_target: int
+    differences: tuple[Difference, ...]
+    difference_count: int
+    seconds: float
+    chunks: int
+    complete: bool = True
+
+    @property
+    def equal(self) -> bool:
+        return self.complete and self.difference_count == 0 and self.rows_source == self.rows_target
+
+
+class VerifyReport(msgspec.Struct, frozen=True):
+    """The tables of one pipeline, all compared at the source position `position` (JSON)."""
+
+    pipeline: str
+    position: str
+    tables: tuple[TableVerified, ...]
+
+    @property
+    def equal(self) -> bool:
+        return all(table.equal for table in self.tables)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for `--json` and metadata; `equal` of the report and of each table included."""
+        document: dict[str, Any] = msgspec.to_builtins(self)
+        document["equal"] = self.equal
+        for built, table in zip(document["tables"], self.tables, strict=True):
+            built["equal"] = table.equal
+        return document
