@@ -81,7 +81,7 @@ def status(as_json: bool) -> None:
         uptime = "" if state.uptime_seconds is None else f"{state.uptime_seconds:.0f} s"
         table.add_row(state.part, state.state, str(state.pid or ""), str(state.port or ""), state.version or "",
                       uptime, state.log)
-    Console(soft_wrap=True).print(table)
+    Console(width=250).print(table)  # a path cut short in a narrow terminal is of no use
 
 
 @stack.command()

@@ -83,11 +83,12 @@ class Connect(Part):
         try:
             health = requests.get(f"{url}/health", timeout=5)
             listed = requests.get(f"{url}/connector-plugins", timeout=5)
+            loaded = {plugin["class"] for plugin in listed.json()} if listed.ok else set()
         except requests.RequestException as error:
             raise NotReadyError(str(error)) from error
         if health.status_code != requests.codes.ok or listed.status_code != requests.codes.ok:
             raise NotReadyError(f"REST answers {health.status_code}: {health.text[:200]}")
-        absent = set(self.plugins) - {plugin["class"] for plugin in listed.json()}
+        absent = set(self.plugins) - loaded
         if absent:
             raise NotReadyError(f"connectors not loaded: {', '.join(sorted(absent))}")
 

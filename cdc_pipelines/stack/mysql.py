@@ -127,13 +127,14 @@ def account_statements(values: Mapping[str, str], server: str, position_privileg
 def probe_mysql(part: str, port: int, user: str, password: str) -> None:
     """Log in over TCP as the replicating user and let SQL answer."""
     try:
-        connection = pymysql.connect(host=HOST, port=port, user=user, password=password, connect_timeout=3)
-    except pymysql.OperationalError as error:
+        with pymysql.connect(
+            host=HOST, port=port, user=user, password=password, connect_timeout=3, read_timeout=5
+        ) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except pymysql.Error as error:
         if error.args[0] == ACCESS_DENIED:
             raise PartFailedError(
                 part, f"the data folder was made with another password of user {user} than stack.env holds; "
                 "restore stack.env, or start anew with `cdc stack down --wipe`"
             ) from None
         raise NotReadyError(str(error)) from error
-    with connection, connection.cursor() as cursor:
-        cursor.execute("SELECT 1")

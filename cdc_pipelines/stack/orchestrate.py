@@ -56,9 +56,10 @@ def up(only: Sequence[str], say: Say) -> list[PartFailedError]:
         save_env(values)
         chosen = _with_needs(only or PARTS)
         done = {name: threading.Event() for name in chosen}
+        serving: set[str] = set()
         failed: dict[str, PartFailedError] = {}
         with ThreadPoolExecutor(len(chosen), thread_name_prefix="stack") as pool:
-            jobs = [pool.submit(_bring_up, parts[name], done, failed, say) for name in chosen]
+            jobs = [pool.submit(_bring_up, parts[name], done, serving, failed, say) for name in chosen]
             _finish(jobs)
         return list(failed.values())
 
@@ -101,12 +102,18 @@ def _running(part: Part) -> psutil.Process | None:
     return process.running(part.layout, part.name, str(part.config_file))
 
 
-def _bring_up(part: Part, done: Mapping[str, threading.Event], failed: dict[str, PartFailedError], say: Say) -> None:
+def _bring_up(
+    part: Part,
+    done: Mapping[str, threading.Event],
+    serving: set[str],
+    failed: dict[str, PartFailedError],
+    say: Say,
+) -> None:
     started = time.monotonic()
     try:
-        how = _start(part, done, failed, say)
-        say(f"{part.name:<9} {how} in {time.monotonic() - started:4.1f} s  "
-            f"({part.version}, port {part.port})")
+        how = _start(part, done, serving, say)
+        serving.add(part.name)
+        say(f"{part.name:<9} {how} in {time.monotonic() - started:4.1f} s  ({part.version}, port {part.port})")
     except PartFailedError as error:
         error.last_lines = part.failure_log() if error.log == part.log else process.tail(error.log)
         failed[part.name] = error
@@ -116,7 +123,7 @@ def _bring_up(part: Part, done: Mapping[str, threading.Event], failed: dict[str,
         done[part.name].set()
 
 
-def _start(part: Part, done: Mapping[str, threading.Event], failed: Mapping[str, PartFailedError], say: Say) -> str:
+def _start(part: Part, done: Mapping[str, threading.Event], serving: set[str], say: Say) -> str:
     lacking = part.missing()
     if lacking:
         say(f"{part.name:<9} fetching {lacking}")
@@ -124,7 +131,7 @@ def _start(part: Part, done: Mapping[str, threading.Event], failed: Mapping[str,
     part.ensure_data()
     for need in part.needs:
         done[need].wait()
-        if need in failed:
+        if need not in serving:
             raise PartFailedError(part.name, f"not started, because it needs {need}, which failed")
     launch = part.launch()
     server = _running(part)
@@ -155,7 +162,10 @@ def _await_ready(part: Part, server: psutil.Process) -> None:
                 raise PartFailedError(part.name, "its process ended during the start", part.log) from None
             if time.monotonic() > deadline:
                 raise PartFailedError(
-                    part.name, f"not ready after {part.start_patience:.0f} s: {reason}", part.log
+                    part.name,
+                    f"not ready after {part.start_patience:.0f} s: {reason}; if its log tells nothing, "
+                    f"`cdc stack down --only {part.name}` and `cdc stack up` start it anew",
+                    part.log,
                 ) from None
         time.sleep(pause)
         pause = min(pause * 1.5, 0.3)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from cdc_pipelines.stack.errors import StackError
 from cdc_pipelines.stack.settings import HOST, stack_home
@@ -37,7 +37,7 @@ def is_free(port: int) -> bool:
     return True
 
 
-def of_part(part: str, values: dict[str, str]) -> tuple[int, ...]:
+def of_part(part: str, values: Mapping[str, str]) -> tuple[int, ...]:
     """The ports on file for a part."""
     return tuple(int(values[key]) for key in _PORTS[part] if key in values)
 

@@ -98,7 +98,7 @@ class Postgres(Part):
                 with psycopg.connect(host=HOST, port=self.port, user=user, password=password, dbname=database,
                                      connect_timeout=3) as connection:
                     connection.execute("SELECT 1")
-            except psycopg.OperationalError as error:
+            except psycopg.Error as error:
                 if "password authentication failed" in str(error):
                     raise PartFailedError(
                         self.name, f"the data folder was made with another password of user {user} than stack.env "
