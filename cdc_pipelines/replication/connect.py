@@ -10,7 +10,7 @@ from typing import Any, Literal
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 import requests
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from cdc_pipelines.replication.errors import CdcError, ConfigurationError, RetryableError
 from cdc_pipelines.replication.secrets import redact
@@ -206,7 +206,7 @@ class ConnectClient:
         try:
             for attempt in Retrying(
                 stop=stop_after_delay(patience),
-                wait=wait_exponential_jitter(initial=0.1, max=3, jitter=0.2),
+                wait=wait_exponential(multiplier=0.1, max=3),
                 retry=retry_if_exception_type(_TryAgainError),
                 reraise=True,
             ):

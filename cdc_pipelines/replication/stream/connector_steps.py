@@ -1,0 +1,167 @@
+"""The single steps of a hand-over: create, place, resume, prove, switch. Each looks first at what is there."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from cdc_pipelines.replication.connect import Config, ConnectClient, Json, RefusedError
+from cdc_pipelines.replication.errors import IntegrityError, RetryableError
+from cdc_pipelines.replication.stream.connector_life import connector_state, raise_failed, stop
+from cdc_pipelines.replication.stream.log_topic import LogTopics
+
+Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
+
+_POLL_S = 0.2
+# A record and its transaction's marker; the marker of an aborted transaction alone is one.
+_PROOF_RECORDS = 2
+# Where a transaction begins. What an offset holds beside these counts the events within it.
+_TRANSACTION_START = ("file", "pos", "gtids", "ts_sec", "server_id")
+
+
+@dataclass
+class ConnectorSteps:
+    """One connector on its way into one change log. `partition` names the source in Connect's offsets.
+
+    `ends` is the monotonic second at which patience ends; `on_step` is told each step's name once it is done.
+    """
+
+    name: str
+    client: ConnectClient
+    topics: LogTopics
+    log_topic: str
+    partition: dict[str, str]
+    position: dict[str, Any]  # the offset to begin at
+    log: Log
+    ends: float
+    on_step: Callable[[str], None]
+
+    def create(self, config: Callable[[bool], Config]) -> bool:
+        """Create it STOPPED from `config(exactly_once)`. Returns whether the worker offers exactly-once."""
+        exactly_once = True
+        try:
+            self.client.create(self.name, config(True), "STOPPED")
+        except RefusedError as error:
+            if "exactly" not in error.answer.lower():
+                raise
+            self.log.warning(
+                "the Connect worker does not offer exactly-once (exactly.once.source.support=enabled); "
+                "what it sends again after a failure will be recognised and dropped"
+            )
+            exactly_once = False
+            self.client.create(self.name, config(False), "STOPPED")
+        self.client.wait_state(self.name, "STOPPED", deadline_s=self.left())
+        self.done("created")
+        return exactly_once
+
+    def place(self) -> None:
+        """Set a STOPPED connector's offset to the position, and read it back."""
+        wanted = [{"partition": self.partition, "offset": self.position}]
+        found = self.client.offsets(self.name)
+        if found == wanted:
+            return
+        if found:
+            self.client.delete_offsets(self.name)  # left by an earlier connector of this name
+            self.done("cleared")
+        self.client.patch_offsets(self.name, wanted)
+        found = self.client.offsets(self.name)
+        if found != wanted:
+            raise IntegrityError(
+                f"connector {self.name}: its offset was set to {wanted}, but Kafka Connect gives {found}",
+                "look at the Connect worker's log; then run the same command again.",
+            )
+        self.done("placed")
+
+    def resume(self) -> None:
+        self.client.resume(self.name)
+        self.done("resumed")
+
+    def wait_recovered(self) -> None:
+        """Until an offset other than the one we gave is committed, outside of the schema's snapshot."""
+        while True:
+            status = self.client.status(self.name)
+            raise_failed(self.name, status)
+            if self.recovered() and runs(status):
+                self.done("recovered")
+                return
+            self._wait("recovery shows no progress")
+
+    def recovered(self) -> bool:
+        """Whether the schema's snapshot is complete. In its middle the offset says so by the key `snapshot`."""
+        offset = self.offset()
+        return offset is not None and "snapshot" not in offset and offset != self.position
+
+    def switch(self, config: Config) -> None:
+        """Put a configuration in force, without tearing a transaction, and wait until changes flow under it.
+
+        A task that is stopped between the two halves of a key change skips the second one later on. So the connector
+        goes back to the start of the transaction it stands in, which then comes again as a whole.
+        """
+        stop(self.client, self.name)
+        self.done("stopped")
+        offset = self.offset()
+        if offset is None or "snapshot" in offset:
+            # `no_data` would start at "now" from such an offset.
+            raise RetryableError(
+                f"connector {self.name} was stopped within its schema's snapshot", "run the same command again."
+            )
+        if offset.get("event") or offset.get("row"):
+            start = {key: offset[key] for key in _TRANSACTION_START if key in offset}
+            self.client.patch_offsets(self.name, [{"partition": self.partition, "offset": start}])
+            self.done("rewound")
+        self.client.put_config(self.name, config)
+        self.done("switched")
+        self.proven(lambda: self.client.resume(self.name))
+
+    def proven(self, action: Callable[[], object]) -> None:
+        """Do what makes the connector run, and wait until its records arrive in the log.
+
+        A heartbeat comes every second, from the moment on at which it reads the source's log.
+        """
+        before = self._log_end()
+        action()
+        while True:
+            status = self.client.status(self.name)
+            raise_failed(self.name, status)
+            if runs(status) and self._log_end() >= before + _PROOF_RECORDS:
+                self.done("streaming")
+                return
+            self._wait("nothing arrives in the change log")
+
+    def offset(self) -> dict[str, Any] | None:
+        """The committed offset of this source; None where there is none."""
+        for entry in self.client.offsets(self.name):
+            if entry["partition"] == self.partition and entry["offset"]:
+                return dict(entry["offset"])
+        return None
+
+    def left(self) -> float:
+        return self.ends - time.monotonic()
+
+    def done(self, step: str) -> None:
+        self.log.debug("connector %s: %s", self.name, step)
+        self.on_step(step)
+
+    def _log_end(self) -> int:
+        return self.topics.offsets(self.log_topic)[1]
+
+    def _wait(self, what: str) -> None:
+        if self.left() <= 0:
+            state = connector_state(self.client, self.name)
+            raise RetryableError(
+                f"connector {self.name}: {what}, and the time allowed is over (connector {state['state']}, "
+                f"tasks {state['tasks']})",
+                "look at the Connect worker's log; running the same command again goes on from here.",
+            )
+        time.sleep(_POLL_S)
+
+
+def runs(status: Json | None) -> bool:
+    """Whether connector and all tasks are RUNNING, and there is one."""
+    return (
+        status is not None
+        and status["connector"]["state"] == "RUNNING"
+        and bool(status["tasks"])
+        and all(task["state"] == "RUNNING" for task in status["tasks"])
+    )

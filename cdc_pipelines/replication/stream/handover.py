@@ -1,0 +1,256 @@
+"""The hand-over: the connector starts reading at exactly the position at which the copy ends.
+
+    definitions held still → connector created STOPPED → offset set to the position, read back → recovery (it learns the
+    tables' definitions and streams from the position) → progress → no_data, the mode that never moves an offset
+
+Debezium's `no_data` alone would start at "now" and lose what was written during the copy; `recovery` keeps a given
+offset, but takes today's definitions for those of back then. So the definitions are compared with the copied ones, and
+a session holds them still meanwhile. Every step looks first at what is there: killed anywhere, it is run again.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from cdc_pipelines.replication.catalog import MappedTable
+from cdc_pipelines.replication.connect import Config, ConnectClient
+from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
+from cdc_pipelines.replication.databases.mysql.source import MySqlSource
+from cdc_pipelines.replication.errors import CdcError, ResyncRequiredError, RetryableError
+from cdc_pipelines.replication.pipeline import Pipeline
+from cdc_pipelines.replication.stream.connector import (
+    EXACTLY_ONCE_KEY,
+    HISTORY_TOPIC_KEY,
+    LOG_TOPIC_KEY,
+    START_KEY,
+    SnapshotMode,
+    connector_config,
+)
+from cdc_pipelines.replication.stream.connector_failures import HISTORY_GONE
+from cdc_pipelines.replication.stream.connector_life import (
+    connector_state,
+    ensure_running,
+    failed_trace,
+    pause,
+    remove,
+    require_ours,
+    restart_failed,
+    resume,
+    source_offset,
+    teardown_connector,
+    topics_of,
+)
+from cdc_pipelines.replication.stream.connector_steps import ConnectorSteps, Log, runs
+from cdc_pipelines.replication.stream.log_topic import LogTopics
+
+__all__ = [
+    "HandOver", "connector_state", "ensure_running", "hand_over", "pause", "resume", "source_offset",
+    "teardown_connector",
+]
+
+
+@dataclass(frozen=True)
+class HandOver:
+    """The connector that streams, how long it took, its committed source offset; `kept`: it was there already."""
+
+    connector: str
+    seconds: float
+    offset: dict[str, Any]
+    kept: bool = False
+
+
+def hand_over(
+    pipeline: Pipeline,
+    tables: Sequence[MappedTable],
+    *,
+    client: ConnectClient,
+    topics: LogTopics,
+    source: MySqlSource,
+    position: MySqlPosition,
+    generation: int,
+    log_topic: str,
+    attempt: int,
+    fingerprints: Mapping[str, str],
+    log: Log,
+    deadline_s: float = 120.0,
+    on_step: Callable[[str], None] = lambda step: None,
+) -> HandOver:
+    """Returns when changes flow into `log_topic`, each one after `position` exactly once (or again as a whole).
+
+    `attempt` numbers the schema history and must be new; `fingerprints` are of the definitions that the rows up to
+    `position` have. A healthy connector of this generation is kept where it stands. `on_step` is told each step's name
+    once it is done. Raises ResyncRequiredError (definitions changed, log purged or reset, change log gone),
+    ConfigurationError (a foreign connector of that name, a refused setting), FencedError (a newer generation has it),
+    RetryableError (something out of reach, or no progress within `deadline_s` seconds).
+    """
+    steps = ConnectorSteps(
+        pipeline.connector_name, client, topics, log_topic, {"server": pipeline.topic_prefix},
+        position.connect_offset(), log, time.monotonic() + deadline_s, on_step,
+    )
+    history = pipeline.history_topic(generation, attempt)
+    return _HandOver(pipeline, tables, source, position, generation, history, fingerprints, steps).run()
+
+
+@dataclass
+class _HandOver:
+    pipeline: Pipeline
+    tables: Sequence[MappedTable]
+    source: MySqlSource
+    position: MySqlPosition
+    generation: int
+    history: str
+    fingerprints: Mapping[str, str]
+    steps: ConnectorSteps
+
+    def __post_init__(self) -> None:
+        self.name, self.client, self.topics = self.steps.name, self.steps.client, self.steps.topics
+        self.log = self.steps.log
+
+    def run(self) -> HandOver:
+        began = time.monotonic()
+        self.topics.check(self.steps.log_topic)
+        found = self.client.config(self.name)
+        kept = found is not None and self._go_on(found)
+        if not kept:
+            if found is not None:
+                self.log.info("connector %s: an earlier one is removed", self.name)
+                remove(self.client, self.name)
+                self.steps.done("removed")
+            self._begin()
+        self._sweep()
+        seconds = time.monotonic() - began
+        self.log.info("connector %s: streams, after %.1f s", self.name, seconds)
+        return HandOver(self.name, seconds, source_offset(self.client, self.name) or {}, kept)
+
+    # What is there already
+
+    def _go_on(self, found: Config) -> bool:
+        """Let a connector that exists go on from where it is. False where it must be made anew."""
+        if require_ours(self.client, self.pipeline, found, self.generation) != self.generation:
+            return False
+        if self._may_keep(found):
+            return self._keep(found)
+        if self._may_continue(found):
+            self.log.info("connector %s: a hand-over was broken off here, it goes on", self.name)
+            self._recover(found[HISTORY_TOPIC_KEY], found[EXACTLY_ONCE_KEY] == "required")
+            return True
+        return False
+
+    def _may_keep(self, found: Config) -> bool:
+        """Whether it has gone through recovery, into our log, and knows where it stands.
+
+        Without an offset `no_data` would start at "now"; with one from within a snapshot it would, too.
+        """
+        if found.get("snapshot.mode") != "no_data" or found.get(LOG_TOPIC_KEY) != self.steps.log_topic:
+            return False
+        offset = self.steps.offset()
+        return offset is not None and "snapshot" not in offset
+
+    def _may_continue(self, found: Config) -> bool:
+        """Whether a hand-over that was broken off was this same one, and nothing failed."""
+        history = found.get(HISTORY_TOPIC_KEY, "")
+        wanted = self._config("recovery", history, found.get(EXACTLY_ONCE_KEY) == "required")
+        if found != wanted | {"name": self.name} or history not in self.topics.list(history):
+            return False
+        status = self.client.status(self.name)
+        if status is not None and failed_trace(status) is not None:
+            return False
+        stopped = status is None or status["connector"]["state"] == "STOPPED"
+        return stopped or self.steps.offset() is not None
+
+    def _keep(self, found: Config) -> bool:
+        """Resume, mend or reconfigure. False where it can't go on, because its schema history was lost."""
+        wanted = self._config("no_data", found.get(HISTORY_TOPIC_KEY, ""), found.get(EXACTLY_ONCE_KEY) == "required")
+        if START_KEY in found:
+            wanted[START_KEY] = found[START_KEY]
+        other = sorted(k for k in wanted.keys() | found.keys() if k != "name" and wanted.get(k) != found.get(k))
+        status = self.client.status(self.name)
+        if other or not runs(status):
+            self.source.require_reachable(self._connector_position())
+        try:
+            if other:
+                self.log.info("connector %s: settings change: %s", self.name, ", ".join(other))
+                self.steps.switch(wanted)
+            elif status is not None and failed_trace(status) is not None:
+                self.log.info("connector %s: its failed task is restarted", self.name)
+                self.steps.proven(lambda: restart_failed(self.client, self.name))
+            else:
+                self.steps.proven(lambda: self.client.resume(self.name))
+        except RetryableError as error:
+            if HISTORY_GONE not in error.message:
+                raise
+            self.log.warning("connector %s: its schema history is gone", self.name)
+            return False
+        return True
+
+    def _connector_position(self) -> MySqlPosition:
+        offset = self.steps.offset() or {}
+        return MySqlPosition(
+            str(offset.get("file", "")), int(offset.get("pos", 0)), str(offset.get("gtids") or ""),
+            self.position.server, self.position.flavor,
+        )
+
+    # The way from nothing to streaming
+
+    def _begin(self) -> None:
+        self.source.require_reachable(self.position)
+        self._compare()
+        self.topics.create_history(self.history)
+        self.steps.done("history")
+        exactly_once = self.steps.create(lambda offered: self._config("recovery", self.history, offered))
+        self._recover(self.history, exactly_once)
+
+    def _recover(self, history: str, exactly_once: bool) -> None:
+        """From a connector in recovery, wherever it is, to one that streams for good."""
+        if not self.steps.recovered():
+            with self._definitions_held():
+                status = self.client.status(self.name)
+                if status is None or status["connector"]["state"] == "STOPPED":
+                    self.steps.place()
+                self.steps.resume()
+                self.steps.wait_recovered()
+        self.steps.switch(self._config("no_data", history, exactly_once))
+
+    @contextmanager
+    def _definitions_held(self) -> Iterator[None]:
+        """Within the block the tables are, and stay, as they were copied."""
+        self._compare()  # before the guard too: it can't read a table that is gone
+        with self.source.guard([t.source for t in self.tables]) as guard:
+            self._compare()
+            self.steps.done("guarded")
+            yield
+            try:
+                guard.check()
+            except CdcError:
+                self.log.warning("the session that held the definitions still was lost; they are compared again")
+                self._compare()
+
+    def _compare(self) -> None:
+        live = {t.name: t.fingerprint() for t in self.source.tables()}
+        other = [
+            f"{t.name} ({'changed' if t.name in live else 'gone'})"
+            for t in self.tables if live.get(t.name) != self.fingerprints[t.name]
+        ]
+        if other:
+            raise ResyncRequiredError(
+                f"pipeline {self.pipeline.name}: table definitions on the source are not those of position "
+                f"{self.position.file}:{self.position.pos}: {', '.join(other)}; rows since then can't be read exactly",
+                f"run `cdc configure` with the pipeline's file, then `cdc start {self.pipeline.name} --force-resync`.",
+            )
+
+    def _config(self, mode: SnapshotMode, history: str, exactly_once: bool) -> Config:
+        return connector_config(
+            self.pipeline, self.tables, generation=self.generation, log_topic=self.steps.log_topic,
+            history_topic=history, snapshot_mode=mode, start=self.position, exactly_once=exactly_once,
+        )
+
+    def _sweep(self) -> None:
+        """Delete topics that nobody reads again: earlier generations', and histories of connectors that are gone."""
+        config = self.client.config(self.name) or {}
+        used = {self.steps.log_topic, config.get(HISTORY_TOPIC_KEY)}
+        try:
+            self.topics.delete(t for t in topics_of(self.client, self.topics, self.pipeline) if t not in used)
+        except CdcError as error:
+            self.log.warning("old topics of pipeline %s were not deleted: %s", self.pipeline.name, error.message)
