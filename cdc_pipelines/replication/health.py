@@ -9,12 +9,13 @@ from typing import Any
 
 import requests
 
+from cdc_pipelines.replication.control.store import Heartbeat
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.errors import CdcError
 from cdc_pipelines.replication.operations.consumer_state import DEAD_AFTER_S, STALE_AFTER_S, age_seconds
 from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.replication.secrets import redact
-from cdc_pipelines.replication.stream import handover
+from cdc_pipelines.replication.stream import connector_life
 
 Facts = dict[str, Any]
 
@@ -33,15 +34,15 @@ def status(rt: Runtime) -> Facts:
 
     connector = ask(
         "connector",
-        lambda: handover.connector_state(rt.connect, rt.pipeline.connector_name),
+        lambda: connector_life.connector_state(rt.connect, rt.pipeline.connector_name),
         {"state": "UNREACHABLE", "healthy": False, "tasks": [], "message": "Kafka Connect is out of reach"},
     )
     target = ask("target", lambda: _target(rt), {})
     consumer = _consumer(rt)
-    lag = ask("source", lambda: _lag(rt, target), {"seconds": None, "messages": None, "source_bytes": None})
     beat = rt.store.heartbeat(rt.name)
-    if beat is not None and beat.log_end is not None and beat.log_offset is not None:
-        lag["messages"] = max(0, beat.log_end - beat.log_offset)
+    messages = _messages_behind(beat)
+    lag = ask("source", lambda: _lag(rt, target, messages), {"seconds": None, "source_bytes": None})
+    lag["messages"] = messages
     tables = target.get("tables", [])
     return {
         "overall": _overall(record.status, record.is_active, connector, consumer, errors),
@@ -125,9 +126,24 @@ def _target(rt: Runtime) -> Facts:
         }
 
 
-def _lag(rt: Runtime, target: Facts) -> Facts:
-    """Lag = the source's clock now − the commit time applied; 0 where the source has nothing newer."""
-    lag: Facts = {"seconds": None, "messages": None, "source_bytes": None}
+def _messages_behind(beat: Heartbeat | None) -> int | None:
+    """Records of the log that the consumer had not read at its last heartbeat.
+
+    The log's last record may be the mark of the connector's own transaction, which nobody reads.
+    """
+    if beat is None or beat.log_end is None or beat.log_offset is None:
+        return None
+    behind = beat.log_end - beat.log_offset
+    return behind if behind > 1 else 0
+
+
+def _lag(rt: Runtime, target: Facts, messages: int | None) -> Facts:
+    """Lag = the source's clock now − the commit time applied; 0 where the source has nothing newer.
+
+    Transactions that the log leaves out (DDL of other databases) move the source's position and not ours: then the
+    connector's own committed position tells, together with a log that is read to its end.
+    """
+    lag: Facts = {"seconds": None, "source_bytes": None}
     if not target.get("position"):
         return lag
     applied = MySqlPosition.from_json(target["position"])
@@ -135,11 +151,24 @@ def _lag(rt: Runtime, target: Facts) -> Facts:
     runway = rt.source.log_runway(applied)
     lag["source_bytes"] = runway.get("bytes_behind")
     lag["runway"] = runway
-    if applied.includes(now):
+    if applied.includes(now) or (messages == 0 and _connector_is_at(rt, now)):
         lag["seconds"], lag["source_bytes"] = 0.0, 0
     elif target.get("commit_ms"):
         lag["seconds"] = max(0.0, round((rt.source.clock_ms() - target["commit_ms"]) / 1000, 3))
     return lag
+
+
+def _connector_is_at(rt: Runtime, now: MySqlPosition) -> bool:
+    try:
+        offset = connector_life.source_offset(rt.connect, rt.pipeline.connector_name)
+    except CdcError:
+        return False
+    if offset is None or "file" not in offset:
+        return False
+    reached = MySqlPosition(
+        offset["file"], int(offset["pos"]), (offset.get("gtids") or "").replace("\n", ""), now.server, now.flavor
+    )
+    return reached.includes(now)
 
 
 def _overall(status_: str, active: bool, connector: Facts, consumer: Facts, errors: list[str]) -> str:

@@ -44,7 +44,13 @@ def at(n: int) -> MySqlPosition:
 
 
 def read(
-    log: Log, *, start: int = 1, overlap: Overlap | None = None, stop_at: MySqlPosition | None = None, **limits: float
+    log: Log,
+    *,
+    start: int = 1,
+    overlap: Overlap | None = None,
+    stop_at: MySqlPosition | None = None,
+    position: MySqlPosition | None = None,
+    **limits: float,
 ) -> list[Item]:
     """All items that the log gives, from transaction `start` (applied) on; ends with the reader's own end."""
     reader = LogReader(
@@ -54,7 +60,7 @@ def read(
         tables=[KEYED, KEYLESS],
         known={},
         offset=0,
-        position=at(start),
+        position=position or at(start),
         overlap=overlap or Overlap({}),
         limits=Apply(idle_commit_seconds=0.05, **limits),
         stop_at=stop_at,
@@ -349,3 +355,12 @@ def test_other_tables_and_databases_only_move_the_position() -> None:
     assert applied(items) == {}
     last = [i for i in items if isinstance(i, Commit)][-1]
     assert MySqlPosition.from_json(last.position).covers(Place(gtid(3), "binlog.000001", 3000))
+
+
+def test_transactions_that_the_log_leaves_out_leave_no_holes_in_the_position() -> None:
+    log = Log()
+    for n in (3, 7, 20):
+        log.transaction(n, ("c", "t", None, {"id": n, "v": "a"}))
+    position = MySqlPosition("binlog.000001", 1500, f"{UUID}:1", UUID)
+    last = [i for i in read(log, position=position) if isinstance(i, Commit)][-1]
+    assert MySqlPosition.from_json(last.position).gtids == f"{UUID}:1-20"

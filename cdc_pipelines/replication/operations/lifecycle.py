@@ -13,7 +13,7 @@ from cdc_pipelines.replication.errors import ConfigurationError, RetryableError
 from cdc_pipelines.replication.operations.consumer_state import STALE_AFTER_S, age_seconds
 from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.replication.operations.start import step_connector, step_consumer
-from cdc_pipelines.replication.stream import handover
+from cdc_pipelines.replication.stream import connector_life
 
 Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
@@ -25,7 +25,7 @@ def stop(rt: Runtime, log: Log) -> dict[str, Any]:
     """Consumer stopped, connector paused. The connector's task is not restarted: a restart could tear a transaction."""
     rt.store.set_desired(rt.name, "stopped")
     consumer = stop_consumer(rt, log)
-    paused = handover.pause(rt.connect, rt.pipeline.connector_name)
+    paused = connector_life.pause(rt.connect, rt.pipeline.connector_name)
     log.info("connector %s: %s", rt.pipeline.connector_name, "paused" if paused else "does not exist")
     if rt.refresh().generation is not None:
         rt.store.set_status(rt.name, "stopped", is_active=False, message="")
@@ -93,7 +93,7 @@ def teardown(rt: Runtime, log: Log, *, drop_tables: bool = False) -> dict[str, A
     """
     rt.store.set_desired(rt.name, "stopped")
     consumer = stop_consumer(rt, log)
-    handover.teardown_connector(rt.connect, rt.topics, rt.pipeline)
+    connector_life.teardown_connector(rt.connect, rt.topics, rt.pipeline)
     log.info("connector %s and the topics %s.* are gone", rt.pipeline.connector_name, rt.pipeline.topic_prefix)
     with rt.target("teardown") as (conn, state):
         state.ensure_schema()

@@ -167,7 +167,10 @@ class Consumer:
         """Bring the next heartbeat up to date."""
         assert self._reader is not None
         beat = self.pulse.beat
-        beat.log_offset, beat.log_end = self._applier.offset, self._client.end_offset()
+        # Heartbeats that were read and are not stored yet are no lag.
+        idle = self._reader.queue.empty() and not self._applier.in_run and not self._reader.gathering
+        beat.log_offset = max(self._applier.offset, self._reader.facts.next_offset if idle else 0)
+        beat.log_end = self._client.end_offset()
         beat.events_total, beat.transactions_total = self._applier.events, self._applier.transactions
         beat.last_heartbeat_event_at = moment(self._reader.facts.last_record_at) or beat.last_heartbeat_event_at
         beat.message = f"Kafka: {self._client.last_error}" if self._client.last_error else ""

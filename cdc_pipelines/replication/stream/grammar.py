@@ -99,6 +99,7 @@ class Grammar:
             return None
         if message.event_count is not None and current.rows < message.event_count:
             raise self._missing(current.id, current.rows, message.event_count)
+        current.commit_ms = message.ts_ms or current.commit_ms
         return self.close_open(ended=True)
 
     def close_open(self, ended: bool = False) -> Open | None:

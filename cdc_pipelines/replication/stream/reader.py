@@ -71,6 +71,11 @@ class LogReader(threading.Thread):
     def close(self) -> None:
         self._closing.set()
 
+    @property
+    def gathering(self) -> bool:
+        """Whether changes have been read that are not handed over yet."""
+        return self._run.events > 0 or self._grammar.open is not None
+
     def run(self) -> None:
         try:
             while not self._closing.is_set() and not self._reached:

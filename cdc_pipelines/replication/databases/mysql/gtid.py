@@ -16,9 +16,15 @@ class GtidSet(Protocol):
 
 
 class MySqlGtidSet:
-    """Intervals per server uuid (and tag); adding the next id of a server is O(1)."""
+    """Intervals per server uuid (and tag); adding the next id of a server is O(1).
 
-    def __init__(self, text: str = "") -> None:
+    `in_order` names the server whose own log is read: it numbers its transactions in the order of its log, so that
+    an id of it that is added stands for all before it. Else transactions that the log leaves out (those of other
+    databases' DDL) would leave holes, and the set would grow for ever.
+    """
+
+    def __init__(self, text: str = "", in_order: str = "") -> None:
+        self._in_order = in_order.lower()
         # uuid → flat sorted bounds [start, end, start, end, …], both inclusive
         self._bounds: dict[str, list[int]] = {}
         for part in text.replace("\n", "").replace(" ", "").split(","):
@@ -70,8 +76,11 @@ class MySqlGtidSet:
 
     def add(self, gtid: str) -> None:
         source, number = self._split(gtid)
-        if not self._has(source, number, number):
-            self._insert(source, number, number)
+        if self._has(source, number, number):
+            return
+        bounds = self._bounds.get(source)
+        start = bounds[-1] + 1 if bounds and source == self._in_order and bounds[-1] < number else number
+        self._insert(source, start, number)
 
     def includes(self, other: "MySqlGtidSet") -> bool:
         return all(
@@ -81,13 +90,17 @@ class MySqlGtidSet:
         )
 
     def copy(self) -> "MySqlGtidSet":
-        twin = MySqlGtidSet()
+        twin = MySqlGtidSet(in_order=self._in_order)
         twin._bounds = {source: list(bounds) for source, bounds in self._bounds.items()}
         return twin
 
+    def highest(self, source: str) -> int:
+        """The highest number of a server (`uuid` or `uuid:tag`), 0 if there is none."""
+        return self._bounds.get(source, [0])[-1]
+
     def filled(self) -> "MySqlGtidSet":
         """The set with every gap below each server's highest number filled."""
-        twin = MySqlGtidSet()
+        twin = MySqlGtidSet(in_order=self._in_order)
         twin._bounds = {source: [1, bounds[-1]] for source, bounds in self._bounds.items()}
         return twin
 

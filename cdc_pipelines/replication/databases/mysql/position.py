@@ -23,7 +23,7 @@ class MySqlPosition(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def gtid_set(self) -> MySqlGtidSet | MariaDbGtidSet:
-        return MySqlGtidSet(self.gtids) if self.flavor == "mysql" else MariaDbGtidSet(self.gtids)
+        return MySqlGtidSet(self.gtids, self.server) if self.flavor == "mysql" else MariaDbGtidSet(self.gtids)
 
     def covers(self, place: Place) -> bool:
         """Whether the event is at or before this position: by GTID where both have one, else by file and offset.
