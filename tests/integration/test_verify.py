@@ -25,6 +25,13 @@ def copied(stack: StackSettings, mysql: pymysql.Connection, target: psycopg.Conn
     pair.source.close()
 
 
+@pytest.fixture
+def from_mariadb(stack: StackSettings, mariadb: pymysql.Connection, target: psycopg.Connection) -> Iterator[Copied]:
+    pair = Copied("mariadb", stack.mariadb, mariadb, target)
+    yield pair
+    pair.source.close()
+
+
 def plain(copied: Copied, table: MappedTable) -> Found:
     return plain_compare(
         copied.admin, copied.target, table.name, table.target_name, table.source.key, copied.renames
@@ -336,8 +343,10 @@ def test_an_error_of_either_side_ends_the_comparison(copied: Copied) -> None:
             verify_table(snapshot.sessions[0], copied.target, table, rows_per_range=4000)
 
 
-def test_random_differences(copied: Copied) -> None:
+@pytest.mark.parametrize("side", ["copied", "from_mariadb"])
+def test_random_differences(side: str, request: pytest.FixtureRequest) -> None:
     """Many random changes on both sides, in three tables, against the plain comparison."""
+    copied: Copied = request.getfixturevalue(side)
     random = Random(11)
     texts = ["", " ", "a", "A", "a ", "é", "e\u0301", "\U0001f600", "\x1f", "\\", "NULL", None, "x" * 100]
     copied.run(

@@ -25,6 +25,7 @@ from cdc_pipelines.replication.databases.mysql.read import SnapshotSession
 from cdc_pipelines.replication.databases.postgres.connection import connect, server_errors
 from cdc_pipelines.replication.databases.postgres.state import TargetState
 from cdc_pipelines.replication.errors import ConfigurationError, RetryableError
+from cdc_pipelines.replication.stream.connector_life import source_offset
 
 if TYPE_CHECKING:
     from cdc_pipelines.replication.operations.runtime import Runtime
@@ -128,8 +129,6 @@ def _log_end(rt: "Runtime", position: MySqlPosition, request: "Request", deadlin
 
     Kafka Connect commits a source offset only when all events before it are in the log.
     """
-    from cdc_pipelines.replication.stream.handover import source_offset
-
     record = rt.record
     if record.generation is None:
         raise ConfigurationError(f"pipeline {rt.name} was never started", f"run `cdc start {rt.name}`.")
