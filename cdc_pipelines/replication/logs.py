@@ -110,6 +110,5 @@ def _log_uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
     if args.exc_value is None or issubclass(args.exc_type, SystemExit):
         return
     name = args.thread.name if args.thread else "?"
-    logging.getLogger("cdc").critical(
-        "thread %s ended by an error that nobody caught", name, exc_info=(args.exc_type, args.exc_value, args.exc_traceback)
-    )
+    what = (args.exc_type, args.exc_value, args.exc_traceback)
+    logging.getLogger("cdc").critical("thread %s ended by an error that nobody caught", name, exc_info=what)

@@ -141,12 +141,18 @@ def transaction(engine: Engine, *, write: bool, busy_ms: int = BUSY_MS) -> Itera
         with engine.connect() as connection:
             connection = connection.execution_options(cdc_write=write, cdc_busy_ms=busy_ms)
             with connection.begin():
+                if busy_ms != BUSY_MS and engine.dialect.name == "postgresql":
+                    connection.exec_driver_sql(f"set local lock_timeout = {int(busy_ms)}")
                 yield connection
     except (OperationalError, InterfaceError) as error:
         raise _unavailable(engine, error) from error
     except DBAPIError as error:
         if error.connection_invalidated:
             raise _unavailable(engine, error) from error
+        if "not a database" in str(error.orig):
+            raise ConfigurationError(
+                f"{engine.url.database} is not a database of SQLite", "move it away, or let CDC_CONTROL_URL name another."
+            ) from error
         raise
 
 

@@ -1,0 +1,81 @@
+"""What tests of the control store let other processes do.
+
+Every worker says `ready` once it has opened the store, waits for a word, then acts; so several of them act at the
+same moment.
+"""
+
+import os
+import time
+from datetime import UTC, datetime
+from multiprocessing.connection import Connection
+from typing import Any
+
+from cdc_pipelines.replication.control.store import ControlStore, Heartbeat
+from cdc_pipelines.replication.errors import LeaseHeldError
+
+
+def run(what: str, url: str, talk: Connection, *words: Any) -> None:
+    """The body of a worker's process; one that raises says the error."""
+    try:
+        globals()[what](url, talk, *words)
+    except BaseException as error:
+        talk.send(f"{type(error).__name__}: {error}")
+        raise
+
+
+def _wait(talk: Connection) -> None:
+    talk.send("ready")
+    talk.recv()
+
+
+def opening(url: str, talk: Connection) -> None:
+    """Open a store that isn't there yet; says its id."""
+    _wait(talk)
+    talk.send(ControlStore.open(url).id)
+
+
+def lease(url: str, talk: Connection, pipeline: str, holder: str, seconds: float, ttl_s: float) -> None:
+    """Acquire a lease and hold it."""
+    store = ControlStore.open(url)
+    _wait(talk)
+    try:
+        with store.lease(pipeline, holder, "work", ttl_s=ttl_s):
+            talk.send("got")
+            time.sleep(seconds)
+    except LeaseHeldError as error:
+        talk.send(f"held {error.message}")
+
+
+def count(url: str, talk: Connection, pipeline: str, file: str, times: int) -> None:
+    """Under the lease: read a number from a file, wait a moment, write it back plus one."""
+    store = ControlStore.open(url)
+    _wait(talk)
+    for _ in range(times):
+        with store.lease(pipeline, f"count:{os.getpid()}", "count", wait_s=60):
+            with open(file, encoding="ascii") as stream:
+                number = int(stream.read())
+            time.sleep(0.01)
+            with open(file, "w", encoding="ascii") as stream:
+                stream.write(str(number + 1))
+    talk.send("done")
+
+
+def beats(url: str, talk: Connection, pipeline: str, times: int) -> None:
+    """Beat as fast as it goes; says how many beats were kept."""
+    store = ControlStore.open(url)
+    _wait(talk)
+    kept = 0
+    for number in range(times):
+        kept += store.beat(
+            Heartbeat(pipeline, "g", os.getpid(), "h", "1", "streaming", datetime.now(UTC), log_offset=number)
+        )
+    talk.send(kept)
+
+
+def agent(url: str, talk: Connection) -> None:
+    """Register as this host's agent and stay."""
+    store = ControlStore.open(url)
+    _wait(talk)
+    other = store.register_agent(f"agent{os.getpid()}")
+    talk.send("registered" if other is None else f"refused {other.pid}")
+    talk.recv()
