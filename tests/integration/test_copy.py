@@ -558,6 +558,25 @@ def test_memory_does_not_grow_with_the_table(shop: Copy) -> None:
 
 
 @ONLY_MYSQL
+def test_memory_does_not_grow_with_large_values(shop: Copy) -> None:
+    """Rows of 4 MiB, and twice that as COPY text: not thousands of them at once."""
+    shop.server.run("create table a (id int primary key, v mediumblob)")
+    with shop.server.admin() as connection, connection.cursor() as cursor:
+        for n in range(60):
+            cursor.execute("insert into a values (%s, repeat(%s, 4 << 20))", (n, "y"))
+    shop.begin(chunk_bytes=1 << 40)
+    worker = start_worker(shop)
+    assert worker.stdout is not None
+    output = worker.stdout.read().split("\n")
+    worker.stdout.close()
+    assert worker.wait() == 0
+    before, after = (int(line.split()[1]) for line in output if line.startswith(("open", "end")))
+    assert shop.chunks()[0].bytes > 480 << 20
+    assert shop.count("a") == 60
+    assert (after - before) / 1024 < 150  # MiB
+
+
+@ONLY_MYSQL
 def test_progress_can_be_watched_while_rows_move(shop: Copy) -> None:
     numbers(shop.server, "a", 20_000)
     chunks = shop.begin(chunk_bytes=100_000)

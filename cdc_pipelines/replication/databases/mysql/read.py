@@ -11,6 +11,8 @@ from cdc_pipelines.replication.values import form_for
 
 BATCH_ROWS = 5000
 
+_LARGE = {"text", "mediumtext", "longtext", "blob", "mediumblob", "longblob", "json", "geometry"}
+
 
 class SnapshotSession:
     """A session that sees the source at the snapshot's position. One thread at a time."""
@@ -35,7 +37,8 @@ class SnapshotSession:
         """
         condition, params = where_sql(where)
         sql = bind(f"select {self._select(table)} from {self._from(table)} where {condition}", params)  # noqa: S608
-        return self.reader.batches(sql, BATCH_ROWS, f"table {table.name}")
+        heavy = [i for i, c in enumerate(table.columns) if c.source.type in _LARGE]
+        return self.reader.batches(sql, BATCH_ROWS, f"table {table.name}", heavy)
 
     def _select(self, table: MappedTable) -> str:
         return ", ".join(

@@ -1,7 +1,7 @@
 """Bulk reading through the C client: rows come as tuples of bytes, nothing is converted on the way."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from itertools import islice
 from typing import Any, Self
@@ -16,6 +16,9 @@ from cdc_pipelines.replication.pipeline import Source
 Row = tuple[bytes | None, ...]
 
 _PLUGINS = os.path.join(os.path.dirname(_mysql_connector.__file__), "mysql", "vendor", "plugin")
+_BATCH_BYTES = 8 << 20
+_STEP_ROWS = 20  # rows between two looks at the size, while values are small
+_LARGE_VALUE = 100_000
 _BINARY = 63  # the pseudo character set of byte strings
 _INTEGERS = {1, 2, 3, 8, 9, 13}
 _DECIMALS = {0, 246}
@@ -66,9 +69,10 @@ class Reader:
         finally:
             self._end()
 
-    def batches(self, sql: str, rows: int, what: str) -> Iterator[list[Row]]:
+    def batches(self, sql: str, rows: int, what: str, heavy: Sequence[int] = ()) -> Iterator[list[Row]]:
         """The result as lists of at most `rows` rows, streamed: memory holds one list.
 
+        `heavy` holds the places of columns whose values may be large: a list ends early where they add up to 8 MiB.
         Raises RetryableError or ConfigurationError when the server or the connection fails, also in mid-result: the
         rows given until then are not the whole.
         """
@@ -76,8 +80,11 @@ class Reader:
         finished = False
         try:
             source = iter(self._client.fetch_row, None)
-            while batch := list(islice(source, rows)):
-                yield batch
+            if heavy:
+                yield from _bounded(source, rows, heavy)
+            else:
+                while batch := list(islice(source, rows)):
+                    yield batch
             finished = True
         except _mysql_connector.MySQLInterfaceError as error:
             finished = True
@@ -124,6 +131,21 @@ class Reader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _bounded(source: Iterator[Row], rows: int, heavy: Sequence[int]) -> Iterator[list[Row]]:
+    batch: list[Row] = []
+    size, step = 0, 1
+    while part := list(islice(source, step)):
+        batch += part
+        found = sum(len(value) for place in heavy for row in part if (value := row[place]) is not None)
+        size += found
+        step = 1 if found > len(part) * _LARGE_VALUE else _STEP_ROWS
+        if len(batch) >= rows or size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def connect_reader(spec: Source, *, purpose: str) -> Reader:
