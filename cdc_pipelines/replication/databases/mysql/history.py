@@ -1,17 +1,23 @@
 """Whether a position still lies in a server's history, and for how long its log will lead on from there."""
 
+import re
 from typing import Any
 
 from pymysql.connections import Connection
 from pymysql.cursors import Cursor
 
 from cdc_pipelines.replication.databases.mysql.binlog import LogFile, log_files, select, value
+from cdc_pipelines.replication.databases.mysql.binlog_file import file_started
 from cdc_pipelines.replication.databases.mysql.gtid import MariaDbGtidSet, MySqlGtidSet
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.errors import ConfigurationError, ResyncRequiredError
 from cdc_pipelines.replication.pipeline import Source
 from cdc_pipelines.replication.position import log_file_number
 
+_BAD_PLACE = 1220
+_EVENTS = 500  # looked at to find the next transaction's begin; a large transaction may have more
+_IN_FLIGHT = 1000
+_GTID = re.compile(r"'([-0-9a-fA-F]{36}(?::\w*[a-zA-Z_]\w*)?):(\d+)'")
 _RESYNC = "copy again: `cdc start NAME --force-resync`."
 
 
@@ -55,44 +61,59 @@ def _require_not_reset(conn: "Connection[Cursor]", files: list[LogFile], positio
     size = next((f.size for f in files if f.name == position.file), None)
     if size is not None and position.pos > size:
         raise _reset(position, f"{position.file} has only {size} bytes")
-    if not position.gtids:
+    executed = str(value(conn, "@@global.gtid_executed" if position.flavor == "mysql" else "@@global.gtid_binlog_pos"))
+    if position.gtids and not _gtids(position, executed).includes(position.gtid_set):  # type: ignore[arg-type]
+        raise _reset(position, f"the server has executed {executed or 'nothing'}")
+    if size is None:
         return
-    if position.flavor == "mysql":
-        executed = str(value(conn, "@@global.gtid_executed"))
-        if not MySqlGtidSet(executed).includes(MySqlGtidSet(position.gtids)):
-            raise _reset(position, "gtid_executed does not hold all of it")
-        _require_same_file(conn, files, position)
+    if position.flavor == "mariadb":
+        then = _mariadb_state(conn, position.file, position.pos)
+        if then is None or not _same_mariadb_state(then, MariaDbGtidSet(position.gtids)):
+            raise _reset(position, f"at that place the log stands at {then}")
     else:
-        here = MariaDbGtidSet(str(value(conn, "@@global.gtid_binlog_pos")))
-        if not here.includes(MariaDbGtidSet(position.gtids)):
-            raise _reset(position, f"gtid_binlog_pos is {here}")
-        if size is not None:
-            then = _mariadb_state(conn, position.file, position.pos)
-            if then is not None and not MariaDbGtidSet(position.gtids).includes(then):
-                raise _reset(position, f"at that place the log stands at {then}")
+        _require_same_log(conn, position)
 
 
-def _require_same_file(conn: "Connection[Cursor]", files: list[LogFile], position: MySqlPosition) -> None:
-    """After a reset the same numbers come again: the file must begin within the position, and the next one after it."""
-    names = [f.name for f in files]
-    if position.file not in names:
+def _gtids(position: MySqlPosition, text: str) -> MySqlGtidSet | MariaDbGtidSet:
+    return MySqlGtidSet(text) if position.flavor == "mysql" else MariaDbGtidSet(text)
+
+
+def _same_mariadb_state(then: MariaDbGtidSet, ours: MariaDbGtidSet) -> bool:
+    """Whether the log's state at a place is ours. In other domains than the last transaction's there may be more:
+    transactions that never reach the change log.
+    """
+    behind = [gtid for gtid in str(then).split(",") if gtid not in ours]
+    return then.includes(ours) and len(behind) < max(1, len(str(then).split(",")))
+
+
+def _require_same_log(conn: "Connection[Cursor]", position: MySqlPosition) -> None:
+    """After a reset the same numbers come again. In the same log, the place is where an event begins (or the log
+    ends), and the transaction that follows is none of the position's but the next one after it.
+    """
+    try:
+        events = select(conn, f"show binlog events in %s from {int(position.pos)} limit {_EVENTS}", (position.file,))
+    except ConfigurationError as error:
+        cause = error.__cause__
+        if cause is not None and cause.args[0] == _BAD_PLACE:
+            raise _reset(position, "no event begins at that place") from error
+        return  # not allowed to look (REPLICATION SLAVE): the other checks have to do
+    following = next((_GTID.search(str(info)) for _, _, kind, _, _, info in events if kind == "Gtid"), None)
+    if following is None or not position.gtids:
         return
     ours = MySqlGtidSet(position.gtids)
-    begin = _previous_gtids(conn, position.file)
-    if begin is not None and not _filled(ours).includes(begin):
-        raise _reset(position, f"{position.file} begins with {begin}")
-    after = names.index(position.file) + 1
-    if after < len(names):
-        end = _previous_gtids(conn, names[after])
-        if end is not None and not end.includes(ours):
-            raise _reset(position, f"{position.file} ends with {end}")
+    source, number = following[1].lower(), int(following[2])
+    # While the position was taken, transactions may have been in the log that were not yet in gtid_executed.
+    if f"{source}:{number}" in ours or (source == position.server and number > ours.highest(source) + _IN_FLIGHT):
+        raise _reset(position, f"it is followed by {source}:{number}")
 
 
 def _require_not_purged_mysql(conn: "Connection[Cursor]", files: list[LogFile], position: MySqlPosition) -> None:
     if not position.gtids:
         raise _purged(position, f"the oldest file is {files[0].name}")
     purged = MySqlGtidSet(str(value(conn, "@@global.gtid_purged")))
-    if not _filled(MySqlGtidSet(position.gtids)).includes(purged):
+    # Transactions that never reach the change log (DDL of other databases) leave gaps in an applied position. A server
+    # numbers its transactions in the order of its log, so what is below the highest one lies before it.
+    if not MySqlGtidSet(position.gtids).filled().includes(purged):
         raise _purged(position, f"gtid_purged is {purged}")
 
 
@@ -104,27 +125,6 @@ def _require_not_purged_mariadb(conn: "Connection[Cursor]", files: list[LogFile]
         raise _purged(position, f"the oldest file {files[0].name} begins at {begin}")
 
 
-def _filled(gtids: MySqlGtidSet) -> MySqlGtidSet:
-    """With every gap below a server's highest number filled.
-
-    Transactions that never reach the change log (DDL of other databases) leave gaps in an applied position; a server
-    numbers its transactions in the order of its log, so what is below the highest one lies before it.
-    """
-    return gtids.filled()
-
-
-def _previous_gtids(conn: "Connection[Cursor]", file: str) -> MySqlGtidSet | None:
-    """What had been executed before the file began; None where we may not look (REPLICATION SLAVE)."""
-    try:
-        events = select(conn, "show binlog events in %s limit 3", (file,))
-    except ConfigurationError:
-        return None
-    for _, _, kind, _, _, info in events:
-        if kind == "Previous_gtids":
-            return MySqlGtidSet(str(info))
-    return None
-
-
 def _mariadb_state(conn: "Connection[Cursor]", file: str, pos: int) -> MariaDbGtidSet | None:
     state = select(conn, "select binlog_gtid_pos(%s, %s)", (file, pos))[0][0]
     if state is None:
@@ -133,26 +133,46 @@ def _mariadb_state(conn: "Connection[Cursor]", file: str, pos: int) -> MariaDbGt
 
 
 def log_runway(conn: "Connection[Cursor]", spec: Source, position: MySqlPosition) -> dict[str, Any]:
-    """`retention_seconds` (None: for ever), `oldest_file`, `bytes_behind` (from the position to the log's end; None if
-    its file is gone), `log_bytes` (all files), `runway_seconds` (until the position's file may be purged, None: never
-    or unknown)."""
+    """How far the log reaches back behind `position`, and for how long it will.
+
+    retention_seconds: after which the server may delete a closed file; None: never
+    oldest_file, log_bytes: of all files that are left
+    bytes_behind: from the position to the log's end; None if the position's file is gone
+    runway_seconds: until the position's file may be deleted; 0 if it is gone; None: never, or unknown
+    """
     files = log_files(conn)
     names = [f.name for f in files]
     behind = None
     if position.file in names:
         at = names.index(position.file)
         behind = max(0, sum(f.size for f in files[at:]) - position.pos)
-    retention = _retention(conn, spec)
+    retention = _retention(conn)
     return {
         "retention_seconds": retention,
         "oldest_file": names[0] if names else "",
         "bytes_behind": behind,
         "log_bytes": sum(f.size for f in files),
-        "runway_seconds": 0 if behind is None else retention,
+        "runway_seconds": _runway(conn, spec, names, position.file, retention),
     }
 
 
-def _retention(conn: "Connection[Cursor]", spec: Source) -> int | None:
+def _runway(
+    conn: "Connection[Cursor]", spec: Source, names: list[str], file: str, retention: int | None
+) -> int | None:
+    if file not in names:
+        return 0
+    if retention is None:
+        return None
+    following = names.index(file) + 1
+    if following == len(names):
+        return retention  # still written to: its time has not begun to run
+    closed = file_started(conn, spec, names[following])
+    if closed is None:
+        return None
+    return max(0, closed + retention - int(value(conn, "unix_timestamp()")))
+
+
+def _retention(conn: "Connection[Cursor]") -> int | None:
     found = {
         str(name).lower(): str(text)
         for name, text in select(conn, "show global variables where variable_name in "

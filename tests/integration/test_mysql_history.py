@@ -1,0 +1,218 @@
+"""Whether a position is still in a server's history: after resets, purges, restarts, on servers of the test's own."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+
+from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
+from cdc_pipelines.replication.databases.mysql.source import MySqlSource
+from cdc_pipelines.replication.errors import ConfigurationError, ResyncRequiredError
+from cdc_pipelines.replication.pipeline import Source
+from cdc_pipelines.stack.settings import ServerAccess
+from tests.integration.conftest import SourceServer
+from tests.integration.own_servers import own_server
+
+GTIDS = ("--gtid-mode=ON", "--enforce-gtid-consistency=ON")
+RESETS = {"mysql": "reset binary logs and gtids", "mariadb": "reset master"}
+WITHOUT = ("--gtid-mode=OFF", "--enforce-gtid-consistency=OFF")  # 9.7 has them by default
+SETTINGS = {"gtid": ("mysql", GTIDS), "plain": ("mysql", WITHOUT), "mariadb": ("mariadb", ("--gtid-strict-mode=ON",))}
+
+
+@pytest.fixture(scope="module", params=list(SETTINGS))
+def access(request: pytest.FixtureRequest) -> Iterator[tuple[str, ServerAccess]]:
+    """A server of this module's own: MySQL with and without GTIDs, MariaDB."""
+    flavor, settings = SETTINGS[request.param]
+    with own_server(flavor, *settings) as running:
+        yield flavor, running
+
+
+@pytest.fixture
+def own(access: tuple[str, ServerAccess], monkeypatch: pytest.MonkeyPatch) -> Iterator[SourceServer]:
+    """The server with a new log and an empty table."""
+    flavor, running = access
+    monkeypatch.setenv("OWN_PASSWORD", running.password)
+    spec = Source(type=flavor, host="127.0.0.1", port=running.port, database="shop", user="cdc",
+                  password="${env:OWN_PASSWORD}")
+    server = SourceServer(flavor, running, "mysql", MySqlSource(spec))
+    server.run("drop database if exists shop", RESETS[flavor], "create database shop",
+               "create table shop.t (id int auto_increment primary key)")
+    yield replace(server, database="shop")
+    server.source.close()
+
+
+def change(position: MySqlPosition, **fields: Any) -> MySqlPosition:
+    return msgspec.structs.replace(position, **fields)
+
+
+def write(server: SourceServer, rows: int = 1) -> None:
+    server.run(*["insert into t values ()"] * rows)
+
+
+def purge(server: SourceServer, to: str | None = None) -> None:
+    """Leave only the files from `to` on, by default the newest one, begun just now."""
+    first = to or server.run("flush binary logs", "show binary logs")[-1][0]
+    deadline = time.monotonic() + 20
+    while server.run(f"purge binary logs to '{first}'", "show binary logs")[0][0] != first:
+        assert time.monotonic() < deadline, "MariaDB keeps a file until InnoDB has flushed what is in it"
+        time.sleep(0.2)
+
+
+@contextmanager
+def resync(why: str) -> Iterator[None]:
+    with pytest.raises(ResyncRequiredError, match=why) as caught:
+        yield
+    assert "--force-resync" in caught.value.next_step
+
+
+def test_the_life_of_a_position(own: SourceServer) -> None:
+    source = own.source
+    write(own, 3)
+    position = source.position()
+    source.require_reachable(position)
+    assert source.position() == position, "nothing was written in between"
+
+    # The log goes on, over several files
+    write(own)
+    own.run("flush binary logs")
+    write(own)
+    own.run("flush binary logs")
+    source.require_reachable(position)
+    later = source.position()
+    assert later.includes(position)
+    assert not position.includes(later)
+    runway = source.log_runway(position)
+    assert runway["bytes_behind"] > 100
+    assert runway["log_bytes"] >= runway["bytes_behind"]
+
+    # Everything up to the position's file is purged, then the file itself, then what comes after it
+    purge(own, position.file)
+    source.require_reachable(position)
+    purge(own)
+    with resync("purged"):
+        source.require_reachable(position)
+    assert source.log_runway(position)["runway_seconds"] == 0
+    source.require_reachable(source.position())
+
+
+def test_a_purged_file_does_no_harm_where_nothing_in_it_is_missing(own: SourceServer) -> None:
+    write(own, 2)
+    position = own.source.position()
+    purge(own)
+    if position.gtids:
+        own.source.require_reachable(position)  # the GTIDs say that the log goes on right there
+    else:
+        with resync("purged"):
+            own.source.require_reachable(position)
+
+
+def test_a_reset_log_is_never_taken_for_the_old_one(own: SourceServer) -> None:
+    write(own, 30)
+    position = own.source.position()
+    own.run(RESETS[own.flavor])
+    with resync("reset"):
+        own.source.require_reachable(position)
+    # The new log grows beyond the old numbers, of transactions, bytes and files
+    write(own, 60)
+    with resync("reset"):
+        own.source.require_reachable(position)
+    for _ in range(5):
+        own.run("flush binary logs")
+        write(own, 60)
+    with resync("reset"):
+        own.source.require_reachable(position)
+    if position.gtids:
+        with resync("reset"):
+            own.source.require_reachable(change(position, file=own.source.position().file))
+
+
+def test_places_that_no_log_has(own: SourceServer) -> None:
+    write(own)
+    position = own.source.position()
+    with resync("newest file"):
+        own.source.require_reachable(change(position, file="binlog.000999"))
+    with resync("bytes"):
+        own.source.require_reachable(change(position, pos=position.pos + 10**9))
+    with resync("another server"):
+        own.source.require_reachable(change(position, server="other"))
+    if position.gtids:
+        beyond = {"mysql": f"{position.server}:1-9999", "mariadb": "0-77-9999"}[own.flavor]
+        with resync("history"):
+            own.source.require_reachable(change(position, gtids=beyond))
+
+
+@pytest.mark.parametrize("access", ["gtid"], indirect=True)
+def test_gaps_in_an_applied_position_are_no_purge(own: SourceServer) -> None:
+    """Transactions that never reach the change log leave gaps; once they are purged, nothing is missing."""
+    write(own, 5)
+    position = own.source.position()
+    highest = int(position.gtids.rsplit("-", 1)[1])
+    own.run("flush binary logs")
+    with_gap = change(position, gtids=f"{position.server}:1-{highest - 3}:{highest - 1}-{highest}")
+    purge(own)
+    own.source.require_reachable(with_gap)
+    write(own, 2)
+    purge(own)
+    with resync("purged"):
+        own.source.require_reachable(with_gap)
+
+
+def test_a_position_with_applied_transactions_stays_reachable(own: SourceServer) -> None:
+    """As the consumer stores it: GTIDs added one by one, file and offset of the last rows event."""
+    write(own, 3)
+    position = own.source.position()
+    own.run("flush binary logs")
+    for _ in range(3):
+        write(own)
+        end = own.source.position()
+        events = own.run(f"show binlog events in '{end.file}'")
+        rows_at = [pos for _, pos, kind, *_ in events if kind.startswith("Write_rows")][-1]
+        assert rows_at < end.pos
+        applied = change(end, pos=rows_at)
+        own.source.require_reachable(applied)
+        write(own)
+        own.source.require_reachable(applied)
+    own.source.require_reachable(position)
+
+
+@pytest.mark.parametrize("access", ["mariadb"], indirect=True)
+def test_mariadb_without_any_transaction_has_no_position(own: SourceServer) -> None:
+    own.run("reset master")
+    with pytest.raises(ConfigurationError, match="no transaction"):
+        own.source.position()
+    write(own)
+    assert own.source.position().gtids == "0-77-1"
+
+
+@pytest.mark.parametrize("access", ["plain"], indirect=True)
+def test_without_gtids_the_lock_is_needed(own: SourceServer) -> None:
+    source = MySqlSource(own.spec(locking="none"))
+    with pytest.raises(ConfigurationError, match="gtid_mode"):
+        source.open_snapshot(1, source.tables())
+    with own.source.open_snapshot(2, own.source.tables()) as snapshot:
+        assert snapshot.position.gtids == ""
+        assert snapshot.position == own.source.position()
+    source.close()
+
+
+def test_retention_and_age(own: SourceServer) -> None:
+    write(own)
+    position = own.source.position()
+    own.run("set global binlog_expire_logs_seconds = 7200")
+    runway = own.source.log_runway(position)
+    assert runway["retention_seconds"] == 7200
+    assert runway["runway_seconds"] == 7200
+    time.sleep(2.1)
+    assert own.source.log_runway(position)["runway_seconds"] == 7200, "the file is still written to"
+    own.run("flush binary logs")
+    time.sleep(3.1)
+    assert 7190 <= own.source.log_runway(position)["runway_seconds"] <= 7197
+    own.run("set global binlog_expire_logs_seconds = 0")
+    assert own.source.log_runway(position)["retention_seconds"] is None
+    assert own.source.log_runway(position)["runway_seconds"] is None
+    assert os.environ["OWN_PASSWORD"] not in str(own.source.log_runway(position))
