@@ -31,6 +31,8 @@ from cdc_pipelines.replication.operations.consumer_state import alive
 from cdc_pipelines.replication.operations.generation import open_generation
 from cdc_pipelines.replication.operations.runtime import Runtime
 
+_TELL_EVERY_S = 5.0
+
 Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 OnChunk = Callable[[Chunk], None]
 
@@ -322,7 +324,7 @@ def start(
             plan = step_plan(rt, log, force_resync=force_resync)
             if progress is not None:
                 progress.plan(plan.chunks)
-            step_copy_all(rt, log, on_chunk=on_chunk or (lambda _: None), progress=progress)
+            step_copy_all(rt, log, on_chunk=_telling(log, on_chunk, progress), progress=progress)
             copied = step_check_copy(rt, log)
             connector = step_connector(rt, log)
             consumer = step_consumer(rt, log)
@@ -338,6 +340,21 @@ def start(
             "consumer": consumer,
             "seconds": round(time.monotonic() - began, 1),
         }
+
+
+def _telling(log: Log, on_chunk: OnChunk | None, progress: Progress | None) -> OnChunk:
+    """`on_chunk`, and a line of progress now and then: rows, bytes, rows/s, time left."""
+    told = time.monotonic()
+
+    def tell(chunk: Chunk) -> None:
+        nonlocal told
+        if on_chunk is not None:
+            on_chunk(chunk)
+        if progress is not None and time.monotonic() - told > _TELL_EVERY_S:
+            told = time.monotonic()
+            log.info("  %s", progress)
+
+    return tell
 
 
 def _brief(position: Any) -> str:
