@@ -110,10 +110,10 @@ class _Mover:
         """
         with server_errors(f"table {table.name}: preparing its copy"), self._conn.transaction():
             self._state.require_epoch(self._epoch, self._generation)
-            if all(c.position == self._position for c in self._state.chunks(table.name)):
+            if self._needs_nothing(self._state.chunks(table.name)):
                 return
             chunks = self._state.lock_chunks(table.name)
-            if all(c.position == self._position for c in chunks):
+            if self._needs_nothing(chunks):
                 return
             if not ddl.is_empty(self._conn, table):
                 ddl.truncate(self._conn, table)
@@ -121,6 +121,11 @@ class _Mover:
             self._state.reserve_table(table.name, self._position)
             if self._progress is not None:
                 self._progress.reset(table.name, chunks)
+
+    def _needs_nothing(self, chunks: Sequence[Chunk]) -> bool:
+        """Whether the table is ours already, or was copied to the end by another reader."""
+        finished = all(c.done for c in chunks) and len({c.position for c in chunks}) == 1
+        return finished or all(c.position == self._position for c in chunks)
 
     def copy(self, table: MappedTable, chunk: Chunk) -> Chunk | None:
         """Copy one chunk and commit. Returns it as done; None where another worker had done it before."""
