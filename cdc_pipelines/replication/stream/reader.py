@@ -86,6 +86,8 @@ class LogReader(threading.Thread):
                         break
                 self._pause()
         except Exception as error:  # noqa: BLE001 (handed to the applier, which raises it)
+            if self._run.whole:
+                self._run.send()  # what came before is right and need not wait
             self._run.put(Failed(error))
 
     def _record(self, record: Any) -> None:
@@ -197,7 +199,7 @@ class LogReader(threading.Thread):
         if source.db == self._database and table in self._codecs:
             ranges = self._overlap.reached_by_truncate(table, place)
             if ranges is None or ranges:
-                self._run.truncate(Truncate(table, ranges))
+                self._run.change(Truncate(table, ranges))
         self._stand(place, source.ts_ms, offset)
 
     # Schema
@@ -245,8 +247,7 @@ class LogReader(threading.Thread):
         added = [] if copied_after else schema_changes.added_columns(table, known, change, ddl)
         if added and table.whole:
             after, literals = schema_changes.with_columns(table, added, *self._pair, ddl)
-            self._run.flush_part()
-            self._run.put(Redefine(table, after, literals))
+            self._run.change(Redefine(table, after, literals))
             self._codecs[table.name] = RowCodec(after, *self._pair)
         self._learn(table.name, change)
 

@@ -15,6 +15,7 @@ from cdc_pipelines.replication.stream.batches import (
     KeyedBatch,
     OrderedBatch,
     Part,
+    Redefine,
     Row,
     Truncate,
 )
@@ -39,6 +40,8 @@ class Run:
         self._place = Place(None, position.file, position.pos)
         self._part = Part()
         self.events = 0
+        self.whole = True
+        """Whether all that was gathered belongs to complete transactions."""
         self._transactions = 0
         self._commit_ms: int | None = None
         self.boundary = offset
@@ -53,6 +56,7 @@ class Run:
 
     def add(self, table: str, op: str, key: Key | None, before: Row | None, after: Row | None, size: int) -> None:
         """Fold one row event in; `key` is None for a table without one."""
+        self.whole = False
         part = self._part
         batch = part.tables.get(table)
         if batch is None:
@@ -75,10 +79,13 @@ class Run:
         if self._full():
             self.flush_part()
 
-    def truncate(self, item: Truncate) -> None:
+    def change(self, item: Truncate | Redefine) -> None:
+        """A change that stands by itself between the parts before and after it."""
+        self.whole = False
         self.flush_part()
         self.put(item)
-        self._part.counts[item.table] = Counts(truncates=1)
+        if isinstance(item, Truncate):
+            self._part.counts[item.table] = Counts(truncates=1)
         self.events += 1
 
     def complete(
@@ -86,6 +93,7 @@ class Run:
     ) -> None:
         """A transaction is whole: the run may end here, and does where it is large enough."""
         self.boundary = next_offset
+        self.whole = True
         if gtid:
             self.applied.add(gtid)
         if place is not None and place.file:
