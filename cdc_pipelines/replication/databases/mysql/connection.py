@@ -20,6 +20,7 @@ def connect(spec: Source, *, purpose: str) -> "Connection[Cursor]":
     kind than declared; both name user, host and port.
     """
     where = session.where(spec)
+    session.require_tls_files(spec)
     try:
         connection = pymysql.connect(
             host=spec.resolved_host(), port=spec.resolved_port(), user=spec.resolved_user(),
@@ -30,9 +31,9 @@ def connect(spec: Source, *, purpose: str) -> "Connection[Cursor]":
         )
     except pymysql.err.MySQLError as error:
         raise _login_error(error, spec, where) from error
-    except OSError as error:  # a certificate's file that can't be read
+    except OSError as error:  # among them errors of the ssl module about a certificate's content
         raise ConfigurationError(
-            f"TLS to {where} can't be set up: {error}", "check the paths under source.tls."
+            f"TLS to {where} can't be set up: {error}", "check the files under source.tls."
         ) from error
     try:
         session.require_flavor(spec, str(connection.get_server_info()))  # type: ignore[no-untyped-call]

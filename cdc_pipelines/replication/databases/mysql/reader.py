@@ -151,6 +151,7 @@ def _bounded(source: Iterator[Row], rows: int, heavy: Sequence[int]) -> Iterator
 def connect_reader(spec: Source, *, purpose: str) -> Reader:
     """A bulk reading session. Raises RetryableError (out of reach) or ConfigurationError (refused)."""
     where = session.where(spec)
+    session.require_tls_files(spec)
     client = _mysql_connector.MySQL(
         buffered=False, raw=True, plugin_dir=_PLUGINS, charset_name="utf8mb4",
         connection_timeout=session.CONNECT_TIMEOUT_S,

@@ -1,5 +1,6 @@
 """What every session of ours on a source has in common: encryption, character set, time zone, patience."""
 
+import os
 from typing import Any
 
 from cdc_pipelines.replication.errors import ConfigurationError
@@ -41,6 +42,17 @@ def require_flavor(spec: Source, server_version: str) -> None:
             f"the server at {where(spec)} is {found} {server_version}, but source.type says {spec.type}",
             f"set source.type to {found} in the pipeline's file.",
         )
+
+
+def require_tls_files(spec: Source) -> None:
+    """Raises ConfigurationError where a file named under source.tls can't be read; the clients don't say which."""
+    for name in ("ca", "cert", "key"):
+        path = getattr(spec.tls, name)
+        if path and spec.tls.mode != "disable" and not os.access(path, os.R_OK):
+            raise ConfigurationError(
+                f"source.tls.{name}: {path} does not exist or can't be read by this process",
+                "correct the path, or the file's owner and mode.",
+            )
 
 
 def pymysql_tls(spec: Source) -> dict[str, Any]:
