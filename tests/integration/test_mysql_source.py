@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 from cdc_pipelines.replication.catalog import Table
 from cdc_pipelines.replication.databases.mysql.connection import connect, connect_reader
 from cdc_pipelines.replication.databases.mysql.source import MySqlSource
-from cdc_pipelines.replication.errors import ConfigurationError, RetryableError
+from cdc_pipelines.replication.errors import CdcError, ConfigurationError, RetryableError
 from cdc_pipelines.replication.pipeline import Source, Tls
 from tests.integration.conftest import SourceServer
 from tests.integration.own_servers import own_server
@@ -56,9 +56,9 @@ def test_a_wrong_password_is_named_but_not_shown(server: SourceServer, monkeypat
 
 def test_a_server_that_is_not_there_is_worth_another_try(server: SourceServer) -> None:
     for open_it in (connect, connect_reader):
-        with pytest.raises(RetryableError, match="127.0.0.1:9"):
+        with pytest.raises(RetryableError, match=r"127\.0\.0\.1:9"):
             open_it(server.spec(port=9), purpose="test")
-        with pytest.raises(RetryableError, match="no-such-host.invalid"):
+        with pytest.raises(RetryableError, match=r"no-such-host\.invalid"):
             open_it(server.spec(host="no-such-host.invalid"), purpose="test")
 
 
@@ -97,14 +97,14 @@ def test_the_shared_connection_comes_back_and_serves_threads(server: SourceServe
     time.sleep(0.1)
     source._used_at = 0  # as if it had been idle for long
     assert source.clock_ms() >= first
-    errors: list[BaseException] = []
+    errors: list[CdcError] = []
 
     def work() -> None:
         try:
             for _ in range(20):
                 source.position()
                 source.clock_ms()
-        except BaseException as error:
+        except CdcError as error:
             errors.append(error)
 
     threads = [threading.Thread(target=work) for _ in range(8)]
@@ -256,8 +256,9 @@ def test_a_server_without_encryption_is_refused_where_it_is_asked_for(
 
 def test_a_missing_certificate_file_is_named(server: SourceServer) -> None:
     tls = Tls(mode="verify_ca", ca="/no/such/ca.pem")
-    with pytest.raises(ConfigurationError, match=r"/no/such/ca\.pem"):
-        connect(server.spec(tls=tls), purpose="test")
+    for open_it in (connect, connect_reader):
+        with pytest.raises(ConfigurationError, match=r"/no/such/ca\.pem"):
+            open_it(server.spec(tls=tls), purpose="test")
 
 
 # Introspection
@@ -308,8 +309,8 @@ def test_defaults_are_texts_and_expressions_are_none(server: SourceServer) -> No
 
 
 def test_only_base_tables_and_what_is_missing_is_named(server: SourceServer) -> None:
-    server.run("create table orders (id int primary key)", "create table `Zürich 😀x` (id int)" if False else
-               "create table zürich (id int)", "create view looks as select * from orders")
+    server.run("create table orders (id int primary key)", "create table zürich (id int)",
+               "create view looks as select * from orders")
     assert [t.name for t in server.source.tables()] == ["orders", "zürich"]
     assert [t.name for t in server.source.tables(["zürich", "orders"])] == ["zürich", "orders"]
     with pytest.raises(ConfigurationError, match=r"order \(did you mean orders\?\)") as caught:
