@@ -1,17 +1,24 @@
-"""What tests of the control store let other processes do.
+"""What tests of the control store and of the agent let other processes do.
 
 Every worker says `ready` once it has opened the store, waits for a word, then acts; so several of them act at the
 same moment.
 """
 
 import os
+import socket
+import sys
 import time
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
+from cdc_pipelines.agent import run_agent, supervisor
+from cdc_pipelines.replication import processes
+from cdc_pipelines.replication.control import agents
 from cdc_pipelines.replication.control.store import ControlStore, Heartbeat
 from cdc_pipelines.replication.errors import LeaseHeldError
+from cdc_pipelines.replication.logs import setup_logging
 
 
 def run(what: str, url: str, talk: Connection, *words: Any) -> None:
@@ -79,3 +86,23 @@ def agent(url: str, talk: Connection) -> None:
     other = store.register_agent(f"agent{os.getpid()}")
     talk.send("registered" if other is None else f"refused {other.pid}")
     talk.recv()
+
+
+def supervise(url: str, talk: Connection, folder: str, options: dict[str, Any]) -> None:
+    """Run an agent whose consumers are `stand_in_consumer`s, until it is told to end by a signal.
+
+    `host` makes it believe that it runs on a host of that name.
+    """
+    os.environ["CDC_HOME"] = folder
+    setup_logging(stream=open(Path(folder) / "agent.log", "a", encoding="utf-8"))  # noqa: SIM115 (for its whole life)
+    host = options.pop("host", None)
+    if host is not None:
+        socket.gethostname = lambda: host
+        processes.place = lambda: host
+        agents.ASSIGNMENT_S, agents.CONSUMER_FRESH_S = 3.0, 3.0
+        supervisor.ASSIGN_EVERY_S = 0.5
+    command = [sys.executable, "-S", "-E", str(Path(__file__).with_name("stand_in_consumer.py")), folder, "consume"]
+    store = ControlStore.open(url)
+    _wait(talk)
+    run_agent(store, command_for=lambda name: [*command, name], **({"poll_s": 0.1, "grace_s": 2} | options))
+    talk.send("ended")

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -87,7 +88,10 @@ def spawn(store: ControlStore, wanted: DesiredState, command_for: CommandFor) ->
     """Start a consumer in a session of its own, its output appended to the pipeline's log. Raises OSError."""
     file = logs_dir() / f"{wanted.pipeline}.log"
     log_files.bound(file)
-    mark = {"store": store.id, "pipeline": wanted.pipeline, "group": wanted.group, "revision": wanted.revision}
+    mark = {
+        "store": store.id, "host": socket.gethostname(), "pipeline": wanted.pipeline, "group": wanted.group,
+        "revision": wanted.revision,
+    }
     with file.open("ab") as log:
         start = log.tell()
         child = subprocess.Popen(
@@ -123,7 +127,9 @@ def find_marked(store: ControlStore) -> Iterator[ConsumerProcess]:
             )
         except (ValueError, KeyError, TypeError):
             continue  # not of our making
-        if mark.get("store") == store.id and not _has_marked_parent(process, text):
+        # Containers that share their processes may still be hosts of their own.
+        ours = mark.get("store") == store.id and mark.get("host") == socket.gethostname()
+        if ours and not _has_marked_parent(process, text):
             found.append((created, consumer))
     found.sort(key=lambda pair: pair[0], reverse=True)
     yield from (consumer for _, consumer in found)

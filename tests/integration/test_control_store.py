@@ -1,19 +1,17 @@
 """The control store on both of its databases: a SQLite file and the stack's PostgreSQL."""
 
-import multiprocessing
 import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from psycopg import sql
 from sqlalchemy import create_engine, text
 
 from cdc_pipelines.replication import secrets
@@ -28,20 +26,9 @@ from cdc_pipelines.replication.errors import (
     NotConfiguredError,
     RetryableError,
 )
-from cdc_pipelines.replication.pipeline import Pipeline
-from cdc_pipelines.stack.settings import StackSettings
-from tests import control_worker
-from tests.conftest import postgres_connection
+from tests.control_fixtures import StartWorker, go, make_spec, postgres_url, sqlite_url, start_worker
 
-SERVER = {"host": "db.example", "port": 3306, "database": "shop", "user": "cdc", "password": "${env:CONTROL_TEST_PW}"}
-
-
-def make_spec(name: str = "shop", config: int = 7, **settings: Any) -> Pipeline:
-    return Pipeline.model_validate(
-        {"name": name, "config": config, "source": SERVER | {"type": "mysql"}, "target": SERVER | {"type": "postgres"}}
-        | settings
-    )
-
+__all__ = ["postgres_url", "sqlite_url", "start_worker"]  # fixtures
 
 TABLES = (
     MappedTable(
@@ -60,21 +47,16 @@ TABLES = (
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def url(
-    request: pytest.FixtureRequest, tmp_path: Path, stack: StackSettings, unique: Callable[[str], str]
-) -> Iterator[str]:
+def url(request: pytest.FixtureRequest) -> str:
     """The address of a store that doesn't exist yet."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'home' / 'control.db'}"
-        return
-    name = unique("control")
-    server = stack.postgres
-    with postgres_connection(server, stack.postgres_target_database) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        try:
-            yield f"postgresql+psycopg2://{server.user}:{server.password}@{server.host}:{server.port}/{name}"
-        finally:
-            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+    address: str = request.getfixturevalue(f"{request.param}_url")
+    return address
+
+
+@pytest.fixture
+def worker(url: str, start_worker: StartWorker) -> StartWorker:
+    """Start a worker on this test's store."""
+    return partial(start_worker, url)
 
 
 @pytest.fixture
@@ -98,55 +80,6 @@ def raw(url: str, statement: str, **values: Any) -> list[Any]:
     return rows
 
 
-@dataclass
-class Worker:
-    """A process of its own that acts when it is told to."""
-
-    process: Any
-    talk: Any
-
-    def said(self) -> Any:
-        assert self.talk.poll(60), "the worker says nothing"
-        return self.talk.recv()
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.join()
-
-    @property
-    def pid(self) -> int:
-        return int(self.process.pid)
-
-
-Start = Callable[..., Worker]
-
-
-@pytest.fixture
-def worker(url: str) -> Iterator[Start]:
-    """Start a function of `tests.control_worker` in a process and wait until it is ready to act; `go` makes it."""
-    # Forked from a server that runs no threads and holds the imports already.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.control_worker"])
-    started: list[Worker] = []
-
-    def start(what: str, *words: object) -> Worker:
-        ours, theirs = context.Pipe()
-        process = context.Process(target=control_worker.run, args=(what, url, theirs, *words))
-        process.start()
-        started.append(Worker(process, ours))
-        assert started[-1].said() == "ready"
-        return started[-1]
-
-    yield start
-    for one in started:
-        one.kill()
-
-
-def go(*workers: Worker) -> None:
-    for one in workers:
-        one.talk.send("go")
-
-
 def beat_of(pipeline: str = "shop", group: str = "g1", **facts: Any) -> Heartbeat:
     return Heartbeat(pipeline, group, os.getpid(), "here", "1.0", facts.pop("state", "streaming"),
                      facts.pop("at", datetime.now(UTC)), **facts)
@@ -155,7 +88,7 @@ def beat_of(pipeline: str = "shop", group: str = "g1", **facts: Any) -> Heartbea
 # Opening
 
 
-def test_many_processes_may_make_the_store_at_once(worker: Start, url: str) -> None:
+def test_many_processes_may_make_the_store_at_once(worker: StartWorker, url: str) -> None:
     workers = [worker("opening") for _ in range(6)]
     go(*workers)
     ids = {one.said() for one in workers}
@@ -336,7 +269,7 @@ def test_known_secrets_never_reach_the_database(store: ControlStore, url: str, m
 # Leases
 
 
-def test_of_two_processes_one_gets_the_lease(worker: Start, store: ControlStore) -> None:
+def test_of_two_processes_one_gets_the_lease(worker: StartWorker, store: ControlStore) -> None:
     for attempt in range(3):
         pair = [worker("lease", f"p{attempt}", f"holder{n}", 2, 30) for n in range(2)]
         go(*pair)
@@ -345,7 +278,7 @@ def test_of_two_processes_one_gets_the_lease(worker: Start, store: ControlStore)
         assert answers[1].startswith(f"held pipeline p{attempt} is held by holder")
 
 
-def test_under_a_lease_one_works_at_a_time(worker: Start, store: ControlStore, tmp_path: Path) -> None:
+def test_under_a_lease_one_works_at_a_time(worker: StartWorker, store: ControlStore, tmp_path: Path) -> None:
     file = tmp_path / "number"
     file.write_text("0")
     workers = [worker("count", "shop", str(file), 15) for _ in range(4)]
@@ -365,7 +298,7 @@ def test_a_held_lease_names_its_holder(store: ControlStore) -> None:
     assert store.lease_info("shop") is None
 
 
-def test_the_lease_of_a_killed_process_is_free_at_once(worker: Start, store: ControlStore) -> None:
+def test_the_lease_of_a_killed_process_is_free_at_once(worker: StartWorker, store: ControlStore) -> None:
     victim = worker("lease", "shop", "victim", 60, 60)
     go(victim)
     assert victim.said() == "got"
@@ -418,7 +351,7 @@ def test_the_same_holder_enters_again_and_only_the_outermost_gives_back(store: C
     assert store.lease_info("shop") is None
 
 
-def test_a_kept_lease_stays_the_holders(worker: Start, store: ControlStore) -> None:
+def test_a_kept_lease_stays_the_holders(worker: StartWorker, store: ControlStore) -> None:
     with store.lease("shop", "run 1", "plan", keep=True):
         pass
     other = worker("lease", "shop", "run 2", 0, 30)
@@ -482,7 +415,7 @@ def test_the_last_word_is_said_once(store: ControlStore) -> None:
     assert (store.heartbeat("shop").state, store.heartbeat("shop").message) == ("failed", "killed")
 
 
-def test_ten_consumers_beat_at_once(worker: Start, store: ControlStore) -> None:
+def test_ten_consumers_beat_at_once(worker: StartWorker, store: ControlStore) -> None:
     for number in range(10):
         store.save_pipeline(make_spec(f"p{number}", number), "", ())
     workers = [worker("beats", f"p{number}", 30) for number in range(10)]
@@ -555,7 +488,7 @@ def test_exits_are_kept_newest_first_and_not_for_ever(store: ControlStore) -> No
     assert {name: e.exit_code for name, e in store.last_exits().items()} == {"shop": 129, "other": None}
 
 
-def test_one_agent_per_host(worker: Start, store: ControlStore) -> None:
+def test_one_agent_per_host(worker: StartWorker, store: ControlStore) -> None:
     pair = [worker("agent"), worker("agent")]
     go(*pair)
     answers = [one.said() for one in pair]
