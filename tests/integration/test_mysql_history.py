@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
+from cdc_pipelines.replication.databases.mysql.ranges import KeyRange
 from cdc_pipelines.replication.databases.mysql.source import MySqlSource
 from cdc_pipelines.replication.errors import ConfigurationError, ResyncRequiredError
 from cdc_pipelines.replication.pipeline import Source
@@ -198,6 +199,24 @@ def test_without_gtids_the_lock_is_needed(own: SourceServer) -> None:
         assert snapshot.position.gtids == ""
         assert snapshot.position == own.source.position()
     source.close()
+
+
+def test_a_value_too_long_for_a_packet_is_an_error_and_not_null(own: SourceServer) -> None:
+    """The servers make null of a text that is longer than max_allowed_packet."""
+    packet = own.run("select @@global.max_allowed_packet")[0][0]
+    own.run("create table b (id int primary key, v longblob)", "set global max_allowed_packet = 1048576")
+    try:
+        own.run("insert into b values (1, repeat('x', 524287)), (2, 'short'), (3, null), (4, repeat('x', 524288))")
+        table = own.source.tables(["b"])[0]
+        with own.source.open_snapshot(1, [table]) as snapshot:
+            read = snapshot.sessions[0].read
+            rows = [row for batch in read(own.map(table), KeyRange(("id",), None, (4,))) for row in batch]
+            assert [row[1] and len(row[1]) for row in rows] == [1048576, 12, None]
+            with pytest.raises(ConfigurationError, match="table b") as caught:
+                list(read(own.map(table), KeyRange(("id",), (2,), None)))
+            assert "max_allowed_packet" in caught.value.next_step
+    finally:
+        own.run(f"set global max_allowed_packet = {packet}")
 
 
 def test_retention_and_age(own: SourceServer) -> None:

@@ -79,8 +79,11 @@ def _form(column: Column, *, mariadb: bool) -> Form | None:
     if kind == "uuid":
         return Form("uuid", "{c}", str, None, _UTF8, "{c}::text")
     if kind in _BYTES:
-        return Form("bytea", "concat(char(92),'x',hex({c}))", str, _bytes_text(column), "hex({c})",
-                    "upper(encode({c},'hex'))")
+        read = "concat(char(92),'x',hex({c}))"
+        if kind in ("mediumblob", "longblob"):
+            # A text longer than max_allowed_packet silently becomes null; out of exp()'s range is at least an error.
+            read = f"if(octet_length({{c}})*2+2>@@max_allowed_packet,exp(octet_length({{c}})),{read})"
+        return Form("bytea", read, str, _bytes_text(column), "hex({c})", "upper(encode({c},'hex'))")
     if kind == "bit":
         width = column.length or 1
         bits = f"lpad(bin({{c}}+0),{width},'0')"

@@ -132,13 +132,17 @@ def _mariadb_state(conn: "Connection[Cursor]", file: str, pos: int) -> MariaDbGt
     return MariaDbGtidSet(state.decode() if isinstance(state, bytes) else str(state))
 
 
-def log_runway(conn: "Connection[Cursor]", spec: Source, position: MySqlPosition) -> dict[str, Any]:
+def log_runway(
+    conn: "Connection[Cursor]", spec: Source, position: MySqlPosition, begun: dict[str, int]
+) -> dict[str, Any]:
     """How far the log reaches back behind `position`, and for how long it will.
 
     retention_seconds: after which the server may delete a closed file; None: never
     oldest_file, log_bytes: of all files that are left
     bytes_behind: from the position to the log's end; None if the position's file is gone
     runway_seconds: until the position's file may be deleted; 0 if it is gone; None: never, or unknown
+
+    `begun` keeps the times at which files were begun, for the next call.
     """
     files = log_files(conn)
     names = [f.name for f in files]
@@ -152,12 +156,12 @@ def log_runway(conn: "Connection[Cursor]", spec: Source, position: MySqlPosition
         "oldest_file": names[0] if names else "",
         "bytes_behind": behind,
         "log_bytes": sum(f.size for f in files),
-        "runway_seconds": _runway(conn, spec, names, position.file, retention),
+        "runway_seconds": _runway(conn, spec, names, position.file, retention, begun),
     }
 
 
 def _runway(
-    conn: "Connection[Cursor]", spec: Source, names: list[str], file: str, retention: int | None
+    conn: "Connection[Cursor]", spec: Source, names: list[str], file: str, retention: int | None, begun: dict[str, int]
 ) -> int | None:
     if file not in names:
         return 0
@@ -166,10 +170,12 @@ def _runway(
     following = names.index(file) + 1
     if following == len(names):
         return retention  # still written to: its time has not begun to run
-    closed = file_started(conn, spec, names[following])
-    if closed is None:
-        return None
-    return max(0, closed + retention - int(value(conn, "unix_timestamp()")))
+    if names[following] not in begun:
+        started = file_started(conn, spec, names[following])
+        if started is None:
+            return None
+        begun[names[following]] = started
+    return max(0, begun[names[following]] + retention - int(value(conn, "unix_timestamp()")))
 
 
 def _retention(conn: "Connection[Cursor]") -> int | None:

@@ -13,6 +13,7 @@ TLS_FAILED = 2026
 LOCK_WAIT_TIMEOUT = 1205
 QUERY_KILLED = {1317, 1969, 3024}
 TABLE_CHANGED = 1412
+OUT_OF_RANGE = 1690  # how our own SQL says that a binary value is too long to be rendered
 _OUT_OF_REACH = {1040, 1053, 1077, 1129, 1130, 1158, 1159, 1160, 1161, 1203, 1226, 1927, 2002, 2003, 2005, 2006, 2013,
                  2055, 3169, 4031}
 _TRANSIENT = {LOCK_WAIT_TIMEOUT, 1213, TABLE_CHANGED, 1615, *QUERY_KILLED}
@@ -47,6 +48,11 @@ def translate(error: BaseException, doing: str, where: str) -> CdcError:
         )
     if number == TLS_FAILED:
         return ConfigurationError(message, "correct source.tls (mode, ca, cert, key) or the server's certificate.")
+    if number == OUT_OF_RANGE:
+        return ConfigurationError(
+            message, "a binary value is longer than half of the server's max_allowed_packet and can't be rendered: "
+            "raise that (SET GLOBAL max_allowed_packet = …, and in its configuration), or leave the column out."
+        )
     if number == TABLE_CHANGED:
         return RetryableError(message, "the table was altered while the snapshot opened; a new snapshot is needed.")
     if number in _TRANSIENT:

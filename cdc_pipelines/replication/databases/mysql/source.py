@@ -29,6 +29,7 @@ class MySqlSource:
         self._lock = threading.RLock()
         self._conn: Connection[Cursor] | None = None
         self._used_at = 0.0
+        self._files_begun: dict[str, int] = {}
 
     @property
     def flavor(self) -> str:
@@ -110,7 +111,7 @@ class MySqlSource:
     def log_runway(self, position: MySqlPosition) -> dict[str, Any]:
         """How long the log will still reach back to `position`; see `history.log_runway`."""
         with self.session() as conn:
-            return log_runway(conn, self.spec, position)
+            return log_runway(conn, self.spec, position, self._files_begun)
 
     def close(self) -> None:
         """Close the shared connection; the next call opens a new one."""
