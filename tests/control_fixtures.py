@@ -47,8 +47,10 @@ def postgres_url(stack: StackSettings, unique: Callable[[str], str]) -> Iterator
     """A database of this test's own."""
     name = unique("control")
     server = stack.postgres
-    with postgres_connection(server, stack.postgres_target_database) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    # As the administrator: at the end autovacuum may be in it, which only a superuser can turn out.
+    with postgres_connection(server, stack.postgres_target_database, admin=True) as connection:
+        create = sql.SQL("CREATE DATABASE {} OWNER {}")
+        connection.execute(create.format(sql.Identifier(name), sql.Identifier(server.user)))
         try:
             yield f"postgresql+psycopg2://{server.user}:{server.password}@{server.host}:{server.port}/{name}"
         finally:

@@ -13,7 +13,7 @@ from pathlib import Path
 from cdc_pipelines.agent.consumers import CommandFor, consume_command
 from cdc_pipelines.agent.supervisor import GRACE_S, Supervisor
 from cdc_pipelines.replication.control.store import ControlStore
-from cdc_pipelines.replication.errors import FencedError, RetryableError
+from cdc_pipelines.replication.errors import CdcError, ConfigurationError, FencedError, RetryableError
 
 BEAT_EVERY_S = 3.0
 
@@ -42,7 +42,7 @@ def run_agent(
                 supervisor.stop_all()
         finally:
             _forget(store, agent_id)
-    _log.info("agent ends; %s", "no consumer is left" if stop_consumers else "its consumers go on")
+    _log.info("agent ends; %s", "no consumer is left" if stop_consumers or gone else "its consumers go on")
 
 
 def _loop(
@@ -65,7 +65,7 @@ def _loop(
             if trouble:
                 _log.info("the control store is reached again")
             trouble = ""
-        except RetryableError as error:
+        except (RetryableError, ConfigurationError) as error:
             # Consumers don't need the store to go on, and the next tick finds everything as it is.
             if error.message != trouble:
                 _log.warning("%s; consumers go on", error.message)
@@ -109,7 +109,7 @@ def _presence(store: ControlStore) -> Callable[[], bool]:
 def _forget(store: ControlStore, agent_id: str) -> None:
     try:
         store.forget_agent(agent_id)
-    except RetryableError as error:
+    except CdcError as error:
         _log.warning("the agent's end is not kept: %s", error.message)  # its row is stale in seconds anyway
 
 

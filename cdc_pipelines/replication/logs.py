@@ -37,6 +37,7 @@ def setup_logging(json: bool | None = None, *, level: str | None = None, stream:
     for old in [h for h in root.handlers if h.get_name() == _HANDLER]:
         root.removeHandler(old)
     root.addHandler(handler)
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # else it tells every plugin of its own
     root.setLevel((level or os.environ.get("CDC_LOG_LEVEL") or "INFO").upper())
     sys.excepthook = _log_uncaught
     threading.excepthook = _log_uncaught_in_thread

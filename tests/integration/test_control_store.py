@@ -12,12 +12,12 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, inspect, make_url, text
 
 from cdc_pipelines.replication import secrets
 from cdc_pipelines.replication.catalog import Column, MappedColumn, MappedTable, Table
 from cdc_pipelines.replication.control import engine as store_engine
-from cdc_pipelines.replication.control import models
+from cdc_pipelines.replication.control import models, schema
 from cdc_pipelines.replication.control.store import ControlStore, Heartbeat
 from cdc_pipelines.replication.errors import (
     ConfigurationError,
@@ -129,6 +129,35 @@ def test_a_store_that_is_out_of_reach_is_told_without_its_password() -> None:
         ControlStore.open("postgresql://cdc:topsecretword@127.0.0.1:1/nothing")
     assert "127.0.0.1:1" in str(caught.value)
     assert "topsecretword" not in str(caught.value)
+
+
+def test_a_migration_that_fails_leaves_nothing(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise RuntimeError("killed here")
+
+    monkeypatch.setattr(schema.uuid, "uuid4", fail)  # asked for after the last table
+    with pytest.raises(RuntimeError, match="killed here"):
+        ControlStore.open(url)
+    engine = create_engine(url)
+    assert inspect(engine).get_table_names() == []
+    engine.dispose()
+    monkeypatch.undo()
+    assert ControlStore.open(url).list() == []
+
+
+def test_a_store_that_refuses_us_is_a_matter_of_configuration(postgres_url: str) -> None:
+    address = make_url(postgres_url)
+    wrong = [address.set(password="wrong"), address.set(database="no_such_database"), address.set(username="nobody_x")]
+    for refused in wrong:
+        with pytest.raises(ConfigurationError, match=r"authentication failed|does not exist") as caught:
+            ControlStore.open(refused.render_as_string(hide_password=False))
+        assert "CDC_CONTROL_URL" in caught.value.next_step
+
+
+def test_texts_that_a_database_refuses_are_kept_readable(store: ControlStore) -> None:
+    store.record("shop", "start", "me", "failed", "byte \0 and half \ud83d of a character")
+    assert store.history("shop")[0].message == "byte \\0 and half \\ud83d of a character"
+    assert store.beat(beat_of(message="\0"))
 
 
 # Pipelines
@@ -543,6 +572,7 @@ def test_by_default_the_store_is_a_private_file(tmp_path: Path, monkeypatch: pyt
     store = ControlStore.open()
     assert store.address.database == str(tmp_path / ".cdc" / "control.db")
     assert (tmp_path / ".cdc").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / ".cdc" / "control.db").stat().st_mode & 0o777 == 0o600
     with sqlite3.connect(tmp_path / ".cdc" / "control.db") as connection:
         assert connection.execute("pragma journal_mode").fetchone() == ("wal",)
     monkeypatch.setenv("CDC_HOME", str(tmp_path / "elsewhere"))
@@ -568,5 +598,5 @@ def test_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_file_of_another_kind_is_told(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'control.db'}"
     (tmp_path / "control.db").write_text("this is no database" * 100)
-    with pytest.raises(ConfigurationError, match="is not a database of SQLite"):
+    with pytest.raises(ConfigurationError, match="not a database"):
         ControlStore.open(url)

@@ -7,6 +7,12 @@ from sqlalchemy import Connection, Engine, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
 from cdc_pipelines.replication.control.engine import BUSY_MS, transaction
+from cdc_pipelines.replication.secrets import redact
+
+
+def safe(text: str) -> str:
+    """A text as it may be kept: known secrets masked, and without what a database refuses in a text."""
+    return redact(text).replace("\0", "\\0").encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class StoreBase:

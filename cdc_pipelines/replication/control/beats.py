@@ -9,11 +9,10 @@ from sqlalchemy import Row, delete, func, insert, or_, select, update
 
 from cdc_pipelines.replication import processes
 from cdc_pipelines.replication.control import models
-from cdc_pipelines.replication.control.base import StoreBase
+from cdc_pipelines.replication.control.base import StoreBase, safe
 from cdc_pipelines.replication.control.engine import now
 from cdc_pipelines.replication.control.records import ENDED_STATES, ConsumerExit, Heartbeat
-from cdc_pipelines.replication.errors import RetryableError
-from cdc_pipelines.replication.secrets import redact
+from cdc_pipelines.replication.errors import CdcError
 
 _log = logging.getLogger(__name__)
 _BEAT_BUSY_MS = 5_000  # a beat that waits longer is better lost: the next one comes soon
@@ -24,7 +23,7 @@ class BeatStore(StoreBase):
     """The last heartbeat of each pipeline's consumer."""
 
     def beat(self, heartbeat: Heartbeat) -> bool:
-        """Keep a heartbeat. Never raises for a store that is locked or out of reach: then it returns False.
+        """Keep a heartbeat. False, never an error, where the store is locked, out of reach or closed to us.
 
         A consumer of an old group doesn't overwrite what the current group's consumer said.
         """
@@ -32,7 +31,7 @@ class BeatStore(StoreBase):
             with self._write(busy_ms=_BEAT_BUSY_MS) as connection:
                 p, t = models.pipelines, models.heartbeats
                 values = dataclasses.asdict(heartbeat) | {
-                    "message": redact(heartbeat.message), "machine": processes.machine()
+                    "message": safe(heartbeat.message), "machine": processes.machine()
                 }
                 wanted = select(p.c.consumer_group).where(p.c.name == heartbeat.pipeline).scalar_subquery()
                 connection.execute(
@@ -47,7 +46,7 @@ class BeatStore(StoreBase):
                         update(p).where(p.c.name == heartbeat.pipeline).values(last_sync_at=heartbeat.last_event_at)
                     )
             return True
-        except RetryableError as error:
+        except CdcError as error:
             _log.warning("heartbeat of %s is lost: %s", heartbeat.pipeline, error.message)
             return False
 
@@ -76,7 +75,7 @@ class BeatStore(StoreBase):
             connection.execute(
                 update(t)
                 .where(t.c.pipeline == pipeline, t.c.host == host, t.c.pid == pid, t.c.state.not_in(ENDED_STATES))
-                .values(state=state, message=redact(message))
+                .values(state=state, message=safe(message))
             )
 
     def record_exit(
@@ -89,7 +88,7 @@ class BeatStore(StoreBase):
             connection.execute(
                 insert(t).values(
                     pipeline=pipeline, group=group, revision=revision, host=host, pid=pid, exit_code=exit_code,
-                    last_lines=redact(last_lines), at=now(connection),
+                    last_lines=safe(last_lines), at=now(connection),
                 )
             )
             oldest = (

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from sqlalchemy import insert, select
 
 from cdc_pipelines.replication.control import models
-from cdc_pipelines.replication.control.base import StoreBase
+from cdc_pipelines.replication.control.base import StoreBase, safe
 from cdc_pipelines.replication.control.engine import now
 from cdc_pipelines.replication.control.records import DiaryEntry
-from cdc_pipelines.replication.secrets import redact
 
 
 class DiaryStore(StoreBase):
@@ -19,7 +18,7 @@ class DiaryStore(StoreBase):
         with self._write() as connection:
             connection.execute(
                 insert(models.diary).values(
-                    pipeline=pipeline, operation=operation, holder=holder, outcome=outcome, message=redact(message),
+                    pipeline=pipeline, operation=operation, holder=holder, outcome=outcome, message=safe(message),
                     at=now(connection),
                 )
             )

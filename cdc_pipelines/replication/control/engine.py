@@ -1,6 +1,7 @@
 """Reaching the store's database: SQLite on a local disk by default, PostgreSQL for more than one host."""
 
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,12 @@ CONNECT_TIMEOUT_S = 10
 
 # Kinds of file systems on which SQLite's locks or its shared memory don't hold.
 _REMOTE = {"9p", "afs", "ceph", "cifs", "davfs", "glusterfs", "lustre", "ncpfs", "nfs", "nfs4", "smb3", "smbfs"}
+
+# What waiting does not mend. Connecting fails with a text only: psycopg2 gives no code before there is a session.
+_REFUSALS = re.compile(
+    "authentication failed|no password supplied|no pg_hba.conf entry|(database|role) .* does not exist|"
+    "permission denied|is not permitted|not a database|readonly database|unable to open database file"
+)
 
 
 def cdc_home() -> Path:
@@ -61,7 +68,7 @@ def make_engine(url: URL) -> Engine:
     """An engine whose connections are set up as the store needs them. Connects when first used."""
     if url.get_backend_name() == "sqlite":
         file = Path(url.database or "")
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_private(file)
         _require_local(file)
         engine = create_engine(url, connect_args={"timeout": BUSY_MS / 1000})
         event.listen(engine, "connect", _prepare_sqlite)
@@ -109,6 +116,18 @@ def _refuse_after_fork(_: Any, entry: Any, proxy: Any) -> None:
         raise DisconnectionError(f"connection belongs to process {entry.info['pid']}")
 
 
+def _make_private(file: Path) -> None:
+    """The folder and the (still empty) file, for this user alone. Raises ConfigurationError where that can't be."""
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file.touch(mode=0o600)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the control store {file} can't be made: {error.strerror}",
+            "let CDC_HOME name a folder that can be written.",
+        ) from error
+
+
 def _require_local(file: Path) -> None:
     """Raises ConfigurationError for a SQLite file on a network file system."""
     kind = file_system_of(file)
@@ -136,7 +155,10 @@ def file_system_of(file: Path) -> str:
 
 @contextmanager
 def transaction(engine: Engine, *, write: bool, busy_ms: int = BUSY_MS) -> Iterator[Connection]:
-    """One transaction. Raises RetryableError where the database is out of reach or stays locked."""
+    """One transaction.
+
+    Raises RetryableError where the database is out of reach or stays locked, ConfigurationError where it refuses us.
+    """
     try:
         with engine.connect() as connection:
             connection = connection.execution_options(cdc_write=write, cdc_busy_ms=busy_ms)
@@ -147,18 +169,19 @@ def transaction(engine: Engine, *, write: bool, busy_ms: int = BUSY_MS) -> Itera
     except (OperationalError, InterfaceError) as error:
         raise _unavailable(engine, error) from error
     except DBAPIError as error:
-        if error.connection_invalidated:
+        if error.connection_invalidated or _REFUSALS.search(str(error.orig)):
             raise _unavailable(engine, error) from error
-        if "not a database" in str(error.orig):
-            raise ConfigurationError(
-                f"{engine.url.database} is not a database of SQLite", "move it away, or let CDC_CONTROL_URL name another."
-            ) from error
         raise
 
 
-def _unavailable(engine: Engine, error: DBAPIError) -> RetryableError:
+def _unavailable(engine: Engine, error: DBAPIError) -> RetryableError | ConfigurationError:
     where = engine.url.render_as_string(hide_password=True)
     reason = redact(str(error.orig).strip().splitlines()[0]) if str(error.orig).strip() else type(error.orig).__name__
+    if _REFUSALS.search(reason):
+        return ConfigurationError(
+            f"control store {where}: {reason}",
+            "mend the address, the login or its rights (it creates tables of its own); see CDC_CONTROL_URL.",
+        )
     if engine.dialect.name == "sqlite":
         step = "another process writes to it for long, or the folder can't be written; try again."
     else:

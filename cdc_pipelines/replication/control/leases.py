@@ -14,7 +14,7 @@ from cdc_pipelines.replication.control import models
 from cdc_pipelines.replication.control.base import StoreBase
 from cdc_pipelines.replication.control.engine import now
 from cdc_pipelines.replication.control.records import LeaseInfo
-from cdc_pipelines.replication.errors import FencedError, LeaseHeldError, RetryableError
+from cdc_pipelines.replication.errors import CdcError, FencedError, LeaseHeldError, RetryableError
 
 _POLL_S = 0.25
 
@@ -62,7 +62,7 @@ class LeaseStore(StoreBase):
                 self._renew(lease.pipeline, lease.holder, lease.ttl_s)
             else:
                 self.release(lease.pipeline, lease.holder)
-        except RetryableError:
+        except CdcError:
             pass
 
     def release(self, pipeline: str, holder: str) -> bool:
@@ -190,7 +190,7 @@ class Lease:
             started = time.monotonic()
             try:
                 mine = self._store._renew(self.pipeline, self.holder, self.ttl_s)
-            except RetryableError:
+            except CdcError:
                 continue  # the next try comes before the lease runs out; `check` tells if none succeeds
             if not mine:
                 self._taken = True

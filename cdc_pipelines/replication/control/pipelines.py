@@ -12,12 +12,11 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, u
 
 from cdc_pipelines.replication.catalog import MappedTable, to_json
 from cdc_pipelines.replication.control import models
-from cdc_pipelines.replication.control.base import StoreBase
+from cdc_pipelines.replication.control.base import StoreBase, safe
 from cdc_pipelines.replication.control.engine import now
 from cdc_pipelines.replication.control.records import STATUSES, Desired, DesiredState, PipelineRecord, Status
 from cdc_pipelines.replication.errors import ConfigurationError, NotConfiguredError
 from cdc_pipelines.replication.pipeline import Pipeline
-from cdc_pipelines.replication.secrets import redact
 
 _log = logging.getLogger(__name__)
 _SECRET_KEY = re.compile(
@@ -109,7 +108,7 @@ class PipelineStore(StoreBase):
         if is_active is not None:
             values["is_active"] = is_active
         if message is not None:
-            values["message"] = redact(message)
+            values["message"] = safe(message)
         if generation is not None:
             values["generation"] = generation
         return self._change(name, values, if_revision)
