@@ -1,0 +1,199 @@
+"""Prerequisites of the captured tables: readable, in a snapshot, with a usable key, their changes all in the log."""
+
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from cdc_pipelines.replication.catalog import Column, MappedTable, Table
+from cdc_pipelines.replication.databases.mysql.binlog import select
+from cdc_pipelines.replication.databases.mysql.preflight_server import Look
+from cdc_pipelines.replication.databases.mysql.server_errors import NOT_GRANTED, QUERY_KILLED
+from cdc_pipelines.replication.databases.mysql.sql import quote, quote_table
+from cdc_pipelines.replication.errors import CdcError, CheckResult, ConfigurationError
+from cdc_pipelines.replication.values import form_for
+
+_SNAPSHOT_ENGINES = {"INNODB", "ROCKSDB"}
+_LOBS = {"text", "mediumtext", "longtext", "blob", "mediumblob", "longblob", "json"}
+_LOOK_BYTES = 256_000_000  # larger tables are not scanned for their largest value
+_LOOK_SECONDS = 5
+_SHOWN = 10
+_QUOTED = r"`(?:[^`]|``)*`"
+_FOREIGN_KEY = re.compile(
+    rf"^\s+CONSTRAINT (?P<name>{_QUOTED}) (?P<definition>FOREIGN KEY \({_QUOTED}(?:, {_QUOTED})*\) "
+    rf"REFERENCES (?P<parent>(?:{_QUOTED}\.)?{_QUOTED}) \({_QUOTED}(?:, {_QUOTED})*\))(?P<rules>.*)$", re.MULTILINE,
+)
+
+
+def _named(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _columns(table: Table | MappedTable) -> list[Column]:
+    """The columns that are replicated."""
+    if isinstance(table, MappedTable):
+        return [c.source for c in table.columns]
+    return [c for c in table.columns if not c.generated]
+
+
+def readable(look: Look) -> CheckResult:
+    refused = []
+    for chosen, table in zip(look.chosen, look.tables, strict=True):
+        columns = ", ".join(quote(c.name) for c in _columns(chosen)) or "1"
+        try:
+            select(look.conn, f"select {columns} from {quote_table(table.schema, table.name)} limit 0")  # noqa: S608
+        except ConfigurationError as error:
+            cause = error.__cause__
+            if cause is None or cause.args[0] not in NOT_GRANTED:
+                raise
+            refused.append(table.name)
+    return CheckResult(
+        "source tables readable", not refused,
+        f"user {look.user} may not read {_named(refused)}" if refused else f"{len(look.tables)} tables",
+        f"GRANT SELECT ON {quote(look.spec.database)}.* TO {look.grantee};" if refused else "",
+    )
+
+
+def engines(look: Look) -> CheckResult:
+    """Only a transactional engine can be read as of one position."""
+    found = dict(select(
+        look.conn, "select table_name, engine from information_schema.tables where table_schema = %s and "
+        "table_type = 'BASE TABLE'", (look.spec.database,),
+    ))
+    wrong = [t.name for t in look.tables if str(found.get(t.name, "InnoDB")).upper() not in _SNAPSHOT_ENGINES]
+    return CheckResult(
+        "source engines", not wrong,
+        f"not transactional: {_named([f'{n} ({found[n]})' for n in wrong])}" if wrong else "all tables have snapshots",
+        "\n".join(f"ALTER TABLE {quote_table(look.spec.database, name)} ENGINE=InnoDB;" for name in wrong[:_SHOWN]),
+    )
+
+
+def keys(look: Look) -> CheckResult:
+    floats = [
+        f"{t.name}.{name}" for t in look.tables for name in t.key if t.column(name).type in ("float", "double")
+    ]
+    keyless = [t.name for t in look.tables if not t.key]
+    if floats:
+        return CheckResult(
+            "source keys", False, f"keys of floating-point numbers can't be told apart reliably: {_named(floats)}",
+            "give these tables another primary key, or leave them out.",
+        )
+    if keyless and look.mysql and look.spec.locking == "none":
+        return CheckResult(
+            "source keys", False, f"source.locking is none, but these tables have no key: {_named(keyless)}",
+            "set source.locking to brief, give them a primary key, or leave them out.",
+        )
+    note = f"; without a key (slower, row by row): {_named(keyless)}" if keyless else ""
+    return CheckResult("source keys", True, f"{len(look.tables) - len(keyless)} tables with a key{note}")
+
+
+def column_types(look: Look) -> CheckResult:
+    """Only of mapped tables: of others it is not known which columns are wanted."""
+    wrong = []
+    for table in look.chosen:
+        if not isinstance(table, MappedTable):
+            continue
+        for column in _columns(table):
+            try:
+                form_for(column, look.spec.type, "postgres", table.name)
+            except ConfigurationError:
+                wrong.append(f"{table.name}.{column.name} ({column.full_type[:40]})")
+    return CheckResult(
+        "source column types", not wrong,
+        f"no form on the target: {_named(wrong)}" if wrong else "every replicated column has a form on the target",
+        "leave them out: list the tables' other columns under `columns` in the pipeline's file." if wrong else "",
+    )
+
+
+class ForeignKey(NamedTuple):
+    """A constraint of a captured table as SHOW CREATE TABLE words it."""
+
+    table: Table
+    name: str
+    definition: str  # FOREIGN KEY (…) REFERENCES … (…), without its rules
+    parent: str
+    rules: str
+
+    @property
+    def acts(self) -> bool:
+        return re.search(r"\b(CASCADE|SET NULL|SET DEFAULT)\b", self.rules) is not None
+
+    @property
+    def without_rules(self) -> str:
+        table = quote_table(self.table.schema, self.table.name)
+        return (
+            f"ALTER TABLE {table} DROP FOREIGN KEY {self.name}; ALTER TABLE {table} ADD {self.definition};"
+            "  -- and let the application change the children"
+        )
+
+
+def foreign_keys(look: Look, table: Table) -> list[ForeignKey]:
+    """From the table's text: information_schema hides them from a user who may only read (MariaDB)."""
+    text = str(select(look.conn, f"show create table {quote_table(table.schema, table.name)}")[0][1])
+    return [
+        ForeignKey(table, m["name"], m["definition"], m["parent"].replace("`", ""), m["rules"])
+        for m in _FOREIGN_KEY.finditer(text)
+    ]
+
+
+def cascades(look: Look) -> CheckResult:
+    """Rows that the engine changes because of a foreign key do not appear in the log of most servers."""
+    found = [key for table in look.tables for key in foreign_keys(look, table) if key.acts]
+    if not found:
+        return CheckResult("source cascades", True, "no foreign key changes captured tables by itself")
+    named = _named([f"{key.table.name} → {key.parent}" for key in found])
+    if look.mysql and look.version >= (9, 6):
+        if look.settings.get("innodb_native_foreign_keys") == "OFF":
+            return CheckResult("source cascades", True, f"{named}: this server logs their effects")
+        fix = "set innodb_native_foreign_keys = OFF in the server's configuration and restart it."
+    else:
+        fix = "\n".join(key.without_rules for key in found[:_SHOWN])
+    return CheckResult("source cascades", False, f"their effects are not in the server's log: {named}", fix)
+
+
+def value_sizes(look: Look) -> CheckResult:
+    """Whether the largest value fits into an event: binary values grow by a third, and an update carries two rows."""
+    if look.pipeline is None:
+        return CheckResult("source value sizes", True, "not looked at")
+    limit = look.pipeline.kafka.max_message_bytes
+    too_large, unseen = [], []
+    for chosen, table in zip(look.chosen, look.tables, strict=True):
+        lobs = [c for c in _columns(chosen) if c.type in _LOBS]
+        if not lobs:
+            continue
+        if table.data_bytes > _LOOK_BYTES:
+            unseen.append(table.name)
+            continue
+        largest = _largest_row(look, table, lobs)
+        if largest is None:
+            unseen.append(table.name)
+        elif largest > limit:
+            too_large.append(f"{table.name} (an event of {largest / 1e6:.0f} MB)")
+    if too_large:
+        return CheckResult(
+            "source value sizes", False,
+            f"larger than kafka.max_message_bytes, {limit / 1e6:.0f} MB: {_named(too_large)}",
+            "raise kafka.max_message_bytes in the pipeline's file (and what the brokers allow), or leave columns out.",
+        )
+    note = f"; too large to look at: {_named(unseen)}" if unseen else ""
+    return CheckResult("source value sizes", True, f"events fit into {limit / 1e6:.0f} MB{note}")
+
+
+def _largest_row(look: Look, table: Table, lobs: Sequence[Column]) -> int | None:
+    """Bytes of the largest update event as estimated from its large columns; None where that takes too long."""
+    parts = " + ".join(
+        f"coalesce(octet_length({quote(c.name)}), 0) * {'8 / 3' if c.type.endswith('blob') else '2'}" for c in lobs
+    )
+    body = f"max({parts}) from {quote_table(table.schema, table.name)}"
+    if look.mysql:
+        sql = f"select /*+ max_execution_time({_LOOK_SECONDS * 1000}) */ {body}"
+    else:
+        sql = f"set statement max_statement_time={_LOOK_SECONDS} for select {body}"
+    try:
+        found: Any = select(look.conn, sql)[0][0]
+    except CdcError as error:
+        cause = error.__cause__
+        if cause is None or cause.args[0] not in QUERY_KILLED:
+            raise
+        return None
+    return int(found or 0)
