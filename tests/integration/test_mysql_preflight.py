@@ -144,7 +144,8 @@ def test_cascades(server: SourceServer) -> None:
     server.run(
         "create table p (id int primary key)",
         "create table c1 (id int primary key, p int, foreign key (p) references p (id) on delete cascade)",
-        "create table c2 (id int primary key, `p (x)` int, foreign key f2 (`p (x)`) references p (id) on update set null)",
+        "create table c2 (id int primary key, `p (x)` int, "
+        "foreign key f2 (`p (x)`) references p (id) on update set null)",
         "create table c3 (id int primary key, p int, foreign key (p) references p (id))",
     )
     result = check(server)["source cascades"]
