@@ -119,6 +119,13 @@ class FakeClient:
 
     def __init__(self, records: list[Record], batch: int = 3) -> None:
         self._records, self._batch = list(records), batch
+        self.last_error = ""
+
+    def end_offset(self) -> int | None:
+        return None
+
+    def publish(self, offset: int) -> None:
+        pass
 
     def read(self, wait_s: float, most: int = 5000) -> list[Record]:
         out, self._records = self._records[: self._batch], self._records[self._batch :]

@@ -152,7 +152,8 @@ class Consumer:
             raise item.error
         if isinstance(item, AtBarrier) or not self._applier.handle(item):
             return
-        self._client.publish(self._applier.offset)
+        assert self._reader is not None
+        self._reader.applied_offset = self._applier.offset
         beat = self.pulse.beat
         first = beat.applied_position is None
         beat.applied_position = self._applier.position.to_json()
@@ -170,10 +171,10 @@ class Consumer:
         # Heartbeats that were read and are not stored yet are no lag.
         idle = self._reader.queue.empty() and not self._applier.in_run and not self._reader.gathering
         beat.log_offset = max(self._applier.offset, self._reader.facts.next_offset if idle else 0)
-        beat.log_end = self._client.end_offset()
+        beat.log_end = self._reader.facts.log_end
         beat.events_total, beat.transactions_total = self._applier.events, self._applier.transactions
         beat.last_heartbeat_event_at = moment(self._reader.facts.last_record_at) or beat.last_heartbeat_event_at
-        beat.message = f"Kafka: {self._client.last_error}" if self._client.last_error else ""
+        beat.message = f"Kafka: {self._reader.facts.error}" if self._reader.facts.error else ""
 
     # Barriers
 

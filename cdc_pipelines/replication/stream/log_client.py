@@ -19,7 +19,10 @@ _LOST = (
 
 
 class LogClient:
-    """Reads records of one topic's only partition in order. The group is used to publish lag, for nothing else."""
+    """Reads records of one topic's only partition in order. The group is used to publish lag, for nothing else.
+
+    For one thread only: a second one waits seconds for the client's lock while the first polls.
+    """
 
     def __init__(self, kafka: Kafka, topic: str, offset: int, group: str) -> None:
         self.topic = topic

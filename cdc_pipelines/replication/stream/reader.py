@@ -25,6 +25,8 @@ from cdc_pipelines.replication.stream.overlap import Overlap
 from cdc_pipelines.replication.stream.rows import RowCodec
 from cdc_pipelines.replication.stream.run import OPS, Run
 
+_PUBLISH_EVERY_S = 1.0
+
 
 @dataclass
 class ReaderFacts:
@@ -33,6 +35,8 @@ class ReaderFacts:
     last_record_at: float = 0.0  # monotonic seconds
     last_heartbeat_ms: int | None = None  # the connector's clock
     next_offset: int = 0
+    log_end: int | None = None
+    error: str = ""
 
 
 class LogReader(threading.Thread):
@@ -63,6 +67,9 @@ class LogReader(threading.Thread):
         self._overlap = overlap
         self._stop_at = stop_at
         self._closing = threading.Event()
+        self.applied_offset = offset
+        """How far the applier is; the reader publishes it as the group's, now and then."""
+        self._published = (offset, time.monotonic())
         self._grammar = Grammar(restarts_count=position.flavor == "mariadb")
         self._start = position
         self._run = Run(self.queue, self._closing, limits, offset, position)
@@ -85,10 +92,20 @@ class LogReader(threading.Thread):
                     if self._reached:
                         break
                 self._pause()
+                self._exchange()
         except Exception as error:  # noqa: BLE001 (handed to the applier, which raises it)
             if self._run.whole:
                 self._run.send()  # what came before is right and need not wait
             self._run.put(Failed(error))
+
+    def _exchange(self) -> None:
+        """What the applier's thread wants of the client, done by the only thread that may use it."""
+        self.facts.log_end = self._client.end_offset()
+        self.facts.error = self._client.last_error
+        offset, at = self._published
+        if self.applied_offset != offset and time.monotonic() - at > _PUBLISH_EVERY_S:
+            self._published = (self.applied_offset, time.monotonic())
+            self._client.publish(self.applied_offset)
 
     def _record(self, record: Any) -> None:
         offset = record.offset()
