@@ -44,8 +44,8 @@ class FakeRuntime(Runtime):
     def _offsets(self) -> list[dict[str, Any]]:
         return [{"partition": {}, "offset": self.connector_offset}] if self.connector_offset else []
 
-    def alive(self, state: str = "streaming", age_s: float = 1) -> None:
-        self.beat = Heartbeat(_NAME, "g", 1, "h", "0", state, datetime.now(UTC) - timedelta(seconds=age_s))
+    def alive(self, state: str = "streaming", age_s: float = 1, pid: int = 1) -> None:
+        self.beat = Heartbeat(_NAME, "g", pid, "h", "0", state, datetime.now(UTC) - timedelta(seconds=age_s))
 
 
 @dataclass
@@ -173,7 +173,7 @@ def test_changes_behind_the_meeting_are_not_seen(rt: FakeRuntime, copied: Copied
     consumer.applied = lambda position: setattr(rt, "connector_offset", position.connect_offset())
     consumer.start()
     with barrier.meet(rt, [t.source for t in rt.tables]) as meeting:
-        assert not meeting.at_rest
+        assert meeting.held_s is not None
         copied.run("insert into t values (4, 'd')")
         copied.target.execute("delete from t")
         assert meeting.source.query("select count(*) from t") == [(2,)]
@@ -214,6 +214,14 @@ def test_a_consumer_that_ends_meanwhile_is_noticed(rt: FakeRuntime, copied: Copi
     rt.alive()
     threading.Timer(0.5, lambda: rt.alive("failed")).start()
     with pytest.raises(RetryableError, match="the consumer ended"):
+        verify(rt, _LOG)
+    assert rows_of_barrier(copied) == []
+
+
+def test_a_consumer_that_was_started_anew_is_noticed(rt: FakeRuntime, copied: Copied) -> None:
+    rt.alive()
+    threading.Timer(0.5, lambda: rt.alive(pid=2)).start()
+    with pytest.raises(RetryableError, match="the consumer was started anew"):
         verify(rt, _LOG)
     assert rows_of_barrier(copied) == []
 

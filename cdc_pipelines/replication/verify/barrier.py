@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-BEAT_MAX_AGE_S = 35.0  # a consumer beats every 10 s
-_TTL_S = 60
-_RENEW_S = 10.0
+_BEAT_MAX_AGE = timedelta(seconds=35)  # a consumer beats every 10 s
+_TTL_S = 20  # how long a dead requester holds the consumer
+_RENEW_S = 4.0
 _POLL_S = 0.05
 _CONNECT_POLL_S = 0.3
 _LOOK_S = 2.0
@@ -42,12 +42,15 @@ _LOOK_S = 2.0
 
 @dataclass(frozen=True)
 class Meeting:
-    """A session on each side, both seeing the source's state at `position`. `at_rest`: no consumer was needed."""
+    """A session on each side, both seeing the source's state at `position`.
+
+    `held_s` is how long the consumer applied nothing, or only what leads up to `position`; None where none was running.
+    """
 
     position: MySqlPosition
     source: SnapshotSession
     target: psycopg.Connection
-    at_rest: bool
+    held_s: float | None
 
 
 @contextmanager
@@ -59,17 +62,18 @@ def meet(rt: "Runtime", tables: Sequence[Table], *, deadline_s: float = 300) -> 
     and the target is behind the source.
     """
     with ExitStack() as stack:
-        if _consumer_alive(rt):
+        if _consumer(rt) is not None:
             yield _with_consumer(rt, tables, deadline_s, stack)
         else:
             yield _at_rest(rt, tables, stack)
 
 
-def _consumer_alive(rt: "Runtime") -> bool:
+def _consumer(rt: "Runtime") -> tuple[str, int] | None:
+    """Host and pid of the consumer that runs; None where none does."""
     beat = rt.store.heartbeat(rt.name)
-    if beat is None or beat.state in ENDED_STATES:
-        return False
-    return (datetime.now(UTC) - beat.at).total_seconds() < BEAT_MAX_AGE_S
+    if beat is None or beat.state in ENDED_STATES or datetime.now(UTC) - beat.at > _BEAT_MAX_AGE:
+        return None
+    return beat.host, beat.pid
 
 
 def _open_source(rt: "Runtime", tables: Sequence[Table], stack: ExitStack) -> tuple[MySqlPosition, SnapshotSession]:
@@ -107,12 +111,13 @@ def _at_rest(rt: "Runtime", tables: Sequence[Table], stack: ExitStack) -> Meetin
             f"{applied.gtids or f'{applied.file}:{applied.pos}'})",
             f"run `cdc start {rt.name}`; verify stops a running consumer for a moment to compare exactly.",
         )
-    return Meeting(position, source, target, at_rest=True)
+    return Meeting(position, source, target, None)
 
 
 def _with_consumer(rt: "Runtime", tables: Sequence[Table], deadline_s: float, stack: ExitStack) -> Meeting:
     with Request(rt, deadline_s) as request:
         request.wait_for("parked")
+        parked = time.monotonic()
         position, source = _open_source(rt, tables, stack)
         request.go(position)
         request.set_end(_log_end(rt, position, request, deadline_s))
@@ -121,7 +126,7 @@ def _with_consumer(rt: "Runtime", tables: Sequence[Table], deadline_s: float, st
         with server_errors("opening a snapshot of the target"):
             target.execute("select 1 from _cdc.format").fetchone()
         # Leaving the block releases the consumer.
-        return Meeting(position, source, target, at_rest=False)
+        return Meeting(position, source, target, time.monotonic() - parked)
 
 
 def _log_end(rt: "Runtime", position: MySqlPosition, request: "Request", deadline_s: float) -> int:
@@ -141,6 +146,7 @@ def _log_end(rt: "Runtime", position: MySqlPosition, request: "Request", deadlin
             return rt.topics.offsets(topic)[1]
         if request.state() == "reached":  # the log already holds a later transaction
             return rt.topics.offsets(topic)[1]
+        request.check_consumer()
         if time.monotonic() > end:
             raise RetryableError(
                 f"pipeline {rt.name}: connector {name} did not get to {position.gtids or position.file} within "
@@ -165,6 +171,8 @@ class Request:
         self._deadline_s = deadline_s
         self._id = uuid.uuid4().hex
         self._conn = connect(rt.target_spec, purpose=f"{rt.name}:barrier", autocommit=True)
+        self._consumer = _consumer(rt)
+        self._look_at = time.monotonic() + _LOOK_S
         self._done = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="barrier", daemon=True)
 
@@ -186,7 +194,7 @@ class Request:
             self._conn.close()
             raise RetryableError(
                 f"pipeline {self._rt.name}: another comparison is just stopping the consumer",
-                "wait for it to finish (a minute at most, should it have died), then try again.",
+                "wait for it to finish (half a minute at most, should it have died), then try again.",
             )
         self._keeper.start()
         return self
@@ -247,19 +255,25 @@ class Request:
         with server_errors("setting the barrier's end"):
             self._update("end_offset = %s", offset)
 
+    def check_consumer(self) -> None:
+        """Raises RetryableError where the consumer ended, or is another process by now: that one doesn't know us."""
+        if time.monotonic() < self._look_at:
+            return
+        self._look_at = time.monotonic() + _LOOK_S
+        consumer = _consumer(self._rt)
+        if consumer is None or consumer != self._consumer:
+            raise RetryableError(
+                f"pipeline {self._rt.name}: the consumer "
+                f"{'ended' if consumer is None else 'was started anew'} while the comparison waited for it",
+                f"look at `cdc status {self._rt.name}`, then try again.",
+            )
+
     def wait_for(self, state: str) -> None:
         """Wait until the consumer has set `state`. Raises RetryableError after the deadline, or when it has ended."""
         name = self._rt.name
         end = time.monotonic() + self._deadline_s
-        look = time.monotonic() + _LOOK_S
         while self.state() != state:
-            if time.monotonic() > look:
-                if not _consumer_alive(self._rt):
-                    raise RetryableError(
-                        f"pipeline {name}: the consumer ended while the comparison waited for it",
-                        f"look at `cdc status {name}`, then try again.",
-                    )
-                look = time.monotonic() + _LOOK_S
+            self.check_consumer()
             if time.monotonic() > end:
                 raise RetryableError(
                     f"pipeline {name}: the consumer did not come to a stop ({state}) within {self._deadline_s:.0f} s",

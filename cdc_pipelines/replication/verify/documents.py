@@ -13,6 +13,9 @@ class _Number(str):
     __slots__ = ()
 
 
+_decode = json.JSONDecoder(parse_float=_Number, parse_int=_Number, parse_constant=_Number).decode
+
+
 def same_document(source: str, target: str) -> bool:
     """Whether the target's document is the source's.
 
@@ -20,7 +23,7 @@ def same_document(source: str, target: str) -> bool:
     double: the change log's writer may spell it with other digits than the servers do (2e23 as 1.9999999999999998E23).
     """
     try:
-        return _same(_parsed(source), _parsed(target))
+        return _same(_decode(source), _decode(target))
     except (ValueError, RecursionError):
         return source == target
 
@@ -28,13 +31,9 @@ def same_document(source: str, target: str) -> bool:
 def normal_document(text: str) -> str:
     """Equal texts for documents that are equal by names and exact numbers. What is no JSON comes back unchanged."""
     try:
-        return json.dumps(_plain(_parsed(text)), sort_keys=True, ensure_ascii=False)
+        return json.dumps(_plain(_decode(text)), sort_keys=True, ensure_ascii=False)
     except (ValueError, RecursionError):
         return text
-
-
-def _parsed(text: str) -> Any:
-    return json.loads(text, parse_float=_Number, parse_int=_Number, parse_constant=_Number)
 
 
 def _same(source: Any, target: Any) -> bool:
@@ -73,6 +72,9 @@ def _plain(value: Any) -> Any:
 
 def _digits(text: str) -> str:
     """The number's sign, digits and exponent, of any size and exactly; 1.50, 1.5 and 15e-1 give the same."""
+    if text.isdigit():
+        short = text.rstrip("0")
+        return f"{short}e{len(text) - len(short)}" if short else "0"
     number = Decimal(text)
     if not number.is_finite():
         return text

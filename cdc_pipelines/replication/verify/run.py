@@ -16,9 +16,11 @@ from cdc_pipelines.replication.verify.tables import verify_table
 if TYPE_CHECKING:
     from cdc_pipelines.replication.operations.runtime import Runtime
 
+Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
+
 
 def verify(
-    rt: "Runtime", log: logging.Logger, *, tables: Sequence[str] | None = None, max_keys: int = 100,
+    rt: "Runtime", log: Log, *, tables: Sequence[str] | None = None, max_keys: int = 100,
     on_table: Callable[[TableVerified], None] | None = None,
 ) -> VerifyReport:
     """Compare the pipeline's tables (or those named) with their copies, exactly, and record what was found.
@@ -32,8 +34,10 @@ def verify(
     found: list[TableVerified] = []
     with meet(rt, [table.source for table in mapped]) as meeting:
         log.info(
-            "both sides stand at %s; comparing %d table(s)",
-            meeting.position.gtids or f"{meeting.position.file}:{meeting.position.pos}", len(mapped),
+            "both sides stand at %s (%s); comparing %d table(s)",
+            meeting.position.gtids or f"{meeting.position.file}:{meeting.position.pos}",
+            "no consumer is running" if meeting.held_s is None else f"the consumer was held for {meeting.held_s:.1f} s",
+            len(mapped),
         )
         position = meeting.position.to_json()
         # A schema change may have come with the last stretch: the mappings as of the snapshot count.
@@ -65,7 +69,7 @@ def _chosen(rt: "Runtime", names: Sequence[str] | None) -> list[MappedTable]:
     return [known[name] for name in dict.fromkeys(names)]
 
 
-def _tell(log: logging.Logger, result: TableVerified) -> None:
+def _tell(log: Log, result: TableVerified) -> None:
     rate = result.rows_source / result.seconds if result.seconds else 0
     if result.equal:
         log.info(
