@@ -42,6 +42,7 @@ class Run:
         self.events = 0
         self.whole = True
         """Whether all that was gathered belongs to complete transactions."""
+        self._moved = False
         self._transactions = 0
         self._commit_ms: int | None = None
         self.boundary = offset
@@ -93,7 +94,7 @@ class Run:
     ) -> None:
         """A transaction is whole: the run may end here, and does where it is large enough."""
         self.boundary = next_offset
-        self.whole = True
+        self.whole = self._moved = True
         if gtid:
             self.applied.add(gtid)
         if place is not None and place.file:
@@ -135,6 +136,7 @@ class Run:
             str(self.applied) if self._start.gtids else "",
             self._start.server,
             self._start.flavor,
+            exact=self._start.exact and not self._moved,
         )
         self.put(Commit(self.boundary, position.to_json(), self._commit_ms, self._transactions, self.events))
         self.events = self._transactions = 0

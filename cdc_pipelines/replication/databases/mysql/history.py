@@ -67,8 +67,8 @@ def _require_not_reset(conn: "Connection[Cursor]", files: list[LogFile], positio
     if size is None:
         return
     if position.flavor == "mariadb":
-        then = _mariadb_state(conn, position.file, position.pos)
-        if then is None or not _same_mariadb_state(then, MariaDbGtidSet(position.gtids)):
+        then, ours = _mariadb_state(conn, position.file, position.pos), MariaDbGtidSet(position.gtids)
+        if then is None or not (_same_mariadb_state(then, ours) if position.exact else ours.includes(then)):
             raise _reset(position, f"at that place the log stands at {then}")
     else:
         _require_same_log(conn, position)
@@ -97,6 +97,8 @@ def _require_same_log(conn: "Connection[Cursor]", position: MySqlPosition) -> No
         if cause is not None and cause.args[0] == _BAD_PLACE:
             raise _reset(position, "no event begins at that place") from error
         return  # not allowed to look (REPLICATION SLAVE): the other checks have to do
+    if not position.exact:
+        return
     following = next((_GTID.search(str(info)) for _, _, kind, _, _, info in events if kind == "Gtid"), None)
     if following is None or not position.gtids:
         return

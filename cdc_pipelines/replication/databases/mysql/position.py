@@ -13,6 +13,8 @@ class MySqlPosition(msgspec.Struct, frozen=True, dict=True):
     """Everything in the binary log up to `file`:`pos`, which is the GTID set `gtids` where the server has GTIDs.
 
     `server` is the server's identity (MySQL's @@server_uuid). `flavor` is `mysql` or `mariadb`.
+    Not `exact`: `gtids` says how far, and `file`:`pos` only where an event at or before that begins. So are positions
+    that were applied from the change log, which does not tell where a transaction ends.
     """
 
     file: str
@@ -20,6 +22,7 @@ class MySqlPosition(msgspec.Struct, frozen=True, dict=True):
     gtids: str = ""
     server: str = ""
     flavor: str = "mysql"
+    exact: bool = True
 
     @cached_property
     def gtid_set(self) -> MySqlGtidSet | MariaDbGtidSet:
@@ -49,7 +52,7 @@ class MySqlPosition(msgspec.Struct, frozen=True, dict=True):
             grown = self.gtid_set.copy()
             grown.add(place.gtid)
             gtids = str(grown)
-        return MySqlPosition(place.file or self.file, place.pos or self.pos, gtids, self.server, self.flavor)
+        return MySqlPosition(place.file or self.file, place.pos or self.pos, gtids, self.server, self.flavor, False)
 
     def connect_offset(self) -> dict[str, Any]:
         """The offset that makes Debezium start right here. No other keys: `ts_sec` would fake progress."""
