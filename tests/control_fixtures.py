@@ -10,20 +10,9 @@ from typing import Any
 import pytest
 from psycopg import sql
 
-from cdc_pipelines.replication.pipeline import Pipeline
 from cdc_pipelines.stack.settings import StackSettings
 from tests import control_worker
 from tests.conftest import postgres_connection
-
-SERVER = {"host": "db.example", "port": 3306, "database": "shop", "user": "cdc", "password": "${env:CONTROL_TEST_PW}"}
-
-
-def make_spec(name: str = "shop", config: int = 7, **settings: Any) -> Pipeline:
-    """A pipeline whose servers don't exist."""
-    return Pipeline.model_validate(
-        {"name": name, "config": config, "source": SERVER | {"type": "mysql"}, "target": SERVER | {"type": "postgres"}}
-        | settings
-    )
 
 
 def wait_until(happened: Callable[[], Any], timeout_s: float = 30) -> Any:

@@ -19,6 +19,7 @@ from cdc_pipelines.replication.control import agents
 from cdc_pipelines.replication.control.store import ControlStore, Heartbeat
 from cdc_pipelines.replication.errors import LeaseHeldError
 from cdc_pipelines.replication.logs import setup_logging
+from tests.control_specs import make_spec
 
 
 def run(what: str, url: str, talk: Connection, *words: Any) -> None:
@@ -77,6 +78,15 @@ def beats(url: str, talk: Connection, pipeline: str, times: int) -> None:
             Heartbeat(pipeline, "g", os.getpid(), "h", "1", "streaming", datetime.now(UTC), log_offset=number)
         )
     talk.send(kept)
+
+
+def saves(url: str, talk: Connection, number: int, times: int) -> None:
+    """Save pipelines, each time after a look at those that are there."""
+    store = ControlStore.open(url)
+    _wait(talk)
+    for turn in range(times):
+        store.save_pipeline(make_spec(f"p{number}_{turn}", number * 100 + turn), "", ())
+    talk.send("done")
 
 
 def agent(url: str, talk: Connection) -> None:

@@ -29,12 +29,12 @@ from tests.control_fixtures import (
     StartWorker,
     Worker,
     go,
-    make_spec,
     postgres_url,
     sqlite_url,
     start_worker,
     wait_until,
 )
+from tests.control_specs import make_spec
 
 __all__ = ["postgres_url", "sqlite_url", "start_worker"]  # fixtures
 
