@@ -106,10 +106,10 @@ def _at_rest(rt: "Runtime", tables: Sequence[Table], stack: ExitStack) -> Meetin
         )
     if not applied.includes(position):
         raise ConfigurationError(
-            f"pipeline {rt.name}: no consumer is running, and the source has changes that the target lacks (source at "
-            f"{position.gtids or f'{position.file}:{position.pos}'}, target at "
-            f"{applied.gtids or f'{applied.file}:{applied.pos}'})",
-            f"run `cdc start {rt.name}`; verify stops a running consumer for a moment to compare exactly.",
+            f"pipeline {rt.name}: no consumer is running, and the source's log has gone on since the target was last "
+            f"brought up to date (source at {position.gtids or f'{position.file}:{position.pos}'}, target at "
+            f"{applied.gtids or f'{applied.file}:{applied.pos}'}): the sides can't be compared at one state",
+            f"run `cdc start {rt.name}`; a running consumer is held for a moment, to compare exactly.",
         )
     return Meeting(position, source, target, None)
 
