@@ -1,13 +1,18 @@
 """Snapshots on the real servers: their position is exact under writers, the lock is bounded, DDL is held off."""
 
+import itertools
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pymysql
 import pytest
 
+from cdc_pipelines.replication.databases.mysql import snapshot as snapshot_module
 from cdc_pipelines.replication.databases.mysql.connection import connect
 from cdc_pipelines.replication.databases.mysql.gtid import MariaDbGtidSet, MySqlGtidSet
 from cdc_pipelines.replication.databases.mysql.lock import tables_locked
@@ -126,6 +131,39 @@ def test_every_session_sees_exactly_the_position(
     assert seen[0][1] < seen[-1][1], "nothing moved: the test proved nothing"
 
 
+@ONLY_MARIADB
+@pytest.mark.parametrize("may_block_commits", [True, False])
+def test_mariadb_sessions_that_do_not_agree_by_themselves(
+    server: SourceServer, monkeypatch: pytest.MonkeyPatch, may_block_commits: bool
+) -> None:
+    """With RELOAD commits are held back for a moment; without, the sessions that differ are given up."""
+    two_tables(server)
+    monkeypatch.setattr(snapshot_module, "_AGREE_TRIES", 0)
+    monkeypatch.setenv("SMALL_PASSWORD", "small-password")
+    user = f"small_{server.database}"[:30]
+    privileges = "select, replication slave, binlog monitor" + (", reload" if may_block_commits else "")
+    server.run(f"create user `{user}`@'%' identified by 'small-password'", f"grant {privileges} on *.* to `{user}`@'%'")
+    source = type(server.source)(server.spec(user=user, password="${env:SMALL_PASSWORD}"))
+    tables = source.tables()
+    start = source.position()
+    seen, sizes = [], []
+    try:
+        with Writers(server, 4, 0):
+            for _ in range(10):
+                with source.open_snapshot(4, tables) as snapshot:
+                    sizes.append(len(snapshot.sessions))
+                    counts = {s.query("select count(*) from a")[0][0] for s in snapshot.sessions}
+                    assert len(counts) == 1
+                    seen.append((snapshot.position, counts.pop()))
+    finally:
+        server.run(f"drop user `{user}`@'%'")
+        source.close()
+    transactions = our_transactions(server, start, server.source.position())
+    for position, rows in seen:
+        assert rows == sum(1 for *_, gtid in transactions if gtid in position.gtid_set)
+    assert min(sizes) == 4 if may_block_commits else min(sizes) < 4, sizes
+
+
 @ONLY_MYSQL
 def test_the_lock_is_had_among_many_overlapping_writers_and_stops_them_only_briefly(server: SourceServer) -> None:
     """Read locks starve here (32 writers that hold the table for 20 ms each); the bounded write lock gets through."""
@@ -171,6 +209,94 @@ def test_the_lock_goes_away_when_the_block_ends_in_an_error(server: SourceServer
         with pytest.raises(ZeroDivisionError), tables_locked(conn, watchdog, tables, 1):
             raise ZeroDivisionError
         server.run("set lock_wait_timeout=1", "insert into a(v) values (1)")
+
+
+_HOLDER = """
+import sys, time
+from cdc_pipelines.replication.databases.mysql import snapshot as snapshot_module
+from cdc_pipelines.replication.databases.mysql.connection import connect
+from cdc_pipelines.replication.databases.mysql.lock import tables_locked
+from cdc_pipelines.replication.databases.mysql.source import MySqlSource
+from cdc_pipelines.replication.pipeline import Source
+spec = Source.model_validate_json(sys.argv[1])
+tables = MySqlSource(spec).tables()
+conn, watchdog = connect(spec, purpose="test"), connect(spec, purpose="test")
+with tables_locked(conn, watchdog, tables, 1):
+    print("locked", flush=True)
+    time.sleep(600)
+"""
+
+
+@ONLY_MYSQL
+@pytest.mark.parametrize(("blow", "patience_s"), [(signal.SIGKILL, 2), (signal.SIGSTOP, 20)])
+def test_the_lock_goes_away_with_the_process_that_holds_it(
+    server: SourceServer, blow: signal.Signals, patience_s: int
+) -> None:
+    """A killed process is noticed by its closed socket, one that hangs by the server's clock."""
+    two_tables(server)
+    with subprocess.Popen(
+        [sys.executable, "-c", _HOLDER, server.source.spec.model_dump_json()], stdout=subprocess.PIPE, text=True
+    ) as holder:
+        try:
+            assert holder.stdout.readline() == "locked\n"
+            with pytest.raises(pymysql.err.OperationalError, match="1205"):
+                server.run("set lock_wait_timeout=1", "insert into a(v) values (1)")
+            holder.send_signal(blow)
+            server.run(f"set lock_wait_timeout={patience_s}", "insert into a(v) values (1)")
+        finally:
+            holder.kill()
+
+
+def sessions_of(server: SourceServer) -> int:
+    return server.run(
+        f"select count(*) from information_schema.processlist where db = '{server.database}' and user = 'cdc'"
+    )[0][0]
+
+
+def test_nothing_is_left_open_after_failures(server: SourceServer) -> None:
+    two_tables(server)
+    tables = server.source.tables()
+    server.source.close()
+    time.sleep(0.2)
+    before = sessions_of(server)
+    server.run("rename table b to c")
+    for _ in range(3):
+        with pytest.raises(ConfigurationError, match=r"\.b"):
+            server.source.open_snapshot(3, tables)
+        with pytest.raises(ConfigurationError), server.source.guard(tables):
+            pass
+    server.source.close()
+    time.sleep(0.5)
+    assert sessions_of(server) == before
+
+
+def test_tables_that_keep_being_altered(server: SourceServer) -> None:
+    """A snapshot opens whole or not at all; what it sees does not depend on when the ALTER came."""
+    two_tables(server)
+    server.run("insert into a(v) values (1), (2)", "insert into b(v) values (1), (2)")
+    tables = server.source.tables()
+    stop = threading.Event()
+
+    def alter() -> None:
+        with server.admin() as connection, connection.cursor() as cursor:
+            for statement in itertools.cycle(("add column w int", "drop column w")):
+                cursor.execute(f"alter table b {statement}, algorithm=copy")
+                if stop.wait(0.2):
+                    return
+
+    thread = threading.Thread(target=alter)
+    thread.start()
+    opened = 0
+    try:
+        for _ in range(8):
+            with suppress(RetryableError), server.source.open_snapshot(2, tables) as snapshot:
+                for session in snapshot.sessions:
+                    assert session.query("select count(*), sum(v) from b") == [(2, 3)]
+                opened += 1
+    finally:
+        stop.set()
+        thread.join()
+    assert opened >= 6
 
 
 def test_foreign_keys_triggers_and_views_are_no_obstacle(server: SourceServer) -> None:

@@ -6,28 +6,42 @@ MariaDB: a snapshot knows its own position; several sessions are restarted until
 for a moment.
 """
 
+import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+import msgspec
 from pymysql.connections import Connection
 from pymysql.cursors import Cursor
 
 from cdc_pipelines.replication.catalog import Table
-from cdc_pipelines.replication.databases.mysql.binlog import binlog_status, mariadb_gtids
+from cdc_pipelines.replication.databases.mysql.binlog import binlog_status, mariadb_gtids, select, value
 from cdc_pipelines.replication.databases.mysql.connection import connect, connect_reader
 from cdc_pipelines.replication.databases.mysql.lock import commits_blocked, tables_locked
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.databases.mysql.read import SnapshotSession
 from cdc_pipelines.replication.databases.mysql.reader import Reader
-from cdc_pipelines.replication.databases.mysql.server_errors import NOT_GRANTED, code_and_text
+from cdc_pipelines.replication.databases.mysql.server_errors import (
+    LOCK_WAIT_TIMEOUT,
+    NOT_GRANTED,
+    TABLE_CHANGED,
+    code_and_text,
+)
 from cdc_pipelines.replication.databases.mysql.sql import quote_table
-from cdc_pipelines.replication.errors import CdcError, ConfigurationError, RetryableError
+from cdc_pipelines.replication.errors import ConfigurationError, RetryableError
 from cdc_pipelines.replication.pipeline import Source
+from cdc_pipelines.replication.position import log_file_number
+
+log = logging.getLogger(__name__)
+
+Place = tuple[str, int]  # file and offset
 
 START = "start transaction with consistent snapshot, read only"
-_OPEN_TRIES = 3
+_OPEN_TRIES = 8
+_TOUCH_WAIT_S = 1
 _AGREE_TRIES = 40
 
 
@@ -62,31 +76,53 @@ def open_snapshot(
         raise ValueError(f"a snapshot needs at least one session, not {sessions}")
     if spec.type == "mysql" and spec.locking == "none":
         _require_keys(spec, tables)
-    for attempt in range(1, _OPEN_TRIES + 1):
-        readers: list[Reader] = []
-        try:
-            readers += [connect_reader(spec, purpose="snapshot") for _ in range(sessions)]
-            position, readers = _start(spec, identity, readers, tables, lock_wait_seconds)
-            for reader in readers:
-                touch(reader, tables)
-            return Snapshot(position, [SnapshotSession(reader, spec.type) for reader in readers])
-        except BaseException as error:
-            for reader in readers:
-                reader.close()
-            if not (_table_changed(error) and attempt < _OPEN_TRIES):
-                raise
-    raise AssertionError("unreachable: the last try returns or raises")
+    readers: list[Reader] = []
+    try:
+        for _ in range(sessions):
+            readers.append(connect_reader(spec, purpose="snapshot"))
+            readers[-1].execute(f"set session lock_wait_timeout={_TOUCH_WAIT_S}")
+        position = _start_and_touch(spec, identity, readers, tables, lock_wait_seconds)
+        return Snapshot(position, [SnapshotSession(reader, spec.type) for reader in readers])
+    except BaseException:
+        for reader in readers:
+            reader.close()
+        raise
+
+
+def _start_and_touch(
+    spec: Source, identity: str, readers: list[Reader], tables: Sequence[Table], lock_wait_seconds: float
+) -> MySqlPosition:
+    """Start the snapshots and touch every table, again where a table was altered in between.
+
+    A session that has touched a table holds off an ALTER, and a waiting ALTER holds off the next session (and everybody
+    else): then all let go at once, so that the ALTER can end.
+    """
+    with connect(spec, purpose="position") as conn:
+        for attempt in range(1, _OPEN_TRIES + 1):
+            try:
+                position = _start(conn, spec, identity, readers, tables, lock_wait_seconds)
+                for reader in readers:
+                    touch(reader, tables)
+                break
+            except RetryableError as error:
+                cause = error.__cause__
+                number = code_and_text(cause)[0] if cause is not None else 0
+                if number not in (TABLE_CHANGED, LOCK_WAIT_TIMEOUT) or attempt == _OPEN_TRIES:
+                    raise
+                for reader in readers:
+                    reader.execute("rollback")
+                time.sleep(0.1 * attempt)
+        if spec.type == "mariadb":
+            # Only now: the server searches its log file from the beginning.
+            gtids = mariadb_gtids(conn, position.file, position.pos)
+            return msgspec.structs.replace(position, gtids=gtids)
+        return position
 
 
 def touch(reader: Reader, tables: Sequence[Table]) -> None:
     """Read something of every table, so that the session's transaction holds off DDL on it."""
     for table in tables:
         reader.query(f"select 1 from {quote_table(table.schema, table.name)} limit 1")  # noqa: S608
-
-
-def _table_changed(error: BaseException) -> bool:
-    cause = error.__cause__
-    return isinstance(error, CdcError) and cause is not None and code_and_text(cause)[0] == 1412
 
 
 def _require_keys(spec: Source, tables: Sequence[Table]) -> None:
@@ -99,17 +135,17 @@ def _require_keys(spec: Source, tables: Sequence[Table]) -> None:
 
 
 def _start(
-    spec: Source, identity: str, readers: list[Reader], tables: Sequence[Table], lock_wait_seconds: float
-) -> tuple[MySqlPosition, list[Reader]]:
-    with connect(spec, purpose="position") as conn:
-        if spec.type == "mariadb":
-            return _start_mariadb(conn, identity, readers)
-        if spec.locking == "none":
-            return _start_unlocked(conn, identity, readers), readers
-        with connect(spec, purpose="watchdog") as watchdog, tables_locked(conn, watchdog, tables, lock_wait_seconds):
-            _start_all(readers)
-            position = binlog_status(conn, identity)
-        return position, readers
+    conn: "Connection[Cursor]", spec: Source, identity: str, readers: list[Reader], tables: Sequence[Table],
+    lock_wait_seconds: float,
+) -> MySqlPosition:
+    if spec.type == "mariadb":
+        file, pos = _start_mariadb(conn, readers)
+        return MySqlPosition(file, pos, "", identity, "mariadb")
+    if spec.locking == "none":
+        return _start_unlocked(conn, identity, readers)
+    with connect(spec, purpose="watchdog") as watchdog, tables_locked(conn, watchdog, tables, lock_wait_seconds):
+        _start_all(readers)
+        return binlog_status(conn, identity)
 
 
 def _start_all(readers: Sequence[Reader]) -> None:
@@ -140,37 +176,42 @@ def _start_unlocked(conn: "Connection[Cursor]", identity: str, readers: Sequence
     return position
 
 
-def _start_mariadb(
-    conn: "Connection[Cursor]", identity: str, readers: list[Reader]
-) -> tuple[MySqlPosition, list[Reader]]:
+def _start_mariadb(conn: "Connection[Cursor]", readers: list[Reader]) -> Place:
+    """Where the sessions' snapshots stand in the log. Sessions that can't be brought there are closed and removed."""
     places = [_restart(reader) for reader in readers]
     for _ in range(_AGREE_TRIES):
         if len(set(places)) == 1:
-            break
-        newest = max(places)
+            return places[0]
+        newest = max(places, key=_order)
         places = [place if place == newest else _restart(reader)
                   for place, reader in zip(places, readers, strict=True)]
-    else:
-        try:
-            with commits_blocked(conn):
-                places = [_restart(reader) for reader in readers]
-        except ConfigurationError as error:
-            cause = error.__cause__
-            if cause is None or code_and_text(cause)[0] not in NOT_GRANTED:
-                raise
-    if len(set(places)) > 1:
-        readers, places = _largest_group(readers, places)
-    file, pos = places[0]
-    return MySqlPosition(file, pos, mariadb_gtids(conn, file, pos), identity, "mariadb"), readers
+    try:
+        with commits_blocked(conn):
+            places = [_restart(reader) for reader in readers]
+    except ConfigurationError as error:
+        cause = error.__cause__
+        if cause is None or code_and_text(cause)[0] not in NOT_GRANTED:
+            raise
+    chosen, _ = Counter(places).most_common(1)[0]
+    for reader, place in zip(list(readers), places, strict=True):
+        if place != chosen:
+            log.warning("a session of the snapshot is given up: too busy a server to make them agree without RELOAD")
+            reader.close()
+            readers.remove(reader)
+    return chosen
 
 
-def _restart(reader: Reader) -> tuple[str, int]:
+def _order(place: Place) -> tuple[int, int]:
+    return log_file_number(place[0]), place[1]
+
+
+def _restart(reader: Reader) -> Place:
     """A new snapshot in the session, and where in the binary log it stands."""
     reader.execute(START)
     return snapshot_place(reader.query)
 
 
-def snapshot_place(query: Callable[[str], Sequence[tuple[Any, ...]]]) -> tuple[str, int]:
+def snapshot_place(query: Callable[[str], Sequence[tuple[Any, ...]]]) -> Place:
     """File and offset of the open snapshot's position (MariaDB)."""
     status = {str(name).lower(): value for name, value in query("show status like 'binlog\\_snapshot\\_%'")}
     file = str(status.get("binlog_snapshot_file") or "")
@@ -182,13 +223,20 @@ def snapshot_place(query: Callable[[str], Sequence[tuple[Any, ...]]]) -> tuple[s
     return file, int(status["binlog_snapshot_position"])
 
 
-def _largest_group(readers: list[Reader], places: list[tuple[str, int]]) -> tuple[list[Reader], list[tuple[str, int]]]:
-    """Only the sessions that share the most frequent position; the others are closed."""
-    chosen, _ = Counter(places).most_common(1)[0]
-    kept = [reader for reader, place in zip(readers, places, strict=True) if place == chosen]
-    for reader, place in zip(readers, places, strict=True):
-        if place != chosen:
-            reader.close()
-    if not kept:
-        raise RetryableError("no session of the snapshot is left", "try again.")
-    return kept, [chosen] * len(kept)
+def mariadb_position(conn: "Connection[Cursor]", identity: str) -> MySqlPosition:
+    """Where a MariaDB server's log ends now.
+
+    The server gives the GTID position of a place only by searching its log file from the beginning. Where nothing is
+    written for an instant, the GTID position of the log's end is the same and costs nothing.
+    """
+    gtids = value(conn, "@@global.gtid_binlog_pos")
+    select(conn, START)
+    try:
+        place = snapshot_place(lambda sql: select(conn, sql))
+    finally:
+        select(conn, "rollback")
+    end = select(conn, "show master status")
+    quiet = end and (end[0][0], int(end[0][1])) == place and value(conn, "@@global.gtid_binlog_pos") == gtids
+    if not quiet or not gtids:
+        gtids = mariadb_gtids(conn, *place)
+    return MySqlPosition(*place, str(gtids), identity, "mariadb")

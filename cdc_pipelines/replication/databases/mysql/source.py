@@ -12,12 +12,12 @@ from pymysql.cursors import Cursor
 
 from cdc_pipelines.replication.catalog import Table
 from cdc_pipelines.replication.databases.mysql import introspect
-from cdc_pipelines.replication.databases.mysql.binlog import binlog_status, mariadb_gtids, select, value
+from cdc_pipelines.replication.databases.mysql.binlog import binlog_status, value
 from cdc_pipelines.replication.databases.mysql.connection import connect, connect_reader
 from cdc_pipelines.replication.databases.mysql.history import log_runway, require_reachable
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.databases.mysql.reader import Reader
-from cdc_pipelines.replication.databases.mysql.snapshot import START, Snapshot, open_snapshot, snapshot_place, touch
+from cdc_pipelines.replication.databases.mysql.snapshot import START, Snapshot, mariadb_position, open_snapshot, touch
 from cdc_pipelines.replication.pipeline import Source
 
 
@@ -78,12 +78,7 @@ class MySqlSource:
         with self.session() as conn:
             if self.flavor == "mysql":
                 return binlog_status(conn, identity)
-            select(conn, START)
-            try:
-                file, pos = snapshot_place(lambda sql: select(conn, sql))
-            finally:
-                select(conn, "rollback")
-            return MySqlPosition(file, pos, mariadb_gtids(conn, file, pos), identity, "mariadb")
+            return mariadb_position(conn, identity)
 
     def clock_ms(self) -> int:
         """The source's clock, milliseconds since 1970 UTC."""
