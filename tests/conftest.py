@@ -129,6 +129,8 @@ def target_database(stack: StackSettings, unique: Callable[[str], str]) -> Itera
     with postgres_connection(stack.postgres, stack.postgres_target_database) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(name))
         yield name._obj[0]
+    # As the administrator: an autovacuum worker may be at work in it, which only a superuser can end.
+    with postgres_connection(stack.postgres, stack.postgres_target_database, admin=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
 
 

@@ -25,7 +25,8 @@ def consume(name: str) -> None:
     setup_logging()
     log = logging.LoggerAdapter(logging.getLogger("cdc.consumer"), {"pipeline": name})
     store = ControlStore.open()
-    consumer = Consumer(store.get(name), store, log)
+    record = store.get(name)
+    consumer = Consumer(record, store, log)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: consumer.stop.set())
     try:
@@ -41,7 +42,7 @@ def consume(name: str) -> None:
     except CdcError as error:
         log.error("%s", error)
         consumer.pulse.end("failed", str(error))
-        store.set_status(name, "failed", message=redact(str(error)))
+        store.set_status(name, "failed", message=redact(str(error)), if_revision=record.desired_revision)
         sys.exit(NEEDS_PERSON)
     except Exception as error:
         log.exception("consumer of %s ends on an unexpected error", name)

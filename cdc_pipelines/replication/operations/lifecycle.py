@@ -9,6 +9,8 @@ from typing import Any
 
 import psutil
 
+from cdc_pipelines.replication import processes
+from cdc_pipelines.replication.control.records import ENDED_STATES
 from cdc_pipelines.replication.errors import ConfigurationError, RetryableError
 from cdc_pipelines.replication.operations.consumer_state import STALE_AFTER_S, age_seconds
 from cdc_pipelines.replication.operations.runtime import Runtime
@@ -39,12 +41,12 @@ def stop_consumer(rt: Runtime, log: Log) -> str:
     told = False
     while True:
         beat = rt.store.heartbeat(rt.name)
-        if beat is None or beat.state in ("stopped", "failed"):
+        if beat is None or beat.state in ENDED_STATES:
             word = "stopped" if beat is not None else "was not running"
             log.info("consumer: %s", word)
             return word
         here = beat.host == socket.gethostname()
-        if here and not psutil.pid_exists(beat.pid):
+        if here and not processes.alive(beat.pid):
             log.info("consumer: process %d is gone already", beat.pid)
             return "was gone"
         if not here and age_seconds(beat) > STALE_AFTER_S:
@@ -65,7 +67,7 @@ def _terminate(pid: int, name: str) -> None:
     try:
         words = psutil.Process(pid).cmdline()
     except psutil.Error:
-        return
+        return  # it has just ended
     if "consume" in words and name in words:  # pids are used again: be sure that it is ours
         os.kill(pid, signal.SIGTERM)
 

@@ -115,12 +115,9 @@ class Applier:
             ) from error
 
     def _truncate(self, item: Truncate) -> None:
-        table = self.tables[item.table]
-        if item.ranges is None:
-            ddl.truncate(self.conn, table)
-        else:
-            for lower, upper in item.ranges:
-                ddl.delete_range(self.conn, table, lower, upper)
+        # Not by TRUNCATE: a reader's older snapshot would see the table empty, which is no state that the source was in.
+        for lower, upper in item.ranges or [(None, None)]:
+            ddl.delete_range(self.conn, self.tables[item.table], lower, upper)
 
     def _redefine(self, item: Redefine) -> None:
         known = {c.source.name for c in item.before.columns}

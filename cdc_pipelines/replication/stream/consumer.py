@@ -9,7 +9,7 @@ import psycopg
 
 from cdc_pipelines.replication.control.store import ControlStore, PipelineRecord
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
-from cdc_pipelines.replication.databases.postgres.connection import connect
+from cdc_pipelines.replication.databases.postgres.connection import connect, take_replica_role
 from cdc_pipelines.replication.errors import ConfigurationError, FencedError, ResyncRequiredError, RetryableError
 from cdc_pipelines.replication.stream import parking
 from cdc_pipelines.replication.stream.applying import Applier
@@ -80,11 +80,8 @@ class Consumer:
         # Rows and offset commit together: what a crash of the target may lose is read from the log again.
         conn.execute("set synchronous_commit = off")
         conn.commit()
-        try:
-            conn.execute("set session_replication_role = replica")
-            conn.commit()
-        except psycopg.errors.InsufficientPrivilege:
-            conn.rollback()  # preflight refuses targets on which triggers or foreign keys would need it
+        take_replica_role(conn)
+        conn.commit()
 
     # The log
 

@@ -85,11 +85,10 @@ class LogReader(threading.Thread):
 
     def run(self) -> None:
         try:
-            while not self._closing.is_set() and not self._reached:
-                records = self._client.read(0.1)
-                for record in records:
+            while not self._is_over():
+                for record in self._client.read(0.1):
                     self._record(record)
-                    if self._reached:
+                    if self._is_over():
                         break
                 self._pause()
                 self._exchange()
@@ -97,6 +96,9 @@ class LogReader(threading.Thread):
             if self._run.whole:
                 self._run.send()  # what came before is right and need not wait
             self._run.put(Failed(error))
+
+    def _is_over(self) -> bool:
+        return self._reached or self._closing.is_set()
 
     def _exchange(self) -> None:
         """What the applier's thread wants of the client, done by the only thread that may use it."""
