@@ -115,7 +115,7 @@ class Applier:
             ) from error
 
     def _truncate(self, item: Truncate) -> None:
-        # Not by TRUNCATE: a reader's older snapshot would see the table empty, which is no state that the source was in.
+        # Not by TRUNCATE: a reader's older snapshot would see the table empty, a state that the source was not in.
         for lower, upper in item.ranges or [(None, None)]:
             ddl.delete_range(self.conn, self.tables[item.table], lower, upper)
 
