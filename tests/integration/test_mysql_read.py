@@ -165,6 +165,27 @@ def test_rates_and_memory(server: SourceServer) -> None:
     assert after.ru_maxrss - before.ru_maxrss < 20_000, "memory grows with the table (KiB)"
 
 
+@pytest.mark.parametrize(("kind", "size"), [("longblob", 3_000_000), ("varchar(16000)", 16_000)])
+def test_large_values_do_not_pile_up(server: SourceServer, kind: str, size: int) -> None:
+    rows = 60_000_000 // size
+    server.run(
+        f"create table t (id int auto_increment primary key, v {kind}, small varchar(9)) character set latin1",
+        "insert into t (small) values ('small')", *["insert into t (small) select small from t"] * 9,
+        f"insert into t (v) select repeat('x', {size}) from (select 1 from t a join t b limit {rows}) s",
+    )
+    table = server.source.tables()[0]
+    with server.source.open_snapshot(1, [table]) as snapshot:
+        batches = [
+            (len(batch), sum(len(v or b"") for row in batch for v in row))
+            for batch in snapshot.sessions[0].read(server.map(table), KeyRange(()))
+        ]
+    assert sum(count for count, _ in batches) == 512 + rows
+    assert max(count for count, _ in batches) <= 5000
+    assert sum(total for _, total in batches) > 59_000_000
+    row = max(size * 2 if kind == "longblob" else size, 1)  # binary values are read as hex digits
+    assert max(total for _, total in batches) < 9_000_000 + 8 * row
+
+
 def test_a_session_killed_in_mid_read_raises(server: SourceServer) -> None:
     fill(server, NARROW_ROWS)
     table = server.source.tables(["n"])[0]

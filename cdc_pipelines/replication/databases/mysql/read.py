@@ -11,7 +11,9 @@ from cdc_pipelines.replication.values import form_for
 
 BATCH_ROWS = 5000
 
-_LARGE = {"text", "mediumtext", "longtext", "blob", "mediumblob", "longblob", "json", "geometry"}
+_LARGE = {"text", "mediumtext", "longtext", "blob", "mediumblob", "longblob", "json"}
+_SIZED = {"char", "varchar", "binary", "varbinary"}
+_NARROW = 4000  # characters: 5000 rows of at most that are no burden
 
 
 class SnapshotSession:
@@ -37,8 +39,7 @@ class SnapshotSession:
         """
         condition, params = where_sql(where)
         sql = bind(f"select {self._select(table)} from {self._from(table)} where {condition}", params)  # noqa: S608
-        heavy = [i for i, c in enumerate(table.columns) if c.source.type in _LARGE]
-        return self.reader.batches(sql, BATCH_ROWS, f"table {table.name}", heavy)
+        return self.reader.batches(sql, BATCH_ROWS, f"table {table.name}", _heavy(table))
 
     def _select(self, table: MappedTable) -> str:
         return ", ".join(
@@ -52,3 +53,12 @@ class SnapshotSession:
 
     def close(self) -> None:
         self.reader.close()
+
+
+def _heavy(table: MappedTable) -> list[int]:
+    """Places of the columns that can make a row large; none where no row can be."""
+    large = [i for i, c in enumerate(table.columns) if c.source.type in _LARGE]
+    sized = [i for i, c in enumerate(table.columns) if c.source.type in _SIZED]
+    if sum(table.columns[i].source.length or 0 for i in sized) > _NARROW:
+        large += sized
+    return large

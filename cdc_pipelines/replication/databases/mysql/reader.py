@@ -17,7 +17,7 @@ Row = tuple[bytes | None, ...]
 
 _PLUGINS = os.path.join(os.path.dirname(_mysql_connector.__file__), "mysql", "vendor", "plugin")
 _BATCH_BYTES = 8 << 20
-_STEP_ROWS = 20  # rows between two looks at the size, while values are small
+_STEP_ROWS = 8  # rows between two looks at the size, while values are small
 _LARGE_VALUE = 100_000
 _BINARY = 63  # the pseudo character set of byte strings
 _INTEGERS = {1, 2, 3, 8, 9, 13}
@@ -141,7 +141,7 @@ def _bounded(source: Iterator[Row], rows: int, heavy: Sequence[int]) -> Iterator
         found = sum(len(value) for place in heavy for row in part if (value := row[place]) is not None)
         size += found
         step = 1 if found > len(part) * _LARGE_VALUE else _STEP_ROWS
-        if len(batch) >= rows or size >= _BATCH_BYTES:
+        if len(batch) + step > rows or size >= _BATCH_BYTES:
             yield batch
             batch, size = [], 0
     if batch:
