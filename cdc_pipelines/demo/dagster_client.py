@@ -37,6 +37,9 @@ query Run($run: ID!) { runOrError(runId: $run) { __typename
   ... on Run { runId status jobName runConfigYaml tags { key value } stepStats { stepKey status attempts { startTime } }
     assetSelection { path } assets { key { path } } }
 } }"""
+_RETRIES = """
+query Retries($parent: String!) { runsOrError(filter: {tags: [{key: "dagster/parent_run_id", value: $parent}]}) {
+  ... on Runs { results { runId } } } }"""
 _EVENTS = """
 query Events($run: ID!, $after: String) { logsForRun(runId: $run, afterCursor: $after) { __typename
   ... on EventConnection { cursor hasMore events { __typename
@@ -134,6 +137,11 @@ class DagsterClient:
             {s["stepKey"]: s["status"] for s in found["stepStats"]},
             [a["key"]["path"] for a in found["assets"]],
         )  # fmt: skip
+
+    def retries_of(self, run_id: str) -> list[str]:
+        """The runs that repeat a run, launched by a person or by Dagster itself, the newest first."""
+        runs = self.graphql(_RETRIES, parent=run_id)["runsOrError"]["results"]
+        return [run["runId"] for run in runs]
 
     def wait(self, run_id: str, *, timeout_s: float = 600, poll_s: float = 0.5) -> Run:
         """The run once it has ended, however it ended. Raises TimeoutError with where it stands."""

@@ -12,31 +12,30 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 import requests
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
-from cdc_pipelines.replication.errors import CdcError, ConfigurationError, RetryableError
+from cdc_pipelines.replication.connect_answers import (
+    ANSWER_CHARS,
+    ConnectorExistsError,
+    Json,
+    RefusedError,
+    advice,
+    brief,
+    broke_reporting,
+    is_missing,
+    is_rebalance,
+    message_of,
+)
+from cdc_pipelines.replication.errors import CdcError, RetryableError
 from cdc_pipelines.replication.secrets import redact
 
+__all__ = ["Config", "ConnectClient", "ConnectorExistsError", "Json", "RefusedError"]
+
 Config = dict[str, str]
-Json = dict[str, Any]
 InitialState = Literal["RUNNING", "PAUSED", "STOPPED"]
 
 CONNECT_TIMEOUT_S = 5.0
 # Connect itself gives up on a request after 90 s; who leaves earlier never learns how it ended.
 READ_TIMEOUT_S = 95.0
 _POLL_S = 0.1
-_ANSWER_CHARS = 1500
-
-
-class ConnectorExistsError(ConfigurationError):
-    """A connector of that name exists, and with another configuration."""
-
-
-class RefusedError(ConfigurationError):
-    """Connect refused a request for good. `status` is HTTP's, `answer` the message (secrets masked)."""
-
-    def __init__(self, message: str, next_step: str = "", status: int = 0, answer: str = "") -> None:
-        super().__init__(message, next_step)
-        self.status = status
-        self.answer = answer
 
 
 class _TryAgainError(CdcError):
@@ -90,6 +89,13 @@ class ConnectClient:
         answer = self._ask(_path(name, "offsets"), name)
         return [] if answer is None else list(answer["offsets"])
 
+    def validate(self, config: Config) -> list[str]:
+        """What Connect and the plugin find wrong with a configuration, `setting: error`; it logs in to the source."""
+        path = f"/connector-plugins/{quote(config['connector.class'], safe='')}/config/validate"
+        answer = self._call("PUT", path, {"name": "validated"} | config).json()
+        values = [entry["value"] for entry in answer["configs"] if entry.get("value")]
+        return [redact(f"{value['name']}: {error}") for value in values for error in value["errors"]]
+
     # Changing
 
     def create(self, name: str, config: Config, initial_state: InitialState = "RUNNING") -> None:
@@ -107,7 +113,7 @@ class ConnectClient:
             self._call("POST", "/connectors", body, name=name, done=exists)
         except RefusedError as error:
             if error.status != requests.codes.conflict:
-                raise
+                raise self._explained(error, name, config) from error
             if not exists():
                 raise ConnectorExistsError(
                     f"connector {name} already exists at {self.url} with another configuration",
@@ -116,7 +122,10 @@ class ConnectClient:
 
     def put_config(self, name: str, config: Config) -> None:
         """Set the configuration, creating the connector if need be. Restarts its tasks where it changes."""
-        self._call("PUT", _path(name, "config"), config, name=name, done=lambda: self._has_config(name, config))
+        try:
+            self._call("PUT", _path(name, "config"), config, name=name, done=lambda: self._has_config(name, config))
+        except RefusedError as error:
+            raise self._explained(error, name, config) from error
 
     def patch_offsets(self, name: str, offsets: list[Json]) -> None:
         """Set source offsets, `[{"partition", "offset"}]`. The connector must be STOPPED; nothing is validated."""
@@ -139,7 +148,7 @@ class ConnectClient:
 
     def delete(self, name: str) -> bool:
         """Remove the connector; its offsets stay. False where it was gone already."""
-        return not _is_missing(self._call("DELETE", _path(name), name=name, missing_ok=True))
+        return not is_missing(self._call("DELETE", _path(name), name=name, missing_ok=True))
 
     def restart(self, name: str, *, include_tasks: bool = True, only_failed: bool = True) -> None:
         """Restart the connector and its tasks, those alone that failed unless said otherwise."""
@@ -176,13 +185,23 @@ class ConnectClient:
 
     # Inside
 
+    def _explained(self, error: RefusedError, name: str, config: Config) -> RefusedError:
+        """Where Connect breaks while it reports what is wrong with a configuration, what is wrong with it."""
+        if not broke_reporting(error.answer):
+            return error
+        text = "; ".join(self.validate(config)) or error.answer
+        return RefusedError(
+            f"connector {name}: Kafka Connect at {self.url} refused the configuration: {text}", advice(text),
+            requests.codes.bad_request, text,
+        )
+
     def _ask(self, path: str, name: str, patience_s: float | None = None) -> Any:
         answer = self._call("GET", path, name=name, missing_ok=True, patience_s=patience_s)
-        return None if _is_missing(answer) else answer.json()
+        return None if is_missing(answer) else answer.json()
 
     def _put(self, name: str, action: str) -> bool:
         answer = self._call("PUT", _path(name, action), name=name, missing_ok=True)
-        return not _is_missing(answer)
+        return not is_missing(answer)
 
     def _has_config(self, name: str, config: Config) -> bool:
         found = self.config(name)
@@ -220,13 +239,13 @@ class ConnectClient:
                 f"{subject}{what} was not answered well within {patience:.0f} s; last answer: {error.message}",
                 "see that Kafka Connect runs and is reachable there, then run the same command again.",
             ) from error
-        if missing_ok and _is_missing(answer):
+        if missing_ok and is_missing(answer):
             return answer
         if answer.status_code >= requests.codes.bad_request:
-            text = _message(answer)
+            text = message_of(answer)
             raise RefusedError(
                 f"{f'connector {name}: ' if name else ''}Kafka Connect refused {what}: "
-                f"{answer.status_code} {text}", _advice(text), answer.status_code, text,
+                f"{answer.status_code} {text}", advice(text), answer.status_code, text,
             )
         return answer
 
@@ -237,47 +256,12 @@ class ConnectClient:
                 headers={"Accept": "application/json"},
             )
         except requests.RequestException as error:
-            raise _TryAgainError(redact(f"{type(error).__name__}: {error}")[:_ANSWER_CHARS]) from error
-        if answer.status_code >= requests.codes.server_error or _is_rebalance(answer):
-            raise _TryAgainError(f"{answer.status_code} {_message(answer)}")
+            raise _TryAgainError(redact(f"{type(error).__name__}: {error}")[:ANSWER_CHARS]) from error
+        broken = answer.status_code >= requests.codes.server_error and not broke_reporting(message_of(answer))
+        if broken or is_rebalance(answer):
+            raise _TryAgainError(f"{answer.status_code} {message_of(answer)}")
         return answer
-
-
-def brief(status: Json | None) -> str:
-    """A status in one line: states, and the first line of a failed task's trace."""
-    if status is None:
-        return "it does not exist"
-    tasks = ", ".join(f"task {t['id']} {t['state']}" for t in status["tasks"]) or "no tasks"
-    return f"connector {status['connector']['state']}, {tasks}"
 
 
 def _path(name: str, *more: str) -> str:
     return "/".join(["/connectors", quote(name, safe=""), *more])
-
-
-def _is_missing(answer: requests.Response) -> bool:
-    return answer.status_code == 404
-
-
-def _is_rebalance(answer: requests.Response) -> bool:
-    """409 means "exists already" or "not now"; only the latter passes."""
-    if answer.status_code != requests.codes.conflict:
-        return False
-    return "already exists" not in _message(answer)
-
-
-def _message(answer: requests.Response) -> str:
-    try:
-        text = str(answer.json()["message"])
-    except (ValueError, KeyError, TypeError):
-        text = answer.text
-    text = redact(text.strip())
-    return text if len(text) <= _ANSWER_CHARS else text[: _ANSWER_CHARS - 1] + "…"
-
-
-def _advice(text: str) -> str:
-    if "Unable to connect" in text or "Communications link failure" in text:
-        return ("the Connect worker can't log in to the source: compare host and port as seen from there "
-                "(`source.connect_host`, `source.connect_port`), the user, and that the worker's environment holds the "
-                "password that the pipeline refers to.")
-    return "mend the setting it names; `connect.config` in the pipeline's file holds your own ones."

@@ -229,6 +229,10 @@ class Pipeline(Strict):
         """The schema history of one connector: never reused, a stale one would be decoded by."""
         return f"{self.topic_prefix}.g{generation}.history.{attempt}"
 
+    def offsets_topic(self, generation: int, attempt: int) -> str:
+        """Where one connector's source offsets are kept, apart from all others'."""
+        return f"{self.topic_prefix}.g{generation}.offsets.{attempt}"
+
     def consumer_group(self, unix_time: int) -> str:
         return f"cdc_consumer_{self.client}_{self.config}_{unix_time}"
 

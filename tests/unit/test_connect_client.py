@@ -185,6 +185,23 @@ def test_secrets_in_answers_are_masked(server: Server, client: ConnectClient) ->
     assert caught.value.status == 400
 
 
+def test_what_is_wrong_with_a_configuration_is_told_also_where_connect_breaks_telling_it(
+    server: Server, client: ConnectClient
+) -> None:
+    broken = (500, {"error_code": 500, "message": 'Cannot invoke "….ConfigValueInfo.errors()" because … is null'})
+    server.answers["POST", "/connectors"] = [broken]
+    server.answers["PUT", "/connectors/c/config"] = [broken]
+    server.answers["PUT", "/connector-plugins/x.Y/config/validate"] = [(200, {"error_count": 1, "configs": [
+        {"value": {"name": "database.hostname", "errors": ["Unable to connect: Access denied for user 'cdc'"]}},
+        {"value": {"name": "database.port", "errors": []}},
+        {"value": None},
+    ]})]
+    for call in (client.create, client.put_config):
+        with pytest.raises(RefusedError, match=r"database\.hostname: Unable to connect: Access denied") as caught:
+            call("c", CONFIG)
+        assert "environment holds the password" in caught.value.next_step
+
+
 def test_credentials_in_the_url_log_in_and_never_show(server: Server) -> None:
     with_login = server.url.replace("http://", "http://us%40er:p%3Assword@")
     client = ConnectClient(with_login, patience_s=0.2)

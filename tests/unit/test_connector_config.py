@@ -167,7 +167,7 @@ def test_every_setting_of_ours_is_refused_or_meant_to_be_tuned() -> None:
         "schema.history.internal.store.only.captured.tables.ddl",
     }
     free = set()
-    for key, value in config(start=MySqlPosition("b.000001", 4)).items():
+    for key, value in config(start=MySqlPosition("b.000001", 4), offsets_topic="o").items():
         try:
             validate_extra({key: value})
         except ConfigurationError:

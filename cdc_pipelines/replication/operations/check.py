@@ -29,7 +29,7 @@ def check(rt: Runtime) -> list[CheckResult]:
 
 def _source(rt: Runtime) -> list[CheckResult]:
     live = rt.source.tables()
-    results = check_source(rt.source, [t.source for t in rt.tables], rt.pipeline.source)
+    results = check_source(rt.source, rt.tables, rt.pipeline.source, pipeline=rt.pipeline)
     try:
         now = resolve(rt.pipeline, live)
     except CdcError as error:

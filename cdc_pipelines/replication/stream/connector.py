@@ -22,6 +22,7 @@ START_KEY = "cdc.start"
 
 LOG_TOPIC_KEY = "transforms.one.replacement"
 HISTORY_TOPIC_KEY = "schema.history.internal.kafka.topic"
+OFFSETS_TOPIC_KEY = "offsets.storage.topic"
 EXACTLY_ONCE_KEY = "exactly.once.support"
 
 _CLASSES = {
@@ -50,12 +51,15 @@ def connector_config(
     log_topic: str,
     history_topic: str,
     snapshot_mode: SnapshotMode,
+    offsets_topic: str | None = None,
     start: MySqlPosition | None = None,
     exactly_once: bool = True,
 ) -> dict[str, str]:
     """The whole configuration; the password stands in it as a reference only.
 
-    `start` is the position from which the connector was made to read; it is kept as a mark.
+    `start` is the position from which the connector was made to read; it is kept as a mark. `offsets_topic` is where
+    its offsets are kept (the worker's own topic otherwise): with exactly-once every batch writes one, up to 100 a
+    second, and who starts a connector reads all of them; they must not pile up in a topic made for one a minute.
     Raises ConfigurationError where `connect.config` holds a setting that is not the user's to make.
     """
     validate_extra(pipeline.connect.config)
@@ -74,6 +78,8 @@ def connector_config(
         **_one_log(pipeline.kafka, log_topic),
         **_PACE,
     }
+    if offsets_topic is not None:
+        config[OFFSETS_TOPIC_KEY] = offsets_topic
     if start is not None:
         config[START_KEY] = start.to_json()
     return config | pipeline.connect.config
@@ -164,6 +170,8 @@ _VALUES = {
     "bigint.unsigned.handling.mode": "precise",
     "binary.handling.mode": "base64",
     "time.precision.mode": "microseconds",
+    # It would turn the year 1 into 2001.
+    "enable.time.adjuster": "false",
     **{
         f"{side}.converter{setting}": value
         for side in ("key", "value")

@@ -12,7 +12,7 @@ _FIXED = frozenset({
     "database.include.list", "database.exclude.list", "database.ssl.mode",
     "include.schema.changes", "provide.transaction.metadata", "heartbeat.interval.ms", "heartbeat.topics.prefix",
     "topic.heartbeat.prefix", "skipped.operations", "tombstones.on.delete", "extended.headers.enabled",
-    "exactly.once.support", "transaction.boundary", "read.only", "internal.read.only",
+    "exactly.once.support", "transaction.boundary", "offsets.storage.topic", "read.only", "internal.read.only",
     "decimal.handling.mode", "bigint.unsigned.handling.mode", "binary.handling.mode", "time.precision.mode",
     "enable.time.adjuster", "converters", "post.processors", "field.name.adjustment.mode",
     "schema.name.adjustment.mode", "datatype.propagate.source.type",

@@ -8,6 +8,7 @@ from typing import Any
 
 from cdc_pipelines.replication.connect import Config, ConnectClient, Json, RefusedError
 from cdc_pipelines.replication.errors import IntegrityError, RetryableError
+from cdc_pipelines.replication.stream import messages
 from cdc_pipelines.replication.stream.connector_life import connector_state, raise_failed, stop
 from cdc_pipelines.replication.stream.log_topic import LogTopics
 
@@ -16,6 +17,8 @@ Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 _POLL_S = 0.2
 # A record and its transaction's marker; the marker of an aborted transaction alone is one.
 _PROOF_RECORDS = 2
+# Heartbeats may follow the last row.
+_TAIL_RECORDS = 20
 # Where a transaction begins. What an offset holds beside these counts the events within it.
 _TRANSACTION_START = ("file", "pos", "gtids", "ts_sec", "server_id")
 
@@ -31,6 +34,8 @@ class ConnectorSteps:
     client: ConnectClient
     topics: LogTopics
     log_topic: str
+    history: str  # topic of the schema history
+    offsets_topic: str
     partition: dict[str, str]
     position: dict[str, Any]  # the offset to begin at
     log: Log
@@ -57,18 +62,13 @@ class ConnectorSteps:
 
     def place(self) -> None:
         """Set a STOPPED connector's offset to the position, and read it back."""
-        wanted = [{"partition": self.partition, "offset": self.position}]
-        found = self.client.offsets(self.name)
-        if found == wanted:
+        if self.offset() == self.position:
             return
-        if found:
-            self.client.delete_offsets(self.name)  # left by an earlier connector of this name
-            self.done("cleared")
-        self.client.patch_offsets(self.name, wanted)
+        self.client.patch_offsets(self.name, [{"partition": self.partition, "offset": self.position}])
         found = self.client.offsets(self.name)
-        if found != wanted:
+        if self.offset(found) != self.position:
             raise IntegrityError(
-                f"connector {self.name}: its offset was set to {wanted}, but Kafka Connect gives {found}",
+                f"connector {self.name}: its offset was set to {self.position}, but Kafka Connect gives {found}",
                 "look at the Connect worker's log; then run the same command again.",
             )
         self.done("placed")
@@ -90,13 +90,15 @@ class ConnectorSteps:
     def recovered(self) -> bool:
         """Whether the schema's snapshot is complete. In its middle the offset says so by the key `snapshot`."""
         offset = self.offset()
-        return offset is not None and "snapshot" not in offset and offset != self.position
+        if offset is None or "snapshot" in offset or offset == self.position:
+            return False
+        return self.topics.offsets(self.history)[1] > 0
 
     def switch(self, config: Config) -> None:
         """Put a configuration in force, without tearing a transaction, and wait until changes flow under it.
 
-        A task that is stopped between the two halves of a key change skips the second one later on. So the connector
-        goes back to the start of the transaction it stands in, which then comes again as a whole.
+        A task that is stopped between the two halves of a key change skips the second one later on. The connector then
+        goes back to the start of the transaction, which comes again as a whole.
         """
         stop(self.client, self.name)
         self.done("stopped")
@@ -106,13 +108,22 @@ class ConnectorSteps:
             raise RetryableError(
                 f"connector {self.name} was stopped within its schema's snapshot", "run the same command again."
             )
-        if offset.get("event") or offset.get("row"):
-            start = {key: offset[key] for key in _TRANSACTION_START if key in offset}
-            self.client.patch_offsets(self.name, [{"partition": self.partition, "offset": start}])
+        if self.is_torn():
+            self.client.patch_offsets(self.name, [{"partition": self.partition, "offset": transaction_start(offset)}])
             self.done("rewound")
         self.client.put_config(self.name, config)
         self.done("switched")
         self.proven(lambda: self.client.resume(self.name))
+
+    def is_torn(self) -> bool:
+        """Whether the log of a stopped connector ends with the first half of a key change."""
+        for record in reversed(self.topics.tail(self.log_topic, _TAIL_RECORDS)):
+            message = messages.decode(record.value() or b"", record.offset() or 0)
+            if message.op is not None:
+                return message.op == "d" and "__debezium.newkey" in messages.headers(record)
+            if message.status is not None or message.tableChanges is not None:
+                return False
+        return False
 
     def proven(self, action: Callable[[], object]) -> None:
         """Do what makes the connector run, and wait until its records arrive in the log.
@@ -129,9 +140,9 @@ class ConnectorSteps:
                 return
             self._wait("nothing arrives in the change log")
 
-    def offset(self) -> dict[str, Any] | None:
+    def offset(self, offsets: list[Json] | None = None) -> dict[str, Any] | None:
         """The committed offset of this source; None where there is none."""
-        for entry in self.client.offsets(self.name):
+        for entry in self.client.offsets(self.name) if offsets is None else offsets:
             if entry["partition"] == self.partition and entry["offset"]:
                 return dict(entry["offset"])
         return None
@@ -155,6 +166,11 @@ class ConnectorSteps:
                 "look at the Connect worker's log; running the same command again goes on from here.",
             )
         time.sleep(_POLL_S)
+
+
+def transaction_start(offset: dict[str, Any]) -> dict[str, Any]:
+    """The offset at which the transaction begins that `offset` stands in."""
+    return {key: offset[key] for key in _TRANSACTION_START if key in offset}
 
 
 def runs(status: Json | None) -> bool:

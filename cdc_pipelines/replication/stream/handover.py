@@ -24,6 +24,7 @@ from cdc_pipelines.replication.stream.connector import (
     EXACTLY_ONCE_KEY,
     HISTORY_TOPIC_KEY,
     LOG_TOPIC_KEY,
+    OFFSETS_TOPIC_KEY,
     START_KEY,
     SnapshotMode,
     connector_config,
@@ -86,11 +87,11 @@ def hand_over(
     RetryableError (something out of reach, or no progress within `deadline_s` seconds).
     """
     steps = ConnectorSteps(
-        pipeline.connector_name, client, topics, log_topic, {"server": pipeline.topic_prefix},
-        position.connect_offset(), log, time.monotonic() + deadline_s, on_step,
+        pipeline.connector_name, client, topics, log_topic, pipeline.history_topic(generation, attempt),
+        pipeline.offsets_topic(generation, attempt), {"server": pipeline.topic_prefix}, position.connect_offset(), log,
+        time.monotonic() + deadline_s, on_step,
     )
-    history = pipeline.history_topic(generation, attempt)
-    return _HandOver(pipeline, tables, source, position, generation, history, fingerprints, steps).run()
+    return _HandOver(pipeline, tables, source, position, generation, fingerprints, steps).run()
 
 
 @dataclass
@@ -100,7 +101,6 @@ class _HandOver:
     source: MySqlSource
     position: MySqlPosition
     generation: int
-    history: str
     fingerprints: Mapping[str, str]
     steps: ConnectorSteps
 
@@ -134,7 +134,8 @@ class _HandOver:
             return self._keep(found)
         if self._may_continue(found):
             self.log.info("connector %s: a hand-over was broken off here, it goes on", self.name)
-            self._recover(found[HISTORY_TOPIC_KEY], found[EXACTLY_ONCE_KEY] == "required")
+            self._adopt(found)
+            self._recover(found[EXACTLY_ONCE_KEY] == "required")
             return True
         return False
 
@@ -150,8 +151,8 @@ class _HandOver:
 
     def _may_continue(self, found: Config) -> bool:
         """Whether a hand-over that was broken off was this same one, and nothing failed."""
+        wanted = self._config("recovery", found.get(EXACTLY_ONCE_KEY) == "required") | _topics(found)
         history = found.get(HISTORY_TOPIC_KEY, "")
-        wanted = self._config("recovery", history, found.get(EXACTLY_ONCE_KEY) == "required")
         if found != wanted | {"name": self.name} or history not in self.topics.list(history):
             return False
         status = self.client.status(self.name)
@@ -162,7 +163,7 @@ class _HandOver:
 
     def _keep(self, found: Config) -> bool:
         """Resume, mend or reconfigure. False where it can't go on, because its schema history was lost."""
-        wanted = self._config("no_data", found.get(HISTORY_TOPIC_KEY, ""), found.get(EXACTLY_ONCE_KEY) == "required")
+        wanted = self._config("no_data", found.get(EXACTLY_ONCE_KEY) == "required") | _topics(found)
         if START_KEY in found:
             wanted[START_KEY] = found[START_KEY]
         other = sorted(k for k in wanted.keys() | found.keys() if k != "name" and wanted.get(k) != found.get(k))
@@ -197,12 +198,17 @@ class _HandOver:
     def _begin(self) -> None:
         self.source.require_reachable(self.position)
         self._compare()
-        self.topics.create_history(self.history)
+        self.topics.create_history(self.steps.history)
+        self.topics.create_offsets(self.steps.offsets_topic)
         self.steps.done("history")
-        exactly_once = self.steps.create(lambda offered: self._config("recovery", self.history, offered))
-        self._recover(self.history, exactly_once)
+        exactly_once = self.steps.create(lambda offered: self._config("recovery", offered))
+        self._recover(exactly_once)
 
-    def _recover(self, history: str, exactly_once: bool) -> None:
+    def _adopt(self, found: Config) -> None:
+        """Go on with the topics of the connector that is there."""
+        self.steps.history, self.steps.offsets_topic = found[HISTORY_TOPIC_KEY], found[OFFSETS_TOPIC_KEY]
+
+    def _recover(self, exactly_once: bool) -> None:
         """From a connector in recovery, wherever it is, to one that streams for good."""
         if not self.steps.recovered():
             with self._definitions_held():
@@ -211,7 +217,7 @@ class _HandOver:
                     self.steps.place()
                 self.steps.resume()
                 self.steps.wait_recovered()
-        self.steps.switch(self._config("no_data", history, exactly_once))
+        self.steps.switch(self._config("no_data", exactly_once))
 
     @contextmanager
     def _definitions_held(self) -> Iterator[None]:
@@ -240,17 +246,24 @@ class _HandOver:
                 f"run `cdc configure` with the pipeline's file, then `cdc start {self.pipeline.name} --force-resync`.",
             )
 
-    def _config(self, mode: SnapshotMode, history: str, exactly_once: bool) -> Config:
+    def _config(self, mode: SnapshotMode, exactly_once: bool) -> Config:
+        steps = self.steps
         return connector_config(
-            self.pipeline, self.tables, generation=self.generation, log_topic=self.steps.log_topic,
-            history_topic=history, snapshot_mode=mode, start=self.position, exactly_once=exactly_once,
+            self.pipeline, self.tables, generation=self.generation, log_topic=steps.log_topic,
+            history_topic=steps.history, offsets_topic=steps.offsets_topic, snapshot_mode=mode, start=self.position,
+            exactly_once=exactly_once,
         )
 
     def _sweep(self) -> None:
         """Delete topics that nobody reads again: earlier generations', and histories of connectors that are gone."""
         config = self.client.config(self.name) or {}
-        used = {self.steps.log_topic, config.get(HISTORY_TOPIC_KEY)}
+        used = {self.steps.log_topic, *_topics(config).values()}
         try:
             self.topics.delete(t for t in topics_of(self.client, self.topics, self.pipeline) if t not in used)
         except CdcError as error:
             self.log.warning("old topics of pipeline %s were not deleted: %s", self.pipeline.name, error.message)
+
+
+def _topics(found: Config) -> Config:
+    """The topics that are a connector's own for its life."""
+    return {key: found[key] for key in (HISTORY_TOPIC_KEY, OFFSETS_TOPIC_KEY) if key in found}

@@ -1,10 +1,19 @@
 """The pipeline's Kafka topics: made by us before anything writes to them, checked, measured and deleted."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
-from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicCollection,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
 
 from cdc_pipelines.replication import secrets
@@ -45,9 +54,12 @@ class LogTopics:
                 "bootstrap.servers": self._servers,
                 "log_level": 0,  # what matters is raised
                 "socket.timeout.ms": int(self._call_s * 1000),
-                **{key: secrets.resolve_secret(value) for key, value in self._kafka.client.items()},
+                **self._client_settings(),
             })
         return self._admin_client
+
+    def _client_settings(self) -> dict[str, str]:
+        return {key: secrets.resolve_secret(value) for key, value in self._kafka.client.items()}
 
     # Looking
 
@@ -94,6 +106,37 @@ class LogTopics:
                 raise self._gone(topic) from error
             raise
 
+    def tail(self, topic: str, records: int) -> Sequence[Message]:
+        """The last committed records, at most `records`, oldest first."""
+        begin, end = self.offsets(topic)
+        consumer = Consumer({
+            "bootstrap.servers": self._servers, "group.id": "cdc-tail", "enable.auto.commit": False,
+            "isolation.level": "read_committed", "enable.partition.eof": True, "auto.offset.reset": "earliest",
+            "receive.message.max.bytes": min(2_147_483_647, 100_000_000 + self._kafka.max_message_bytes),
+            "log_level": 0,
+            **self._client_settings(),
+        })
+        found: deque[Message] = deque(maxlen=records)
+        ends = time.monotonic() + self._deadline_s
+        try:
+            # Markers of Kafka's transactions take offsets as well, about one for each record of a quiet source.
+            consumer.assign([TopicPartition(topic, 0, max(begin, end - 2 * records))])
+            while time.monotonic() < ends:
+                message = consumer.poll(0.2)
+                if message is None:
+                    continue
+                error = message.error()
+                if error is None:
+                    found.append(message)
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    return tuple(found)
+        finally:
+            consumer.close()
+        raise RetryableError(
+            f"Kafka at {self._servers}: the end of topic {topic} could not be read within {self._deadline_s:.0f} s",
+            "see that the brokers run and are reachable from here, then run the same command again.",
+        )
+
     def _gone(self, topic: str) -> ResyncRequiredError:
         return ResyncRequiredError(
             f"topic {topic} does not exist on {self._servers}", "run `cdc start NAME --force-resync`."
@@ -135,6 +178,11 @@ class LogTopics:
     def create_history(self, topic: str) -> None:
         """A schema history. Debezium would make it too, with the broker's default replication."""
         self._create(topic, _SETTINGS)
+
+    def create_offsets(self, topic: str) -> None:
+        """A connector's offsets. Small segments, because only a closed one is compacted."""
+        self._create(topic, {"cleanup.policy": "compact", "segment.bytes": str(1024 * 1024),
+                             "min.cleanable.dirty.ratio": "0.1"})
 
     def _create(self, topic: str, settings: dict[str, str]) -> None:
         new = NewTopic(topic, 1, self._kafka.replication_factor, config=settings)

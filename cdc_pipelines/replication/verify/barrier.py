@@ -142,7 +142,7 @@ def _log_end(rt: "Runtime", position: MySqlPosition, request: "Request", deadlin
     end = time.monotonic() + deadline_s
     while True:
         offset = source_offset(rt.connect, name)
-        if offset is not None and _position_of(offset, position).includes(position):
+        if offset is not None and offset.get("file") and _position_of(offset, position).includes(position):
             return rt.topics.offsets(topic)[1]
         if request.state() == "reached":  # the log already holds a later transaction
             return rt.topics.offsets(topic)[1]
