@@ -4,6 +4,8 @@ import threading
 import time
 from collections.abc import Callable
 
+import pytest
+
 from tests.e2e.conftest import Pipe, wait_until
 
 SCHEMA = (
@@ -156,6 +158,7 @@ def test_an_added_column_is_added_in_its_place_and_another_change_stops(pipe: Pi
     pipe.equal()
 
 
+@pytest.mark.long
 def test_a_transaction_of_a_million_rows_in_bounded_memory(pipe: Pipe) -> None:
     pipe.run("create table big (id int primary key, pad char(40) not null)", "create table other (id int primary key)")
     pipe.configure()

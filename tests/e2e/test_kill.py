@@ -19,6 +19,7 @@ def test_kill_of_the_copy_and_start_again(make_pipe: Callable[..., Pipe]) -> Non
         "insert into t with recursive n(i) as (select 1 union all select i + 1 from n where i < 120000) "
         "select i, repeat('x', 150) from n",
         "insert into k select id, pad from t where id <= 20000",
+        "analyze table t, k",
     )
     pipe.configure()
     copying = subprocess.Popen(

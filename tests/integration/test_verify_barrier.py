@@ -25,6 +25,8 @@ from cdc_pipelines.replication.verify import barrier, verify
 from cdc_pipelines.stack.settings import StackSettings
 from tests.copied import Copied
 
+pytestmark = pytest.mark.long
+
 _LOG = logging.getLogger("test")
 _NAME = "park"
 

@@ -1,0 +1,165 @@
+"""A real Dagster for integration tests: webserver, daemon and code server, runs stored in the stack's PostgreSQL.
+
+One per module that asks for it, with a control store and a folder of pipeline files of its own:
+
+    from tests.integration.dagster_instance import dagster  # noqa: F401 (a fixture)
+"""
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+import pymysql
+import pytest
+from psycopg import sql
+
+from cdc_pipelines.demo.dagster_client import DagsterClient
+from cdc_pipelines.demo.dagster_server import DagsterHome, DagsterServer, Storage
+from cdc_pipelines.replication.control.store import ControlStore
+from cdc_pipelines.replication.errors import NotConfiguredError
+from cdc_pipelines.replication.operations import lifecycle
+from cdc_pipelines.replication.operations.runtime import Runtime
+from cdc_pipelines.stack.settings import StackSettings
+from tests.conftest import PROJECT, postgres_connection
+
+_PARTITIONS = """
+query Asset($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { __typename
+  ... on AssetNode { partitionKeys partitionStats { numMaterialized numPartitions } } } }"""
+
+
+@dataclass
+class DagsterInstance:
+    """What a test gets: the server, its client, and the folder of control store and pipeline files."""
+
+    server: DagsterServer
+    client: DagsterClient
+    home: Path
+    environment: dict[str, str]
+
+    @property
+    def pipelines(self) -> Path:
+        return self.home / "pipelines"
+
+    @contextlib.contextmanager
+    def store(self) -> Iterator[ControlStore]:
+        with contextlib.closing(ControlStore.open(f"sqlite:///{self.home / 'control.db'}")) as store:
+            yield store
+
+    def partitions(self, pipeline: str, table: str) -> tuple[list[str], int]:
+        """The table's partition keys, and how many of them count as materialized."""
+        node = self.client.graphql(_PARTITIONS, key={"path": [pipeline, table]})["assetNodeOrError"]
+        assert node["__typename"] == "AssetNode", f"no asset {pipeline}/{table}"
+        return node["partitionKeys"], node["partitionStats"]["numMaterialized"]
+
+    def consumers(self) -> list[psutil.Process]:
+        """The agent and the consumers of this home."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                ours = process.environ().get("CDC_HOME") == str(self.home)
+                if ours and "cdc_pipelines.cli" in process.cmdline():
+                    found.append(process)
+        return found
+
+
+@pytest.fixture(scope="module")
+def dagster(stack: StackSettings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagsterInstance]:
+    """The running instance; everything of it is gone afterwards."""
+    folder = tmp_path_factory.mktemp("dagster")
+    (folder / "pipelines").mkdir()
+    database = f"t{os.getpid()}_{folder.name}".replace("-", "_")
+    environment = {
+        "CDC_HOME": str(folder), "CDC_PIPELINES_DIR": str(folder / "pipelines"), "CDC_AGENT_AUTOSTART": "1",
+    }  # fmt: skip
+    admin = postgres_connection(stack.postgres, "postgres", admin=True)
+    name = sql.Identifier(database)
+    admin.execute(sql.SQL("create database {} owner {}").format(name, sql.Identifier(stack.postgres.user)))
+    access = stack.postgres
+    storage = Storage(access.host, access.port, database, access.user, access.password)
+    home = DagsterHome.create(folder / "home", project=PROJECT, storage=storage, environment=environment)
+    server = DagsterServer(home)
+    try:
+        server.start()
+        instance = DagsterInstance(server, server.client(), folder, environment)
+        yield instance
+        for process in instance.consumers():
+            process.kill()
+    finally:
+        server.stop()
+        admin.execute(sql.SQL("drop database if exists {} with (force)").format(name))
+        admin.close()
+
+
+@dataclass
+class DagsterPipe:
+    """One pipeline between this test's own two databases, driven through Dagster."""
+
+    name: str
+    file: Path
+    dagster: DagsterInstance
+    mysql: pymysql.Connection
+    target: psycopg.Connection
+
+    @property
+    def client(self) -> DagsterClient:
+        return self.dagster.client
+
+    def run(self, *statements: str) -> None:
+        """Statements on the source."""
+        with self.mysql.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """Rows of the target."""
+        return self.target.execute(query).fetchall()  # type: ignore[arg-type]
+
+    def configure(self) -> None:
+        self.client.succeed(self.client.launch("configure", {"file": str(self.file)}))
+
+    def launch(self, job: str, **config: Any) -> str:
+        return self.client.launch(job, {"pipeline": self.name, **config})
+
+    def succeed(self, job: str, **config: Any) -> str:
+        """Launch a job and wait for its success. Returns the run's id."""
+        run_id = self.launch(job, **config)
+        self.client.succeed(run_id)
+        return run_id
+
+    def log(self, run_id: str) -> list[str]:
+        """What the run's steps logged, of one pipeline's operation."""
+        return self.client.messages(run_id)
+
+
+@pytest.fixture
+def make_pipe(
+    dagster: DagsterInstance,
+    mysql_database: str,
+    target_database: str,
+    mysql: pymysql.Connection,
+    target: psycopg.Connection,
+    pipeline_file: Callable[..., Path],
+) -> Iterator[Callable[..., DagsterPipe]]:
+    """Make pipelines, not yet configured; all are torn down after the test."""
+    made: list[DagsterPipe] = []
+
+    def make(**settings: Any) -> DagsterPipe:
+        written = pipeline_file(mysql_database, target_database, **settings)
+        file = dagster.pipelines / written.name
+        file.write_text(written.read_text())
+        made.append(DagsterPipe(file.stem, file, dagster, mysql, target))
+        return made[-1]
+
+    yield make
+    # Not through Dagster: a run of its own for each would cost the tests minutes.
+    with dagster.store() as store:
+        for pipe in made:
+            pipe.file.unlink()
+            with contextlib.suppress(NotConfiguredError), Runtime.open(pipe.name, store) as rt:
+                lifecycle.teardown(rt, logging.getLogger("teardown"), drop_tables=True)
