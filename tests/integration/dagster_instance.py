@@ -8,6 +8,7 @@ One per module that asks for it, with a control store and a folder of pipeline f
 import contextlib
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,16 @@ from tests.conftest import PROJECT, postgres_connection
 _PARTITIONS = """
 query Asset($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { __typename
   ... on AssetNode { partitionKeys partitionStats { numMaterialized numPartitions } } } }"""
+
+
+def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = 60) -> Any:
+    """The condition's first true value."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        if value := condition():
+            return value
+        assert time.monotonic() < deadline, f"waited {timeout_s:.0f} s for: {what}"
+        time.sleep(0.1)
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +11,7 @@ import psycopg
 import pytest
 
 from cdc_pipelines.demo.dagster_client import DagsterClientError
-from tests.integration.dagster_instance import DagsterPipe, dagster, make_pipe  # noqa: F401 (fixtures)
+from tests.integration.dagster_instance import DagsterPipe, dagster, make_pipe, wait_for  # noqa: F401 (fixtures)
 
 pytestmark = pytest.mark.long
 
@@ -36,15 +35,6 @@ BIG = (
 )
 DOUBLE = "insert into big (v) select v from big"
 STEPS = ["STEP 1/4", "STEP 2/4", "STEP 3/4", "STEP 4/4"]
-
-
-def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = 60) -> Any:
-    deadline = time.monotonic() + timeout_s
-    while True:
-        if value := condition():
-            return value
-        assert time.monotonic() < deadline, f"waited {timeout_s:.0f} s for: {what}"
-        time.sleep(0.1)
 
 
 def materialized(pipe: DagsterPipe, run_id: str) -> dict[str, int]:

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cdc_pipelines.demo.dagster_client import DagsterClient
 from cdc_pipelines.demo.dagster_server import free_port
 from tests.conftest import PROJECT
+from tests.integration.dagster_instance import wait_for
 
 pytestmark = pytest.mark.long
 
@@ -67,9 +69,6 @@ def test_dagster_dev_without_postgresql(tmp_path: Path) -> None:
             env={**environment(tmp_path), "DAGSTER_HOME": str(home)}, stdout=file, stderr=subprocess.STDOUT,
         )  # fmt: skip
     try:
-        from cdc_pipelines.demo.dagster_client import DagsterClient
-        from tests.integration.test_dagster_start import wait_for
-
         client = DagsterClient(f"http://127.0.0.1:{port}")
 
         def loaded() -> bool:
