@@ -12,7 +12,12 @@ import requests
 from cdc_pipelines.replication.control.store import Heartbeat
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.errors import CdcError
-from cdc_pipelines.replication.operations.consumer_state import DEAD_AFTER_S, STALE_AFTER_S, age_seconds
+from cdc_pipelines.replication.operations.consumer_state import (
+    DEAD_AFTER_S,
+    STALE_AFTER_S,
+    age_seconds,
+    connector_covers,
+)
 from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.replication.secrets import redact
 from cdc_pipelines.replication.stream import connector_life
@@ -127,14 +132,10 @@ def _target(rt: Runtime) -> Facts:
 
 
 def _messages_behind(beat: Heartbeat | None) -> int | None:
-    """Records of the log that the consumer had not read at its last heartbeat.
-
-    The log's last record may be the mark of the connector's own transaction, which nobody reads.
-    """
+    """Records of the log that the consumer had not read at its last heartbeat."""
     if beat is None or beat.log_end is None or beat.log_offset is None:
         return None
-    behind = beat.log_end - beat.log_offset
-    return behind if behind > 1 else 0
+    return max(0, beat.log_end - beat.log_offset)
 
 
 def _lag(rt: Runtime, target: Facts, messages: int | None) -> Facts:
@@ -151,24 +152,11 @@ def _lag(rt: Runtime, target: Facts, messages: int | None) -> Facts:
     runway = rt.source.log_runway(applied)
     lag["source_bytes"] = runway.get("bytes_behind")
     lag["runway"] = runway
-    if applied.includes(now) or (messages == 0 and _connector_is_at(rt, now)):
+    if applied.includes(now) or (messages == 0 and connector_covers(rt, now)):
         lag["seconds"], lag["source_bytes"] = 0.0, 0
     elif target.get("commit_ms"):
         lag["seconds"] = max(0.0, round((rt.source.clock_ms() - target["commit_ms"]) / 1000, 3))
     return lag
-
-
-def _connector_is_at(rt: Runtime, now: MySqlPosition) -> bool:
-    try:
-        offset = connector_life.source_offset(rt.connect, rt.pipeline.connector_name)
-    except CdcError:
-        return False
-    if offset is None or "file" not in offset:
-        return False
-    reached = MySqlPosition(
-        offset["file"], int(offset["pos"]), (offset.get("gtids") or "").replace("\n", ""), now.server, now.flavor
-    )
-    return reached.includes(now)
 
 
 def _overall(status_: str, active: bool, connector: Facts, consumer: Facts, errors: list[str]) -> str:

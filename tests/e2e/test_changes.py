@@ -143,10 +143,22 @@ def test_an_added_column_is_added_in_its_place_and_another_change_stops(pipe: Pi
     pipe.arrives("select id, w, v, e from t order by id", [(1, 5, "a", None), (2, 5, "B", None), (3, 7, "c", "y")])
     pipe.equal()
 
+    # what the stream followed needs neither a new configuration nor a new copy
+    copied = pipe.rows("select max(copied_at) from _cdc.chunk")
+    pipe.ok("stop")
+    pipe.run("alter table t add column x int", "update t set x = 8 where id = 3")
+    pipe.start()
+    pipe.arrives("select x from t where id = 3", [(8,)])
+    assert not pipe.configure().json["needs_resync"]
+    pipe.start()
+    assert pipe.rows("select max(copied_at) from _cdc.chunk") == copied
+    pipe.run("update t set x = null")
+    pipe.arrives("select x from t where id = 3", [(None,)])
+
     pipe.run(
-        "insert into t values (4, 1, 'd', null)",
+        "insert into t values (4, 1, 'd', null, null)",
         "alter table t modify v varchar(20)",
-        "insert into t values (5, 1, 'e', null)",
+        "insert into t values (5, 1, 'e', null, null)",
     )
     status = wait_until(lambda: (s := pipe.status())["overall"] == "failed" and s, "the pipeline to stop")
     assert "table t has column(s) v with another type" in status["config"]["message"]

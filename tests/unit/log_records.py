@@ -115,11 +115,14 @@ class Log:
 
 
 class FakeClient:
-    """Hands the records out in small batches, as LogClient does."""
+    """Hands the records out in small batches, as LogClient does. `marks` offsets behind the last one hold no record."""
 
-    def __init__(self, records: list[Record], batch: int = 3) -> None:
+    def __init__(self, records: list[Record], batch: int = 3, marks: int = 0) -> None:
         self._records, self._batch = list(records), batch
         self.last_error = ""
+        self.end: int | None = None
+        self._marks = marks
+        self._last = records[-1].offset() + 1 if records else 0
 
     def end_offset(self) -> int | None:
         return None
@@ -129,6 +132,8 @@ class FakeClient:
 
     def read(self, wait_s: float, most: int = 5000) -> list[Record]:
         out, self._records = self._records[: self._batch], self._records[self._batch :]
+        if not self._records:
+            self.end = self._last + self._marks
         return out
 
 

@@ -50,11 +50,12 @@ def read(
     overlap: Overlap | None = None,
     stop_at: MySqlPosition | None = None,
     position: MySqlPosition | None = None,
+    marks: int = 0,
     **limits: float,
 ) -> list[Item]:
     """All items that the log gives, from transaction `start` (applied) on; ends with the reader's own end."""
     reader = LogReader(
-        FakeClient(log.records),
+        FakeClient(log.records, marks=marks),
         database="shop",
         pair=("mysql", "postgres"),
         tables=[KEYED, KEYLESS],
@@ -365,3 +366,19 @@ def test_transactions_that_the_log_leaves_out_leave_no_holes_in_the_position() -
     position = MySqlPosition("binlog.000001", 1500, f"{UUID}:1", UUID)
     last = [i for i in read(log, position=position) if isinstance(i, Commit)][-1]
     assert MySqlPosition.from_json(last.position).gtids == f"{UUID}:1-20"
+
+
+def test_a_log_that_is_read_to_its_end_is_done_with_to_its_end() -> None:
+    """Also where the broker's marks come last, which no reader ever sees: who waits for the end must not wait on."""
+    log = Log()
+    log.transaction(2, ("c", "t", None, {"id": 1, "v": "a"}))
+    last = [i for i in read(log, marks=1) if isinstance(i, Commit)][-1]
+    assert last.next_offset == len(log.records) + 1
+
+
+def test_the_end_of_the_log_inside_a_transaction_moves_nothing() -> None:
+    log = Log()
+    log.transaction(2, ("c", "t", None, {"id": 1, "v": "a"}))
+    log.begin(3)
+    log.row(3, "c", "t", after={"id": 2, "v": "b"})
+    assert all(i.next_offset <= 3 for i in read(log, marks=1) if isinstance(i, Commit))

@@ -1,7 +1,6 @@
 """Key ranges: their conditions against Python's tuple order, and the walk over tables of every shape."""
 
 import re
-from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
@@ -13,8 +12,6 @@ from cdc_pipelines.replication.catalog import Column, Table
 from cdc_pipelines.replication.databases.mysql.ranges import (
     KeyRange,
     is_exact,
-    key_from_json,
-    key_to_json,
     walk,
     where_sql,
 )
@@ -129,20 +126,3 @@ def test_without_a_usable_key_there_is_one_range(kinds: dict[str, str]) -> None:
 )
 def test_only_integer_keys_are_exact(kinds: dict[str, str], exact: bool) -> None:
     assert is_exact(table(kinds)) is exact
-
-
-BOUND = st.lists(
-    st.integers() | st.text() | st.binary() | st.decimals(allow_nan=False, allow_infinity=False), min_size=1
-).map(tuple)
-
-
-@given(BOUND)
-def test_bounds_survive_json(key: tuple[Any, ...]) -> None:
-    again = key_from_json(key_to_json(key))
-    assert again == key
-    assert [type(v) for v in again] == [type(v) for v in key]
-    assert key_from_json(key_to_json(None)) is None
-
-
-def test_decimal_bounds_keep_their_digits() -> None:
-    assert key_from_json(key_to_json((Decimal("1.10"),)))[0].as_tuple() == Decimal("1.10").as_tuple()

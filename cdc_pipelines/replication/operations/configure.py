@@ -37,6 +37,7 @@ def configure(path: str | Path, store: ControlStore) -> ConfigureResult:
     except NotConfiguredError:
         return ConfigureResult(store.save_pipeline(spec, text, tables), True, [], False)
     changes = differences(before.tables, tables)
+    moved = bool(differences(before.tables, tables, streamed=True))
     for label, old, new in (
         ("source", before.spec.source, spec.source),
         ("target", before.spec.target, spec.target),
@@ -45,5 +46,6 @@ def configure(path: str | Path, store: ControlStore) -> ConfigureResult:
     ):
         if old != new:
             changes.append(f"{label} is another")
-    needs_resync = bool(changes) and before.generation is not None
+            moved = True
+    needs_resync = moved and before.generation is not None
     return ConfigureResult(store.save_pipeline(spec, text, tables), False, changes, needs_resync)

@@ -1,8 +1,12 @@
-"""Judging a consumer by its heartbeat, never by a pid."""
+"""Judging a consumer and the way to it: by heartbeat and positions, never by a pid."""
 
 from datetime import UTC, datetime
 
 from cdc_pipelines.replication.control.store import Heartbeat
+from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
+from cdc_pipelines.replication.errors import CdcError
+from cdc_pipelines.replication.operations.runtime import Runtime
+from cdc_pipelines.replication.stream.connector_life import source_offset
 
 STALE_AFTER_S = 30.0
 DEAD_AFTER_S = 120.0
@@ -16,3 +20,26 @@ def age_seconds(beat: Heartbeat) -> float:
 def alive(beat: Heartbeat | None, group: str | None) -> bool:
     """Whether a consumer of this group beats and streams."""
     return beat is not None and beat.group == group and beat.state in _LIVE_STATES and age_seconds(beat) < STALE_AFTER_S
+
+
+def connector_covers(rt: Runtime, position: MySqlPosition) -> bool:
+    """Whether everything up to `position` is in the log: the connector has committed that it read so far."""
+    try:
+        offset = source_offset(rt.connect, rt.pipeline.connector_name)
+    except CdcError:
+        return False
+    return bool(offset) and MySqlPosition.from_connect_offset(offset or {}, position).includes(position)
+
+
+def caught_up(rt: Runtime, beat: Heartbeat) -> bool:
+    """Whether a change has passed the whole way, or all that the source has done so.
+
+    On an idle source nothing comes for most of a minute: MySQL sends its replicas a heartbeat rarely, and Debezium's
+    hang on them. A log that is read to its end while the connector stands at the source's end is proof as well.
+    """
+    if beat.state != "streaming":
+        return False
+    if beat.applied_position is not None:
+        return True
+    read = beat.log_end is not None and beat.log_offset is not None and beat.log_offset >= beat.log_end
+    return read and connector_covers(rt, rt.source.position())

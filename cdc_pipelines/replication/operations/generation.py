@@ -50,6 +50,7 @@ def open_generation(rt: Runtime, log: Log, *, force_resync: bool) -> Generation:
 def _begin(
     rt: Runtime, log: Log, conn: psycopg.Connection, state: TargetState, before: PipelineState | None
 ) -> PipelineState:
+    _refuse_rows_of_others(conn, rt)
     if before is not None:
         # The agent ends the old consumer; should it be unreachable, the epoch fences it off all the same.
         rt.store.set_desired(rt.name, "stopped")
@@ -64,6 +65,21 @@ def _begin(
     assert facts is not None
     log.info("  generation %d begins (epoch %d)", generation, facts.epoch)
     return facts
+
+
+def _refuse_rows_of_others(conn: psycopg.Connection, rt: Runtime) -> None:
+    """What preflight refused is refused here again: a table is emptied on the strength of our own claim only."""
+    strange = {
+        f"{t.target_schema}.{t.target_name}": wrong
+        for t in rt.tables
+        if not ddl.is_ours(conn, t, rt.name) and (wrong := ddl.check_existing(conn, t))
+    }
+    if strange:
+        raise ConfigurationError(
+            f"pipeline {rt.name}: not ours to empty: "
+            + "; ".join(f"{name} {', '.join(wrong)}" for name, wrong in strange.items()),
+            "name other target tables, or drop these yourself.",
+        )
 
 
 def _empty_table(conn: psycopg.Connection, table: MappedTable) -> None:
@@ -85,7 +101,7 @@ def _empty_table(conn: psycopg.Connection, table: MappedTable) -> None:
 
 
 def _go_on(rt: Runtime, state: TargetState) -> None:
-    changed = differences(state.mapped_tables(), rt.tables)
+    changed = differences(state.mapped_tables(), rt.tables, streamed=state.offset() is not None)
     if changed:
         raise ConfigurationError(
             f"pipeline {rt.name} was copied under another mapping: {'; '.join(changed)}",
@@ -97,7 +113,9 @@ def _plan(
     rt: Runtime, conn: psycopg.Connection, state: TargetState, facts: PipelineState, tables: list[MappedTable]
 ) -> list[Chunk]:
     settings = rt.pipeline.copy_
-    with rt.source.open_snapshot(1, [t.source for t in tables]) as snapshot:
+    with rt.source.open_snapshot(
+        1, [t.source for t in tables], lock_wait_seconds=settings.lock_wait_seconds
+    ) as snapshot:
         chunks = plan(snapshot.sessions[0], tables, chunk_bytes=settings.chunk_mb << 20, shards=settings.shards)
     state.require_epoch(facts.epoch)
     state.save_plan(chunks)

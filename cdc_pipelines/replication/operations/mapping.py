@@ -81,8 +81,14 @@ def _map(pipeline: Pipeline, table: Table, choice: TableChoice) -> MappedTable:
     return MappedTable(table, pipeline.target.schema_, target_name, tuple(columns), whole=choice.columns is None)
 
 
-def differences(before: Sequence[MappedTable], after: Sequence[MappedTable]) -> list[str]:
-    """What changes for tables that are replicated already, in words; empty where nothing does."""
+def differences(
+    before: Sequence[MappedTable], after: Sequence[MappedTable], *, streamed: bool = False
+) -> list[str]:
+    """What changes for tables that are replicated already, in words; empty where nothing does.
+
+    With `streamed` a column that only one side knows is no difference where all columns are wanted: the stream adds
+    what the source gains, before or after the pipeline is configured anew.
+    """
     old, new = {t.name: t for t in before}, {t.name: t for t in after}
     words = [f"table {n} is new" for n in new if n not in old] + [f"table {n} is left out" for n in old if n not in new]
     for name in old.keys() & new.keys():
@@ -91,8 +97,10 @@ def differences(before: Sequence[MappedTable], after: Sequence[MappedTable]) -> 
             words.append(
                 f"table {name} lands in {b.target_schema}.{b.target_name} instead of {a.target_schema}.{a.target_name}"
             )
-        ours = [(c.source.name, c.target_name, c.target_type) for c in a.columns]
-        theirs = [(c.source.name, c.target_name, c.target_type) for c in b.columns]
-        if ours != theirs or a.source.key != b.source.key:
+        ours, theirs = ({c.source.name: (c.target_name, c.target_type) for c in t.columns} for t in (a, b))
+        if streamed and a.whole and b.whole:
+            common = ours.keys() & theirs.keys()
+            ours, theirs = ({n: columns[n] for n in common} for columns in (ours, theirs))
+        if ours != theirs or a.source.key != b.source.key or a.whole != b.whole:
             words.append(f"table {name} has other columns or another key")
     return sorted(words)

@@ -36,6 +36,7 @@ class Consumer:
         self._pair = (self._pipeline.source.type, self._pipeline.target.type)
         self._reader: LogReader | None = None
         self._barrier_polled = 0.0
+        self._caught_up = False
         self.stop = threading.Event()
         self.pulse = Pulse(store, record.name, self._group)
 
@@ -152,23 +153,23 @@ class Consumer:
         assert self._reader is not None
         self._reader.applied_offset = self._applier.offset
         beat = self.pulse.beat
-        first = beat.applied_position is None
         beat.applied_position = self._applier.position.to_json()
         beat.commit_ms = self._applier.commit_ms
         if isinstance(item, Commit) and item.events:
             beat.last_event_at = moment(time.monotonic())
         self._tell()
-        if first:
-            self.pulse.now()
 
     def _tell(self) -> None:
         """Bring the next heartbeat up to date."""
         assert self._reader is not None
         beat = self.pulse.beat
-        # Heartbeats that were read and are not stored yet are no lag.
+        # What was read and needs no applying (heartbeats) is no lag, though it is stored only now and then.
         idle = self._reader.queue.empty() and not self._applier.in_run and not self._reader.gathering
         beat.log_offset = max(self._applier.offset, self._reader.facts.next_offset if idle else 0)
         beat.log_end = self._reader.facts.log_end
+        if idle and self._reader.facts.read_to_end and not self._caught_up:
+            self._caught_up = True
+            self.pulse.now()  # whoever waits for the start need not wait for the next beat
         beat.events_total, beat.transactions_total = self._applier.events, self._applier.transactions
         beat.last_heartbeat_event_at = moment(self._reader.facts.last_record_at) or beat.last_heartbeat_event_at
         beat.message = f"Kafka: {self._reader.facts.error}" if self._reader.facts.error else ""

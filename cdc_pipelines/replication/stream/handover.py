@@ -187,11 +187,7 @@ class _HandOver:
         return True
 
     def _connector_position(self) -> MySqlPosition:
-        offset = self.steps.offset() or {}
-        return MySqlPosition(
-            str(offset.get("file", "")), int(offset.get("pos", 0)), str(offset.get("gtids") or ""),
-            self.position.server, self.position.flavor,
-        )
+        return MySqlPosition.from_connect_offset(self.steps.offset() or {}, self.position)
 
     # The way from nothing to streaming
 

@@ -27,6 +27,9 @@ class LogClient:
     def __init__(self, kafka: Kafka, topic: str, offset: int, group: str) -> None:
         self.topic = topic
         self.last_error = ""
+        self.end: int | None = None
+        """Where the log ended when its end was last reached. Nothing that a reader sees is missing before it: the
+        broker's own marks of the connector's transactions take offsets too, and are never delivered."""
         limit = kafka.max_message_bytes
         self._consumer = Consumer(
             {
@@ -37,6 +40,7 @@ class LogClient:
                 # A lost offset must be seen; "latest" would skip, "earliest" repeat.
                 "auto.offset.reset": "error",
                 "isolation.level": "read_committed",
+                "enable.partition.eof": True,
                 # Small buffers keep memory flat; the back-off's default of 1 s stalls a reader with small buffers.
                 "queued.max.messages.kbytes": 16_384,
                 "fetch.queue.backoff.ms": 5,
@@ -62,10 +66,14 @@ class LogClient:
         first = self._consumer.poll(wait_s)
         if first is None:
             return []
-        records = [first, *self._consumer.consume(most, 0)]
-        for record in records:
+        records = []
+        for record in (first, *self._consumer.consume(most, 0)):
             error = record.error()
-            if error is not None:
+            if error is None:
+                records.append(record)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                self.end = record.offset()
+            else:
                 self._raise(error)
         self.last_error = ""
         return records

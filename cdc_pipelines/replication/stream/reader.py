@@ -35,6 +35,7 @@ class ReaderFacts:
     last_record_at: float = 0.0  # monotonic seconds
     last_heartbeat_ms: int | None = None  # the connector's clock
     next_offset: int = 0
+    read_to_end: bool = False  # at least once
     log_end: int | None = None
     error: str = ""
 
@@ -90,12 +91,21 @@ class LogReader(threading.Thread):
                     self._record(record)
                     if self._is_over():
                         break
+                self._reach(self._client.end)
                 self._pause()
                 self._exchange()
         except Exception as error:  # noqa: BLE001 (handed to the applier, which raises it)
             if self._run.whole:
                 self._run.send()  # what came before is right and need not wait
             self._run.put(Failed(error))
+
+    def _reach(self, end: int | None) -> None:
+        """The log was read to its end: between transactions, all before it is done with."""
+        if end is not None and not self._is_over():
+            self.facts.read_to_end = True
+            self.facts.next_offset = max(self.facts.next_offset, end)
+            if self._grammar.open is None:
+                self._run.boundary = max(self._run.boundary, end)
 
     def _is_over(self) -> bool:
         return self._reached or self._closing.is_set()

@@ -142,7 +142,7 @@ def _log_end(rt: "Runtime", position: MySqlPosition, request: "Request", deadlin
     end = time.monotonic() + deadline_s
     while True:
         offset = source_offset(rt.connect, name)
-        if offset is not None and offset.get("file") and _position_of(offset, position).includes(position):
+        if offset is not None and offset.get("file") and _reached(offset, position):
             return rt.topics.offsets(topic)[1]
         if request.state() == "reached":  # the log already holds a later transaction
             return rt.topics.offsets(topic)[1]
@@ -156,11 +156,8 @@ def _log_end(rt: "Runtime", position: MySqlPosition, request: "Request", deadlin
         time.sleep(_CONNECT_POLL_S)
 
 
-def _position_of(offset: dict[str, Any], like: MySqlPosition) -> MySqlPosition:
-    return MySqlPosition(
-        str(offset.get("file") or ""), int(offset.get("pos") or 0), str(offset.get("gtids") or ""), like.server,
-        like.flavor,
-    )
+def _reached(offset: dict[str, Any], position: MySqlPosition) -> bool:
+    return MySqlPosition.from_connect_offset(offset, position).includes(position)
 
 
 class Request:

@@ -45,21 +45,19 @@ class MySqlPosition(msgspec.Struct, frozen=True, dict=True):
             return self.gtid_set.includes(other.gtid_set)  # type: ignore[arg-type]
         return (log_file_number(other.file), other.pos) <= (log_file_number(self.file), self.pos)
 
-    def with_transaction(self, place: Place) -> "MySqlPosition":
-        """The position after the transaction that stands at `place` has been applied too."""
-        gtids = self.gtids
-        if place.gtid:
-            grown = self.gtid_set.copy()
-            grown.add(place.gtid)
-            gtids = str(grown)
-        return MySqlPosition(place.file or self.file, place.pos or self.pos, gtids, self.server, self.flavor, False)
-
     def connect_offset(self) -> dict[str, Any]:
         """The offset that makes Debezium start right here. No other keys: `ts_sec` would fake progress."""
         offset: dict[str, Any] = {"file": self.file, "pos": self.pos}
         if self.gtids:
             offset["gtids"] = self.gtids
         return offset
+
+    @classmethod
+    def from_connect_offset(cls, offset: dict[str, Any], like: "MySqlPosition") -> "MySqlPosition":
+        """The position that a connector has committed, on the server that `like` is of."""
+        gtids = str(offset.get("gtids") or "").replace("\n", "")
+        file, pos = str(offset.get("file") or like.file), int(offset.get("pos") or 0)
+        return cls(file, pos, gtids, like.server, like.flavor)
 
     def to_json(self) -> str:
         return msgspec.json.encode(self).decode()

@@ -1,7 +1,5 @@
 """Key ranges: cutting a table by its key into half-open ranges of about equal row counts, and reading one."""
 
-import json
-from decimal import Decimal
 from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
@@ -111,30 +109,6 @@ def _next_bound(session: Session, table: Table, key: tuple[Column, ...], last: K
 
 def _bound(row: tuple[Any, ...], key: tuple[Column, ...]) -> Key:
     return tuple(int(v) if c.type in _BY_NUMBER or c.type in _INTEGERS else v for v, c in zip(row, key, strict=True))
-
-
-def key_to_json(key: Key | None) -> str | None:
-    """A bound as text that `key_from_json` brings back exactly."""
-    if key is None:
-        return None
-    return json.dumps([_tagged(v) for v in key], ensure_ascii=False)
-
-
-def _tagged(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return {"decimal": str(value)}
-    if isinstance(value, bytes):
-        return {"hex": value.hex()}
-    return value
-
-
-def key_from_json(text: str | None) -> Key | None:
-    if text is None:
-        return None
-    return tuple(
-        (Decimal(v["decimal"]) if "decimal" in v else bytes.fromhex(v["hex"])) if isinstance(v, dict) else v
-        for v in json.loads(text)
-    )
 
 
 def _source(table: Table | MappedTable) -> Table:

@@ -137,12 +137,13 @@ def check_existing(conn: psycopg.Connection, mapped: MappedTable, *, pipeline: s
     key = tuple(c.target_name for c in mapped.key)
     if key and not any(set(k) == set(key) for k in found.keys):
         problems.append(f"lacks a primary key or unique index on ({', '.join(key)})")
-    if not _is_ours(conn, mapped, pipeline) and not is_empty(conn, mapped):
+    if not is_ours(conn, mapped, pipeline) and not is_empty(conn, mapped):
         problems.append("holds rows that this pipeline did not write")
     return problems
 
 
-def _is_ours(conn: psycopg.Connection, mapped: MappedTable, pipeline: str | None) -> bool:
+def is_ours(conn: psycopg.Connection, mapped: MappedTable, pipeline: str | None) -> bool:
+    """Whether the pipeline has claimed the table."""
     if pipeline is None:
         return False
     there = conn.execute("select to_regclass('_cdc.claim') is not null").fetchone()
