@@ -30,11 +30,11 @@ StepEvent = dg.Output[None] | dg.DynamicOutput[None] | dg.AssetMaterialization |
 
 @dg.op(out=dg.Out(dg.Nothing), retry_policy=RETRIES)
 def validate_prerequisites(
-    context: dg.OpExecutionContext, config: PipelineConfig, pipelines: PipelinesResource
+    context: dg.OpExecutionContext, config: StartConfig, pipelines: PipelinesResource
 ) -> None:
     """STEP 1/4: both databases, the source's log, grants, Kafka, Connect. Nothing is written before this passes."""
     with pipelines.operation(context, config.pipeline, "start", last=False) as rt:
-        results = engine.step_validate(rt, context.log)
+        results = engine.step_validate(rt, context.log, force_resync=config.force_resync)
     context.add_output_metadata({"prerequisites": prerequisites_table(results)})
 
 
@@ -141,7 +141,7 @@ def start_job(pipelines: Iterable[DeclaredPipeline]) -> dg.JobDefinition:
         one = PipelineConfig(pipeline=config.pipeline)
         return dg.RunConfig(
             ops={
-                "validate_prerequisites": one,
+                "validate_prerequisites": config,
                 "plan_copy": config,
                 "copy_shard": one,
                 "check_copy": one,

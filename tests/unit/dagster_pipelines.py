@@ -76,7 +76,7 @@ class FakeEngine:
         monkeypatch.setattr(Runtime, "target", self._target)
         return self
 
-    def step_validate(self, rt: Any, log: Any) -> list[CheckResult]:
+    def step_validate(self, rt: Any, log: Any, *, force_resync: bool) -> list[CheckResult]:
         self._called("validate")
         log.info("STEP 1/4: Validating prerequisites of pipeline %s…", rt.name)
         return [CheckResult("source", True, "reachable")]

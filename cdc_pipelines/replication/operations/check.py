@@ -10,8 +10,11 @@ from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.replication.stream.connector import connector_class, validate_extra
 
 
-def check(rt: Runtime) -> list[CheckResult]:
-    """All results, met or not; never raises for a prerequisite that is not met."""
+def check(rt: Runtime, *, force_resync: bool = False) -> list[CheckResult]:
+    """All results, met or not; never raises for a prerequisite that is not met.
+
+    With `force_resync` those of a start that copies everything again.
+    """
     results: list[CheckResult] = []
 
     def group(name: str, work: Callable[[], list[CheckResult]]) -> None:
@@ -20,17 +23,18 @@ def check(rt: Runtime) -> list[CheckResult]:
         except CdcError as error:
             results.append(CheckResult(name, False, error.message, error.next_step))
 
-    group("source", lambda: _source(rt))
-    group("target", lambda: check_target(rt.target_spec, rt.tables, rt.name))
+    streams = not force_resync and _streams(rt)
+    group("source", lambda: _source(rt, streams))
+    group("target", lambda: check_target(rt.target_spec, rt.tables, rt.name, anew=not streams))
     group("kafka connect", lambda: _connect(rt))
     group("kafka", lambda: _kafka(rt))
     return results
 
 
-def _source(rt: Runtime) -> list[CheckResult]:
+def _source(rt: Runtime, streams: bool) -> list[CheckResult]:
     live = rt.source.tables()
     results = check_source(rt.source, rt.tables, rt.pipeline.source, pipeline=rt.pipeline)
-    if _streams(rt):
+    if streams:
         results.append(CheckResult("source tables", True, "the stream follows their changes"))
         return results
     try:

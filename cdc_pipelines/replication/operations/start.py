@@ -55,10 +55,10 @@ _TELL_EVERY_S = 5.0
 Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 
-def step_validate(rt: Runtime, log: Log) -> list[CheckResult]:
+def step_validate(rt: Runtime, log: Log, *, force_resync: bool = False) -> list[CheckResult]:
     """STEP 1/4. Raises PrerequisiteError with all that is not met. Writes nothing."""
     log.info("STEP 1/4: Validating prerequisites of pipeline %s…", rt.name)
-    results = check(rt)
+    results = check(rt, force_resync=force_resync)
     for result in results:
         log.info("  %s %s: %s", "ok " if result.ok else "NOT", result.name, result.message)
     if not all(r.ok for r in results):
@@ -133,7 +133,7 @@ def start(
     with rt.store.lease(rt.name, holder, "start"):
         began = time.monotonic()
         try:
-            step_validate(rt, log)
+            step_validate(rt, log, force_resync=force_resync)
             plan = step_plan(rt, log, force_resync=force_resync)
             if progress is not None:
                 progress.plan(plan.chunks)

@@ -17,6 +17,8 @@ Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 _POLL_S = 0.2
 # A record and its transaction's marker; the marker of an aborted transaction alone is one.
 _PROOF_RECORDS = 2
+# A task that can't read the log fails within this time after it says RUNNING.
+_IDLE_PROOF_S = 3.0
 # Heartbeats may follow the last row.
 _TAIL_RECORDS = 20
 # Where a transaction begins. What an offset holds beside these counts the events within it.
@@ -27,7 +29,8 @@ _TRANSACTION_START = ("file", "pos", "gtids", "ts_sec", "server_id")
 class ConnectorSteps:
     """One connector on its way into one change log. `partition` names the source in Connect's offsets.
 
-    `ends` is the monotonic second at which patience ends; `on_step` is told each step's name once it is done.
+    `ends` is the monotonic second at which patience ends; `is_at_end` says whether an offset has all that the source
+    has now; `on_step` is told each step's name once it is done.
     """
 
     name: str
@@ -40,6 +43,7 @@ class ConnectorSteps:
     position: dict[str, Any]  # the offset to begin at
     log: Log
     ends: float
+    is_at_end: Callable[[dict[str, Any]], bool]
     on_step: Callable[[str], None]
 
     def create(self, config: Callable[[bool], Config]) -> bool:
@@ -128,17 +132,28 @@ class ConnectorSteps:
     def proven(self, action: Callable[[], object]) -> None:
         """Do what makes the connector run, and wait until its records arrive in the log.
 
-        A heartbeat comes every second, from the moment on at which it reads the source's log.
+        An idle source gives it nothing to send: its heartbeats hang on the server's, which come rarely. There it is
+        proof that it keeps running while all that the source has is committed as read.
         """
         before = self._log_end()
         action()
+        idle_since: float | None = None
         while True:
             status = self.client.status(self.name)
             raise_failed(self.name, status)
-            if runs(status) and self._log_end() >= before + _PROOF_RECORDS:
+            if not runs(status) or not self._has_read_all():
+                idle_since = None
+            elif idle_since is None:
+                idle_since = time.monotonic()
+            idle = idle_since is not None and time.monotonic() - idle_since >= _IDLE_PROOF_S
+            if idle or (runs(status) and self._log_end() >= before + _PROOF_RECORDS):
                 self.done("streaming")
                 return
             self._wait("nothing arrives in the change log")
+
+    def _has_read_all(self) -> bool:
+        offset = self.offset()
+        return offset is not None and "snapshot" not in offset and self.is_at_end(offset)
 
     def offset(self, offsets: list[Json] | None = None) -> dict[str, Any] | None:
         """The committed offset of this source; None where there is none."""

@@ -86,10 +86,15 @@ def hand_over(
     ConfigurationError (a foreign connector of that name, a refused setting), FencedError (a newer generation has it),
     RetryableError (something out of reach, or no progress within `deadline_s` seconds).
     """
+
+    def is_at_end(offset: dict[str, Any]) -> bool:
+        reached, now = MySqlPosition.from_connect_offset(offset, position), source.position()
+        return reached.includes(now) and now.includes(reached)  # not beyond: the log was not reset
+
     steps = ConnectorSteps(
         pipeline.connector_name, client, topics, log_topic, pipeline.history_topic(generation, attempt),
         pipeline.offsets_topic(generation, attempt), {"server": pipeline.topic_prefix}, position.connect_offset(), log,
-        time.monotonic() + deadline_s, on_step,
+        time.monotonic() + deadline_s, is_at_end, on_step,
     )
     return _HandOver(pipeline, tables, source, position, generation, fingerprints, steps).run()
 

@@ -17,8 +17,13 @@ _OLDEST = 120000  # generated columns, and all that our SQL uses
 _NAME_BYTES = 63
 
 
-def check_target(spec: Target, mapped: Sequence[MappedTable], pipeline_name: str) -> list[CheckResult]:
-    """All results, met or not. A check that can't be run is itself one that is not met."""
+def check_target(
+    spec: Target, mapped: Sequence[MappedTable], pipeline_name: str, *, anew: bool = False
+) -> list[CheckResult]:
+    """All results, met or not. A check that can't be run is itself one that is not met.
+
+    `anew`: a new generation begins, which makes tables of ours again where their definition is another.
+    """
     try:
         conn = connect(spec, purpose=f"{pipeline_name}:check", autocommit=True)
     except CdcError as error:
@@ -32,7 +37,7 @@ def check_target(spec: Target, mapped: Sequence[MappedTable], pipeline_name: str
         ("target state schema", lambda: _state(conn)),
         ("target schema", lambda: _schema(conn, mapped)),
         ("target names", lambda: _names(mapped)),
-        ("target tables", lambda: _tables(conn, mapped, pipeline_name)),
+        ("target tables", lambda: _tables(conn, mapped, pipeline_name, anew)),
         ("target claims", lambda: _claims(conn, mapped, pipeline_name)),
         ("target triggers", lambda: _triggers(conn, mapped)),
     ]
@@ -133,7 +138,7 @@ def _names(mapped: Sequence[MappedTable]) -> CheckResult:
     )
 
 
-def _tables(conn: psycopg.Connection, mapped: Sequence[MappedTable], pipeline: str) -> CheckResult:
+def _tables(conn: psycopg.Connection, mapped: Sequence[MappedTable], pipeline: str, anew: bool) -> CheckResult:
     problems, fixes = [], []
     found = 0
     for table in mapped:
@@ -163,7 +168,7 @@ def _tables(conn: psycopg.Connection, mapped: Sequence[MappedTable], pipeline: s
             fixes.append(_text(conn, "ALTER TABLE {}.{} OWNER TO {};", table.target_schema, table.target_name,
                                conn.info.user))
         differences = ddl.check_existing(conn, table, pipeline=pipeline)
-        if differences:
+        if differences and not (anew and ddl.is_ours(conn, table, pipeline)):
             problems.append(f"{name}: {'; '.join(differences)}")
             fixes.append(
                 f"drop or empty {name}, or alter it as said, or give table {table.name} another target name."
