@@ -1,7 +1,8 @@
 """Every prerequisite of a start, looked at together. Nothing is written anywhere."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.databases.mysql.preflight import check_source
 from cdc_pipelines.replication.databases.postgres.preflight import check_target
 from cdc_pipelines.replication.errors import CdcError, CheckResult
@@ -23,9 +24,9 @@ def check(rt: Runtime, *, force_resync: bool = False) -> list[CheckResult]:
         except CdcError as error:
             results.append(CheckResult(name, False, error.message, error.next_step))
 
-    streams = not force_resync and _streams(rt)
-    group("source", lambda: _source(rt, streams))
-    group("target", lambda: check_target(rt.target_spec, rt.tables, rt.name, anew=not streams))
+    streamed = () if force_resync else _streamed(rt)
+    group("source", lambda: _source(rt, bool(streamed)))
+    group("target", lambda: check_target(rt.target_spec, streamed or rt.tables, rt.name, anew=not streamed))
     group("kafka connect", lambda: _connect(rt))
     group("kafka", lambda: _kafka(rt))
     return results
@@ -56,13 +57,16 @@ def _source(rt: Runtime, streams: bool) -> list[CheckResult]:
     return results
 
 
-def _streams(rt: Runtime) -> bool:
-    """Whether the target is past its copy. What keeps us from looking is told by the target's own checks."""
+def _streamed(rt: Runtime) -> Sequence[MappedTable]:
+    """The tables as the stream left them, with the columns that it added; none while the target is not past its copy.
+
+    What keeps us from looking is told by the target's own checks.
+    """
     try:
         with rt.target("check") as (_, state):
-            return state.exists() and state.offset() is not None
+            return state.mapped_tables() if state.exists() and state.offset() is not None else ()
     except CdcError:
-        return False
+        return ()
 
 
 def _connect(rt: Runtime) -> list[CheckResult]:
