@@ -90,9 +90,10 @@ def _give_back(context: Context, store: ControlStore, pipeline: str, operation: 
     """After a failure: the lease, unless copies of other shards still need it, and a line in the diary."""
     holder = context.run.run_id
     try:
+        # In this order: whoever sees the pipeline free can read why.
+        store.record(pipeline, operation, holder, "failed", reason)
         if not _other_steps_at_work(context):
             store.release(pipeline, holder)
-        store.record(pipeline, operation, holder, "failed", reason)
     except RetryableError as error:
         # The failure itself is what people must see. The lease runs out.
         context.log.warning(f"the failure could not be written into the control store: {redact(str(error))}")
