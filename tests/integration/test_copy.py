@@ -507,7 +507,7 @@ def test_killed_at_any_moment_the_same_again_ends_at_the_same_data(shop: Copy) -
     numbers(shop.server, "a", 40_000)
     numbers(shop.server, "b", 3_000, key="id varchar(20) primary key", value="t")
     shop.server.run("create table loose as select * from b limit 2000")
-    planned = shop.begin(chunk_bytes=200_000)
+    planned = shop.begin(chunk_bytes=60_000)
     chance = random.Random(7)
     killed_in_mid = 0
     for _ in range(8):
