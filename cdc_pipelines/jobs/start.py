@@ -4,9 +4,12 @@
 
 No step hands data to the next: each reads the truth anew from the target and the servers. So nothing has to be
 stored between them (steps may run on different machines), and "re-execute from failure" copies only what is missing.
+
+Steps log their events (`log_event` stores them at once) instead of yielding them: a run may be terminated while Dagster
+handles what a generator yielded, and such a generator is never closed, so it could not give the pipeline back.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import dagster as dg
 
@@ -17,15 +20,13 @@ from cdc_pipelines.assets.partitions import materialization, missing_events, reg
 from cdc_pipelines.assets.tables import COPY_POOL
 from cdc_pipelines.jobs.config import PipelineConfig, StartConfig
 from cdc_pipelines.jobs.executors import PRELOAD
+from cdc_pipelines.replication.copy.chunk import Chunk
 from cdc_pipelines.replication.operations import start as engine
 from cdc_pipelines.resources.failures import RETRIES, prerequisites_table
 from cdc_pipelines.resources.pipelines import PipelinesResource
-from cdc_pipelines.resources.relay import Relay
 
 _SHARD = "shard_"
 _DEFAULT_WORKERS = 2  # of pipelines that were configured after this code location was loaded
-
-StepEvent = dg.Output[None] | dg.DynamicOutput[None] | dg.AssetMaterialization | dg.AssetObservation
 
 
 @dg.op(out=dg.Out(dg.Nothing), retry_policy=RETRIES)
@@ -41,64 +42,69 @@ def validate_prerequisites(
 @dg.op(ins={"validated": dg.In(dg.Nothing)}, out=dg.DynamicOut(dg.Nothing), retry_policy=RETRIES)
 def plan_copy(
     context: dg.OpExecutionContext, config: StartConfig, pipelines: PipelinesResource
-) -> Iterator[StepEvent]:
+) -> list[dg.DynamicOutput[None]]:
     """STEP 2/4, plan: cut the tables into chunks, register these as partitions, fan out over what is not copied."""
     with pipelines.operation(context, config.pipeline, "start", last=False) as rt:
         plan = engine.step_plan(rt, context.log, force_resync=config.force_resync)
         added, removed = register(context.instance, config.pipeline, plan.generation, plan.chunks)
         context.log.info("  partitions: %d new, %d of earlier plans removed", added, removed)
-        yield from missing_events(context.instance, config.pipeline, plan.generation, plan.chunks)
-    for shard in plan.shards:
-        if not shard.done:
-            yield dg.DynamicOutput(
-                None,
-                mapping_key=f"{_SHARD}{shard.index}",
-                metadata={
-                    "chunks": shard.chunks,
-                    "rows (estimate)": shard.rows_estimate,
-                    "tables": ", ".join(shard.tables),
-                },
-            )
+        for event in missing_events(context.instance, config.pipeline, plan.generation, plan.chunks):
+            context.log_event(event)
+    return [
+        dg.DynamicOutput(
+            None,
+            mapping_key=f"{_SHARD}{shard.index}",
+            metadata={
+                "chunks": shard.chunks,
+                "rows (estimate)": shard.rows_estimate,
+                "tables": ", ".join(shard.tables),
+            },
+        )
+        for shard in plan.shards
+        if not shard.done
+    ]
 
 
 @dg.op(ins={"planned": dg.In(dg.Nothing)}, out=dg.Out(dg.Nothing), pool=COPY_POOL, retry_policy=RETRIES)
-def copy_shard(
-    context: dg.OpExecutionContext, config: PipelineConfig, pipelines: PipelinesResource
-) -> Iterator[StepEvent]:
+def copy_shard(context: dg.OpExecutionContext, config: PipelineConfig, pipelines: PipelinesResource) -> None:
     """STEP 2/4, copy: the chunks of one shard, each in a target transaction of its own. Copied ones are passed over."""
     shard = int((context.get_mapping_key() or "").removeprefix(_SHARD))
-    rows, size, chunks = 0, 0, 0
+    copied: list[Chunk] = []
     with pipelines.operation(context, config.pipeline, "start", last=False) as rt:
         generation = rt.record.generation
-        for chunk in Relay(
-            lambda emit: engine.step_copy_shard(rt, context.log, shard=shard, on_chunk=emit), name=f"copy-{shard}"
-        ):
-            rows, size, chunks = rows + chunk.rows, size + chunk.bytes, chunks + 1
+
+        def show(chunk: Chunk) -> None:
+            copied.append(chunk)
             context.log.info(
                 "  %s: chunk %d, %s rows in %.1f s", chunk.table, chunk.ordinal, f"{chunk.rows:,}", chunk.seconds
             )
-            yield materialization(config.pipeline, generation, chunk)
-    yield dg.Output(None, metadata={"chunks": chunks, "rows": rows, "bytes": size})
+            context.log_event(materialization(config.pipeline, generation, chunk))
+
+        engine.step_copy_shard(rt, context.log, shard=shard, on_chunk=show)
+    context.add_output_metadata(
+        {"chunks": len(copied), "rows": sum(c.rows for c in copied), "bytes": sum(c.bytes for c in copied)}
+    )
 
 
 @dg.op(ins={"copied": dg.In(dg.Nothing)}, out=dg.Out(dg.Nothing), retry_policy=RETRIES)
-def check_copy(
-    context: dg.OpExecutionContext, config: PipelineConfig, pipelines: PipelinesResource
-) -> Iterator[StepEvent]:
+def check_copy(context: dg.OpExecutionContext, config: PipelineConfig, pipelines: PipelinesResource) -> None:
     """STEP 2/4, check: every chunk of every table is there, with its rows."""
     with pipelines.operation(context, config.pipeline, "start", last=False) as rt:
         tables = engine.step_check_copy(rt, context.log)
         with rt.target("check") as (_, state):
             chunks = state.chunks()
         # A copy that was killed after a chunk's commit, before its event: Dagster hears of it now.
-        yield from missing_events(context.instance, config.pipeline, rt.record.generation, chunks)
+        for event in missing_events(context.instance, config.pipeline, rt.record.generation, chunks):
+            context.log_event(event)
         for copied in tables:
-            yield dg.AssetObservation(
-                table_key(config.pipeline, copied.table.name),
-                description=f"initial copy complete: {copied.rows:,} rows",
-                metadata=copied_metadata(copied.table, copied.rows, copied.bytes, copied.seconds, copied.chunks),
+            context.log_event(
+                dg.AssetObservation(
+                    table_key(config.pipeline, copied.table.name),
+                    description=f"initial copy complete: {copied.rows:,} rows",
+                    metadata=copied_metadata(copied.table, copied.rows, copied.bytes, copied.seconds, copied.chunks),
+                )
             )
-    yield dg.Output(None, metadata={"tables": len(tables), "rows": sum(t.rows for t in tables)})
+    context.add_output_metadata({"tables": len(tables), "rows": sum(t.rows for t in tables)})
 
 
 @dg.op(ins={"checked": dg.In(dg.Nothing)}, out=dg.Out(dg.Nothing), retry_policy=RETRIES)

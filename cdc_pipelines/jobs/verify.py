@@ -1,7 +1,5 @@
 """`verify_replication`: are both sides equal, at one position of the source?"""
 
-from collections.abc import Iterator
-
 import dagster as dg
 
 from cdc_pipelines.assets.names import table_key
@@ -13,17 +11,17 @@ from cdc_pipelines.resources.pipelines import PipelinesResource
 
 
 @dg.op(out=dg.Out(dg.Nothing), retry_policy=RETRIES)
-def compare_tables(
-    context: dg.OpExecutionContext, config: VerifyConfig, pipelines: PipelinesResource
-) -> Iterator[dg.AssetObservation | dg.Output[None]]:
+def compare_tables(context: dg.OpExecutionContext, config: VerifyConfig, pipelines: PipelinesResource) -> None:
     """Compare both sides of a pipeline row by row, while it runs. Fails, naming keys and columns, where they differ."""
     with pipelines.operation(context, config.pipeline, "verify") as rt:
         report = verify(rt, context.log, tables=config.tables or None, max_keys=config.max_keys)
         for table in report.tables:
-            yield dg.AssetObservation(
-                table_key(config.pipeline, table.table),
-                description=f"{'equal to' if table.equal else 'DIFFERS from'} its source",
-                metadata=_metadata(table, report.position),
+            context.log_event(
+                dg.AssetObservation(
+                    table_key(config.pipeline, table.table),
+                    description=f"{'equal to' if table.equal else 'DIFFERS from'} its source",
+                    metadata=_metadata(table, report.position),
+                )
             )
     if not report.equal:
         different = [t for t in report.tables if not t.equal]
@@ -40,7 +38,7 @@ def compare_tables(
             allow_retries=False,
         )
     context.log.info("both sides are equal: %d tables at %s", len(report.tables), report.position)
-    yield dg.Output(None, metadata={"tables": len(report.tables), "rows": sum(t.rows_source for t in report.tables)})
+    context.add_output_metadata({"tables": len(report.tables), "rows": sum(t.rows_source for t in report.tables)})
 
 
 def _count(table: TableVerified) -> str:
