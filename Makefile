@@ -3,6 +3,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
+# Many short processes are started below; each would compile our modules anew where this is set.
+unexport PYTHONDONTWRITEBYTECODE
 
 PYTHON_BIN := .venv/bin
 CDC := $(PYTHON_BIN)/cdc

@@ -56,6 +56,9 @@ echo "Python environment: $("$python" --version) with $("$uv" --version)"
 rm -f "$stamp"
 [ -x "$venv/bin/python" ] && usable "$venv/bin/python" || "$uv" venv --quiet --clear --python "$python" "$venv"
 export VIRTUAL_ENV=$PWD/$venv UV_LINK_MODE=${UV_LINK_MODE:-copy}
+# Compiled now, once: where PYTHONDONTWRITEBYTECODE is set, as in many images, each process would compile it all anew
+# (measured: `cdc status` 3.0 s instead of 1.2 s).
+export UV_COMPILE_BYTECODE=1
 "$uv" pip sync --quiet --require-hashes requirements.lock
 "$uv" pip install --quiet --no-deps --editable .
 echo "$wanted" >"$stamp"
