@@ -23,18 +23,19 @@ class Record:
 class Log:
     """Builds a log record by record; `gtid(n)` is the n-th transaction of one server."""
 
-    def __init__(self, database: str = "shop") -> None:
+    def __init__(self, database: str = "shop", *, with_gtids: bool = True) -> None:
         self.records: list[Record] = []
         self._database = database
+        self._with_gtids = with_gtids
 
     def add(self, value: dict[str, Any], headers: list[tuple[str, bytes]] | None = None) -> None:
         self.records.append(Record(len(self.records), value, headers))
 
     def begin(self, n: int) -> None:
-        self.add({"status": "BEGIN", "id": gtid(n), "event_count": None, "data_collections": None, "ts_ms": 1})
+        self.add({"status": "BEGIN", "id": self._id(n), "event_count": None, "data_collections": None, "ts_ms": 1})
 
     def end(self, n: int, count: int) -> None:
-        self.add({"status": "END", "id": gtid(n), "event_count": count, "data_collections": [], "ts_ms": 1})
+        self.add({"status": "END", "id": self._id(n), "event_count": count, "data_collections": [], "ts_ms": 1})
 
     def heartbeat(self) -> None:
         self.add({"ts_ms": 1_700_000_000_000 + len(self.records)})
@@ -57,7 +58,7 @@ class Log:
                 "before": before,
                 "after": after,
                 "source": self.source(n, table, row=row),
-                "transaction": {"id": gtid(n), "total_order": order, "data_collection_order": order},
+                "transaction": {"id": self._id(n), "total_order": order, "data_collection_order": order},
                 "ts_ms": 1,
             },
             headers,
@@ -101,11 +102,14 @@ class Log:
             self.row(n, op, table, before=before, after=after, order=order, row=order - 1)
         self.end(n, len(changes))
 
+    def _id(self, n: int) -> str:
+        return gtid(n) if self._with_gtids else f"file=binlog.000001,pos={n * 1000 - 100}"
+
     def source(self, n: int, table: str, row: int = 0) -> dict[str, Any]:
         return {
             "db": self._database,
             "table": table,
-            "gtid": gtid(n),
+            "gtid": gtid(n) if self._with_gtids else None,
             "file": "binlog.000001",
             "pos": n * 1000,
             "row": row,

@@ -160,6 +160,16 @@ def test_a_repeated_transaction_and_end_are_dropped() -> None:
     assert sum(i.events for i in read(log) if isinstance(i, Commit)) == 1
 
 
+@pytest.mark.parametrize("with_gtids", [True, False])
+def test_an_end_sent_again_to_a_reader_that_never_saw_its_rows_is_dropped(with_gtids: bool) -> None:
+    """The connector was restarted right behind a transaction's END, and the reader began between the two."""
+    log = Log(with_gtids=with_gtids)
+    log.end(2, 1)
+    log.transaction(3, ("c", "t", None, {"id": 2, "v": "new"}))
+    position = at(2) if with_gtids else MySqlPosition("binlog.000001", 2500, "", "s")
+    assert applied(read(log, position=position)) == {("t", 2): "new"}
+
+
 def test_fewer_rows_than_announced_stop_the_stream() -> None:
     log = Log()
     log.transaction(2, ("c", "t", None, {"id": 1, "v": "a"}))

@@ -36,7 +36,6 @@ class Grammar:
     def __init__(self, *, restarts_count: bool) -> None:
         self.open: Open | None = None
         self._restarts_count = restarts_count
-        self._last_id: str | None = None
 
     def begin(self, message: Message, repeated: bool) -> Open | None:
         """A BEGIN record. Returns the transaction that it closes, if one stood open without an END."""
@@ -89,11 +88,15 @@ class Grammar:
         current.seen = seen
         return False
 
-    def end(self, message: Message) -> Open | None:
-        """An END record. Returns the transaction it closes; None where it only repeats an earlier END."""
+    def end(self, message: Message, repeated: bool) -> Open | None:
+        """An END record. Returns the transaction it closes; None where it only repeats an earlier END.
+
+        `repeated` says that the transaction was applied: its END may be sent again alone, when the connector was
+        restarted right behind it, and be the first record that a new reader sees.
+        """
         current = self.open
         if current is None or current.id != message.id:
-            if message.event_count and message.id != self._last_id and not (current and current.repeated):
+            if message.event_count and not repeated:
                 # Rows were announced that never came and whose transaction never began here.
                 raise self._missing(str(message.id), 0, message.event_count)
             return None
@@ -118,7 +121,6 @@ class Grammar:
                 f"transaction {current.id}: {current.rows} rows came without the END that belongs to them",
                 "look at the connector's log; then `cdc start NAME --force-resync`.",
             )
-        self._last_id = current.id
         return current
 
     @staticmethod

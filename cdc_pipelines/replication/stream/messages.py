@@ -1,5 +1,6 @@
 """The records of the change log. A record's kind is told by its shape, never by topic or key."""
 
+import re
 from typing import Any
 
 import msgspec
@@ -76,6 +77,15 @@ class Message(msgspec.Struct, gc=False):
         if source is None:
             raise IntegrityError("an event of the change log has no source block", "check the connector's settings.")
         return Place(source.gtid, source.file, source.pos)
+
+
+_ID_PLACE = re.compile(r"file=([^,]+),pos=(\d+)")
+
+
+def transaction_place(transaction_id: str) -> Place:
+    """Where a transaction begins: its id is its GTID, or `file=…,pos=…` on a server without GTIDs."""
+    match = _ID_PLACE.fullmatch(transaction_id)
+    return Place(None, match[1], int(match[2])) if match else Place(transaction_id, "", 0)
 
 
 _message = msgspec.json.Decoder(Message)

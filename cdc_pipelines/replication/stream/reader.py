@@ -141,16 +141,15 @@ class LogReader(threading.Thread):
     # Transactions
 
     def _bound(self, message: Message, offset: int) -> None:
+        place = messages.transaction_place(message.id or "")
         if message.status == "BEGIN":
-            assert message.id is not None
-            gtid = message.id if self._start.gtids else None
-            if gtid is not None and self._beyond(Place(gtid, "", 0), offset):
+            if place.gtid and self._beyond(place, offset):
                 return
-            self._complete(self._grammar.begin(message, gtid is not None and gtid in self._run.applied), offset)
+            self._complete(self._grammar.begin(message, bool(place.gtid) and self._run.repeats(place)), offset)
             if self._run.events and self.queue.empty():
                 self._run.send()  # what is whole need not wait for what may be long
         else:
-            self._complete(self._grammar.end(message), offset + 1)
+            self._complete(self._grammar.end(message, self._run.repeats(place)), offset + 1)
 
     def _beyond(self, place: Place, offset: int) -> bool:
         """Whether the barrier lies before the transaction at `place`; then everything before it is sent."""

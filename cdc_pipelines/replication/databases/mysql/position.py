@@ -54,10 +54,13 @@ class MySqlPosition(msgspec.Struct, frozen=True, dict=True):
 
     @classmethod
     def from_connect_offset(cls, offset: dict[str, Any], like: "MySqlPosition") -> "MySqlPosition":
-        """The position that a connector has committed, on the server that `like` is of."""
+        """The position that a connector has committed, on the server that `like` is of.
+
+        Never exact: Debezium may stand inside a transaction, and after it connected at a file's begin (pos 4).
+        """
         gtids = str(offset.get("gtids") or "").replace("\n", "")
         file, pos = str(offset.get("file") or like.file), int(offset.get("pos") or 0)
-        return cls(file, pos, gtids, like.server, like.flavor)
+        return cls(file, pos, gtids, like.server, like.flavor, exact=False)
 
     def to_json(self) -> str:
         return msgspec.json.encode(self).decode()
