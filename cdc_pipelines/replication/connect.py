@@ -60,9 +60,9 @@ class ConnectClient:
 
     # Asking
 
-    def plugins(self) -> list[Json]:
+    def plugins(self, *, patience_s: float | None = None) -> list[Json]:
         """Connector plugins: `class`, `type`, `version`."""
-        return list(self._call("GET", "/connector-plugins").json())
+        return list(self._call("GET", "/connector-plugins", patience_s=patience_s).json())
 
     def all(self, *expand: str) -> dict[str, Json]:
         """Every connector by name, with its `status` and `info` unless only some of them are asked for."""

@@ -91,7 +91,9 @@ def test_a_connector_deleted_behind_our_back_is_made_again_without_a_gap(pipe: P
     assert pipe.rows("select count(*) from t") == [(3,)]
 
 
-def test_a_start_that_can_t_work_says_everything_at_once_and_writes_nothing(make_pipe: Callable[..., Pipe]) -> None:
+def test_a_start_that_can_t_work_says_everything_at_once_and_writes_nothing(
+    make_pipe: Callable[..., Pipe], stack: StackSettings
+) -> None:
     pipe = make_pipe(connect={"url": "http://127.0.0.1:9"})
     pipe.run(*TABLE)
     pipe.configure()
@@ -103,6 +105,8 @@ def test_a_start_that_can_t_work_says_everything_at_once_and_writes_nothing(make
     assert "kafka connect" in done.stderr
     assert "kafka:" in done.stderr
     assert pipe.rows("select to_regclass('_cdc.pipeline'), to_regclass('public.t')") == [(None, None)]
+    edit(pipe.file, connect={"url": stack.connect_url}, kafka={"bootstrap_servers": stack.kafka_bootstrap})
+    pipe.configure()
 
 
 def test_tables_chosen_renamed_and_cut_to_columns(make_pipe: Callable[..., Pipe]) -> None:

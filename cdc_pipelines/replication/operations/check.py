@@ -9,6 +9,9 @@ from cdc_pipelines.replication.errors import CdcError, CheckResult
 from cdc_pipelines.replication.operations.mapping import resolve
 from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.replication.stream.connector import connector_class, validate_extra
+from cdc_pipelines.replication.stream.log_topic import LogTopics
+
+_LOOK_S = 10.0  # who asks wants an answer: nothing is under way yet that would be worth more patience
 
 
 def check(rt: Runtime, *, force_resync: bool = False) -> list[CheckResult]:
@@ -71,7 +74,7 @@ def _streamed(rt: Runtime) -> Sequence[MappedTable]:
 
 def _connect(rt: Runtime) -> list[CheckResult]:
     wanted = connector_class(rt.pipeline.source.type)
-    plugins = {p["class"]: p.get("version", "") for p in rt.connect.plugins()}
+    plugins = {p["class"]: p.get("version", "") for p in rt.connect.plugins(patience_s=_LOOK_S)}
     found = wanted in plugins
     validate_extra(rt.pipeline.connect.config)
     return [
@@ -87,7 +90,7 @@ def _connect(rt: Runtime) -> list[CheckResult]:
 
 
 def _kafka(rt: Runtime) -> list[CheckResult]:
-    brokers = rt.topics.brokers()
+    brokers = LogTopics(rt.pipeline, deadline_s=_LOOK_S).brokers()
     enough = brokers >= rt.pipeline.kafka.replication_factor
     return [
         CheckResult(

@@ -31,15 +31,18 @@ def connector_covers(rt: Runtime, position: MySqlPosition) -> bool:
     return bool(offset) and MySqlPosition.from_connect_offset(offset or {}, position).includes(position)
 
 
-def caught_up(rt: Runtime, beat: Heartbeat) -> bool:
+def caught_up(rt: Runtime, beat: Heartbeat, before: MySqlPosition | None) -> bool:
     """Whether a change has passed the whole way, or all that the source has done so.
 
     On an idle source nothing comes for most of a minute: MySQL sends its replicas a heartbeat rarely, and Debezium's
-    hang on them. A log that is read to its end while the connector stands at the source's end is proof as well.
+    hang on them. A log that is read to its end is proof as well, while the connector stands at the source's end, or
+    the target did so `before` this consumer began.
     """
     if beat.state != "streaming":
         return False
     if beat.applied_position is not None:
         return True
-    read = beat.log_end is not None and beat.log_offset is not None and beat.log_offset >= beat.log_end
-    return read and connector_covers(rt, rt.source.position())
+    if beat.log_end is None or beat.log_offset is None or beat.log_offset < beat.log_end:
+        return False
+    now = rt.source.position()
+    return (before is not None and before.includes(now)) or connector_covers(rt, now)

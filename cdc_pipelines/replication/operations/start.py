@@ -12,6 +12,7 @@ from typing import Any
 from cdc_pipelines.replication.agent import ensure_agent
 from cdc_pipelines.replication.copy.chunk import Chunk
 from cdc_pipelines.replication.copy.progress import Progress
+from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.errors import (
     CheckResult,
     ConfigurationError,
@@ -86,9 +87,10 @@ def step_consumer(rt: Runtime, log: Log, *, timeout_s: float = 120) -> dict[str,
     log.info("STEP 4/4: Consumer…")
     record = rt.refresh()
     with rt.target("start") as (_, state):
-        facts = state.load()
+        facts, offset = state.load(), state.offset()
     if facts is None:
         raise ConfigurationError(f"pipeline {rt.name} was never copied", f"run `cdc start {rt.name}`.")
+    before = MySqlPosition.from_json(offset.position) if offset is not None and offset.position else None
     beat = rt.store.heartbeat(rt.name)
     if record.desired == "running" and record.generation == facts.generation and alive(beat, record.consumer_group):
         log.info("  consumer of group %s is at work already", record.consumer_group)
@@ -106,7 +108,7 @@ def step_consumer(rt: Runtime, log: Log, *, timeout_s: float = 120) -> dict[str,
         beat = rt.store.heartbeat(rt.name)
         if beat is not None and beat.group == group:
             last = f"state {beat.state}, {beat.message or 'no message'}"
-            if beat.at >= began and caught_up(rt, beat):
+            if beat.at >= began and caught_up(rt, beat, before):
                 seconds = round(time.monotonic() - started, 1)
                 rt.store.set_status(rt.name, "running", is_active=True, message="")
                 log.info("  consumer of group %s: the way is open from end to end, after %.1f s", group, seconds)

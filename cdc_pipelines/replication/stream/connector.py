@@ -154,7 +154,8 @@ def _snapshot(pipeline: Pipeline, history_topic: str, mode: SnapshotMode) -> dic
 _EVENTS = {
     "include.schema.changes": "true",
     "provide.transaction.metadata": "true",
-    "heartbeat.interval.ms": "1000",
+    # Also: how soon a connector that has just (re)connected to an idle server says where it stands.
+    "heartbeat.interval.ms": "100",
     "skipped.operations": "none",
     "tombstones.on.delete": "false",
     # Carries the id of the task's run; the headers of key changes come with or without it.

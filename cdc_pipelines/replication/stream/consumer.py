@@ -199,8 +199,9 @@ class Consumer:
         if parking.move(conn, name, barrier_id, "requested", "parked"):
             go = parking.wait_for(conn, name, barrier_id, "go", self.stop)
             if go is not None and go.position is not None:
-                self._open_log(stop_at=MySqlPosition.from_json(go.position))
-                arrived = self._go_to(conn, barrier_id)
+                position = MySqlPosition.from_json(go.position)
+                self._open_log(stop_at=position)
+                arrived = self._go_to(conn, barrier_id, position)
                 self._close_log()
                 if arrived and parking.move(conn, name, barrier_id, "go", "reached"):
                     parking.wait_for(conn, name, barrier_id, "released", self.stop)
@@ -209,9 +210,14 @@ class Consumer:
             self._open_log()
         self.pulse.now("streaming")
 
-    def _go_to(self, conn: psycopg.Connection, barrier_id: str) -> bool:
-        """Apply up to the barrier. False where its requester gave up, or this process is to stop."""
+    def _go_to(self, conn: psycopg.Connection, barrier_id: str, position: MySqlPosition) -> bool:
+        """Apply up to the barrier. False where its requester gave up, or this process is to stop.
+
+        On an idle source all may be applied already; nothing that comes later will say so for most of a minute.
+        """
         while not self.stop.is_set():
+            if not self._applier.in_run and self._applier.position.includes(position):
+                return True
             item = self._next(0.02)
             if isinstance(item, AtBarrier):
                 return True
