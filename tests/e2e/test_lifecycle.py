@@ -128,6 +128,19 @@ def test_tables_chosen_renamed_and_cut_to_columns(make_pipe: Callable[..., Pipe]
     pipe.equal()
 
 
+def test_an_idle_source_whose_last_statement_was_not_ours_can_be_compared(
+    pipe: Pipe, unique: Callable[[str], str]
+) -> None:
+    """DDL of another database is in the source's position and never in the change log."""
+    pipe.run(*TABLE)
+    pipe.configure()
+    pipe.start()
+    other = unique("other")
+    pipe.run("insert into t values (3, 'c')", f"create database {other}", f"drop database {other}")
+    pipe.ok("verify", timeout=120)
+    assert pipe.status()["lag"]["seconds"] == 0
+
+
 def test_two_pipelines_side_by_side(make_pipe: Callable[..., Pipe]) -> None:
     one = make_pipe(tables=["a"])
     two = make_pipe(tables=["b"])

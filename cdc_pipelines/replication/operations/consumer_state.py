@@ -28,7 +28,7 @@ def connector_covers(rt: Runtime, position: MySqlPosition) -> bool:
         offset = source_offset(rt.connect, rt.pipeline.connector_name)
     except CdcError:
         return False
-    return bool(offset) and MySqlPosition.from_connect_offset(offset or {}, position).includes(position)
+    return bool(offset) and MySqlPosition.from_connect_offset(offset or {}, position).has_read(position)
 
 
 def caught_up(rt: Runtime, beat: Heartbeat, before: MySqlPosition | None) -> bool:

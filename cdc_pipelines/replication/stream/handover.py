@@ -90,7 +90,7 @@ def hand_over(
     def is_at_end(offset: dict[str, Any]) -> bool:
         # What was applied has been read as well: a connector commits a transaction's own id only with the next one.
         now, committed = source.position(), MySqlPosition.from_connect_offset(offset, position)
-        return any(reached.includes(now) for reached in (committed, position)) and now.includes(committed)
+        return (committed.has_read(now) or position.includes(now)) and now.includes(committed)
 
     steps = ConnectorSteps(
         pipeline.connector_name, client, topics, log_topic, pipeline.history_topic(generation, attempt),

@@ -157,7 +157,7 @@ def _log_end(rt: "Runtime", position: MySqlPosition, request: "Request", deadlin
 
 
 def _reached(offset: dict[str, Any], position: MySqlPosition) -> bool:
-    return MySqlPosition.from_connect_offset(offset, position).includes(position)
+    return MySqlPosition.from_connect_offset(offset, position).has_read(position)
 
 
 class Request:
