@@ -1,8 +1,6 @@
 """A real Dagster for integration tests: webserver, daemon and code server, runs stored in the stack's PostgreSQL.
 
-One per module that asks for it, with a control store and a folder of pipeline files of its own:
-
-    from tests.integration.dagster_instance import dagster  # noqa: F401 (a fixture)
+One for all tests that ask for it, with a control store and a folder of pipeline files of its own.
 """
 
 import contextlib
@@ -79,7 +77,7 @@ class DagsterInstance:
         return found
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def dagster(stack: StackSettings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagsterInstance]:
     """The running instance; everything of it is gone afterwards."""
     folder = tmp_path_factory.mktemp("dagster")
@@ -149,7 +147,7 @@ class DagsterPipe:
 
 
 @pytest.fixture
-def make_pipe(
+def make_dagster_pipe(
     dagster: DagsterInstance,
     mysql_database: str,
     target_database: str,

@@ -11,9 +11,7 @@ import psycopg
 import pytest
 
 from cdc_pipelines.demo.dagster_client import DagsterClientError
-from tests.integration.dagster_instance import DagsterPipe, dagster, make_pipe, wait_for  # noqa: F401 (fixtures)
-
-pytestmark = pytest.mark.long
+from tests.integration.dagster_instance import DagsterPipe, wait_for
 
 # Runs of Dagster take seconds to begin, and these tests have many of them.
 pytestmark = pytest.mark.timeout(1200)
@@ -48,8 +46,8 @@ def materialized(pipe: DagsterPipe, run_id: str) -> dict[str, int]:
     return tables
 
 
-def test_a_pipeline_s_life(make_pipe: Callable[..., DagsterPipe]) -> None:  # noqa: F811
-    pipe = make_pipe()
+def test_a_pipeline_s_life(make_dagster_pipe: Callable[..., DagsterPipe]) -> None:
+    pipe = make_dagster_pipe()
     client = pipe.client
     pipe.run(*CUSTOMERS, *ORDERS)
 
@@ -112,8 +110,8 @@ def test_a_pipeline_s_life(make_pipe: Callable[..., DagsterPipe]) -> None:  # no
     pipe.succeed("teardown", drop_tables=True)  # once more: nothing is there
 
 
-def test_stop_restart_verify_and_resync(make_pipe: Callable[..., DagsterPipe]) -> None:  # noqa: F811
-    pipe = make_pipe()
+def test_stop_restart_verify_and_resync(make_dagster_pipe: Callable[..., DagsterPipe]) -> None:
+    pipe = make_dagster_pipe()
     client = pipe.client
     pipe.run(*CUSTOMERS)
     pipe.configure()
@@ -145,8 +143,8 @@ def test_stop_restart_verify_and_resync(make_pipe: Callable[..., DagsterPipe]) -
     pipe.succeed("verify_replication")
 
 
-def test_reexecution_from_failure_copies_only_what_is_missing(make_pipe: Callable[..., DagsterPipe]) -> None:  # noqa: F811
-    pipe = make_pipe(copy={"chunk_mb": 1, "shards": 2})
+def test_reexecution_from_failure_copies_only_what_is_missing(make_dagster_pipe: Callable[..., DagsterPipe]) -> None:
+    pipe = make_dagster_pipe(copy={"chunk_mb": 1, "shards": 2})
     client = pipe.client
     pipe.run(*CUSTOMERS, *BIG, *[DOUBLE] * 2, "analyze table big")
     pipe.configure()
@@ -190,9 +188,9 @@ def done_chunks(pipe: DagsterPipe) -> list[tuple[Any, ...]]:
     return pipe.rows("select table_name, ordinal, copied_at from _cdc.chunk where state = 'done'")
 
 
-def test_a_killed_run_is_finished_without_anybody(make_pipe: Callable[..., DagsterPipe]) -> None:  # noqa: F811
+def test_a_killed_run_is_finished_without_anybody(make_dagster_pipe: Callable[..., DagsterPipe]) -> None:
     """kill -9 on the run and its steps while they copy: Dagster runs it again, which finds nothing in its way."""
-    pipe = make_pipe(copy={"chunk_mb": 1, "shards": 1})
+    pipe = make_dagster_pipe(copy={"chunk_mb": 1, "shards": 1})
     run = at_work_on_a_big_table(pipe)
     assert kill_run(pipe, run)
     done = done_chunks(pipe)
@@ -208,8 +206,8 @@ def test_a_killed_run_is_finished_without_anybody(make_pipe: Callable[..., Dagst
     pipe.succeed("verify_replication")
 
 
-def test_a_terminated_run_leaves_the_pipeline_free(make_pipe: Callable[..., DagsterPipe]) -> None:  # noqa: F811
-    pipe = make_pipe(copy={"chunk_mb": 1, "shards": 1})
+def test_a_terminated_run_leaves_the_pipeline_free(make_dagster_pipe: Callable[..., DagsterPipe]) -> None:
+    pipe = make_dagster_pipe(copy={"chunk_mb": 1, "shards": 1})
     run = at_work_on_a_big_table(pipe)
     pipe.client.terminate(run)
     assert pipe.client.wait(run).status == "CANCELED"
@@ -237,8 +235,8 @@ def kill_run(pipe: DagsterPipe, run_id: str) -> list[int]:
     return [p.pid for p in doomed]
 
 
-def test_two_pipelines_start_at_the_same_time(make_pipe: Callable[..., DagsterPipe]) -> None:  # noqa: F811
-    one, two = make_pipe(tables=["customers"]), make_pipe(tables=["order lines"])
+def test_two_pipelines_start_at_the_same_time(make_dagster_pipe: Callable[..., DagsterPipe]) -> None:
+    one, two = make_dagster_pipe(tables=["customers"]), make_dagster_pipe(tables=["order lines"])
     one.run(*CUSTOMERS, *ORDERS)
     one.configure()
     two.configure()
@@ -254,8 +252,8 @@ def test_two_pipelines_start_at_the_same_time(make_pipe: Callable[..., DagsterPi
     assert two.dagster.partitions(two.name, "order lines")[1] == 1
 
 
-def test_a_second_start_waits_for_the_first(make_pipe: Callable[..., DagsterPipe]) -> None:  # noqa: F811
-    pipe = make_pipe()
+def test_a_second_start_waits_for_the_first(make_dagster_pipe: Callable[..., DagsterPipe]) -> None:
+    pipe = make_dagster_pipe()
     pipe.run(*CUSTOMERS)
     pipe.configure()
     runs = [pipe.launch("start_replication") for _ in range(2)]
@@ -264,8 +262,8 @@ def test_a_second_start_waits_for_the_first(make_pipe: Callable[..., DagsterPipe
     assert sum(len(materialized(pipe, run)) for run in runs) == 1, "copied once"
 
 
-def test_what_is_not_met_is_said_at_once_and_changes_nothing(make_pipe: Callable[..., DagsterPipe]) -> None:  # noqa: F811
-    pipe = make_pipe(connect={"url": "http://127.0.0.1:9"})
+def test_what_is_not_met_is_said_at_once_and_changes_nothing(make_dagster_pipe: Callable[..., DagsterPipe]) -> None:
+    pipe = make_dagster_pipe(connect={"url": "http://127.0.0.1:9"})
     pipe.run(*CUSTOMERS)
     pipe.configure()
     run = pipe.launch("start_replication")
@@ -279,8 +277,8 @@ def test_what_is_not_met_is_said_at_once_and_changes_nothing(make_pipe: Callable
         store.delete(pipe.name)  # a teardown could not reach its Connect either
 
 
-def test_mistakes_in_the_launchpad(make_pipe: Callable[..., DagsterPipe]) -> None:  # noqa: F811
-    pipe = make_pipe()
+def test_mistakes_in_the_launchpad(make_dagster_pipe: Callable[..., DagsterPipe]) -> None:
+    pipe = make_dagster_pipe()
     with pytest.raises(DagsterClientError, match="pipeline"):
         pipe.client.launch("start_replication", {"force_resync": True})
     with pytest.raises(DagsterClientError, match="pipline"):
@@ -295,9 +293,9 @@ def test_mistakes_in_the_launchpad(make_pipe: Callable[..., DagsterPipe]) -> Non
     assert "broken.yaml" in pipe.client.failures(run)[0]
 
 
-def test_no_secret_is_stored(make_pipe: Callable[..., DagsterPipe], stack: Any) -> None:  # noqa: F811
+def test_no_secret_is_stored(make_dagster_pipe: Callable[..., DagsterPipe], stack: Any) -> None:
     """Of all that Dagster keeps of runs (config, events, snapshots), nothing holds a password."""
-    pipe = make_pipe()
+    pipe = make_dagster_pipe()
     pipe.run(*CUSTOMERS)
     pipe.configure()
     pipe.succeed("start_replication")
