@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTHON_BIN := .venv/bin
 CDC := $(PYTHON_BIN)/cdc
 
-.PHONY: help setup demo demo-down test test-all check up down lock docs clean
+.PHONY: help setup browser demo demo-down test test-all check up down lock docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,16 +18,19 @@ setup: ## install everything that is missing: OS packages, the locked Python env
 	@scripts/install_os_packages.sh
 	@scripts/python_env.sh
 
+browser:
+	@scripts/install_os_packages.sh --tests
+
 demo: setup up ## see it work: a shop database replicated, written to, verified; all left running
 	@$(PYTHON_BIN)/python -m cdc_pipelines.demo up
 
 demo-down: ## end what `make demo` left running, and the stack
 	@if [ -x $(CDC) ]; then $(PYTHON_BIN)/python -m cdc_pipelines.demo down && $(CDC) stack down; fi
 
-test: setup check up ## everything that CI checks: static checks, then all tests on real servers
+test: setup browser check up ## everything that CI checks: static checks, then all tests on real servers
 	@$(PYTHON_BIN)/python -m pytest -m "not long" $(PYTEST_ARGS)
 
-test-all: setup check up ## the long tests too: the demo, hand-overs that are killed, a transaction of a million rows
+test-all: setup browser check up ## the long tests too: the demo, hand-overs that are killed, a transaction of a million rows
 	@$(PYTHON_BIN)/python -m pytest $(PYTEST_ARGS)
 
 check: setup ## static checks: lint, types, import rules, generated docs, what must not be committed

@@ -23,7 +23,9 @@ from cdc_pipelines.demo.dagster_server import DagsterHome, DagsterServer, Storag
 from cdc_pipelines.replication.control.store import ControlStore
 from cdc_pipelines.replication.errors import NotConfiguredError
 from cdc_pipelines.replication.operations import lifecycle
+from cdc_pipelines.replication.operations.configure import configure
 from cdc_pipelines.replication.operations.runtime import Runtime
+from cdc_pipelines.replication.verify import verify
 from cdc_pipelines.stack.settings import StackSettings
 from tests.conftest import PROJECT, postgres_connection
 
@@ -130,7 +132,15 @@ class DagsterPipe:
         return self.target.execute(query).fetchall()  # type: ignore[arg-type]
 
     def configure(self) -> None:
-        self.client.succeed(self.client.launch("configure", {"file": str(self.file)}))
+        """Not through Dagster, as `compare` is not: each run of its own would cost the tests many seconds."""
+        with self.dagster.store() as store:
+            configure(self.file, store)
+
+    def compare(self) -> None:
+        """Fails where the sides are not equal."""
+        with self.dagster.store() as store, Runtime.open(self.name, store) as rt:
+            report = verify(rt, logging.getLogger("verify"))
+        assert report.equal, report
 
     def launch(self, job: str, **config: Any) -> str:
         return self.client.launch(job, {"pipeline": self.name, **config})
