@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTHON_BIN := .venv/bin
 CDC := $(PYTHON_BIN)/cdc
 
-.PHONY: help setup browser demo demo-down test test-all check up down lock docs clean
+.PHONY: help setup browser demo demo-down test test-all bench check up down lock docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,11 @@ test: setup browser check up ## everything that CI checks: static checks, then a
 
 test-all: setup browser check up ## the long tests too: the demo, hand-overs that are killed, a transaction of a million rows
 	@$(PYTHON_BIN)/python -m pytest $(PYTEST_ARGS)
+
+bench: setup ## measure: copy, apply (against Debezium's JDBC sink), latency; quarter of an hour on a quiet machine
+	@$(CDC) stack down --only connect
+	@CDC_STACK_JDBC_SINK=1 $(CDC) stack up
+	@for what in copy apply latency; do $(PYTHON_BIN)/python -m benchmarks.$$what; done
 
 check: setup ## static checks: lint, types, import rules, generated docs, what must not be committed
 	@$(PYTHON_BIN)/ruff check .

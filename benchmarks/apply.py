@@ -63,7 +63,7 @@ def peer_sink(laboratory: Lab) -> dict[str, str]:
         "connector.class": "io.debezium.connector.jdbc.JdbcSinkConnector",
         "tasks.max": "1",
         "topics": f"{SOURCE}.{laboratory.name}.event",
-        "connection.url": f"jdbc:postgresql://127.0.0.1:{postgres.port}/cdc_target?currentSchema={laboratory.name}",
+        "connection.url": f"jdbc:postgresql://127.0.0.1:{postgres.port}/{laboratory.name}?currentSchema={laboratory.name}",
         "connection.username": postgres.user,
         "connection.password": "${env:CDC_STACK_POSTGRES_PASSWORD}",
         "insert.mode": "upsert",
@@ -200,7 +200,6 @@ def main() -> None:
             for name in (SINK, SOURCE):
                 rt.connect.delete(name)
             rt.topics.delete(rt.topics.list(SOURCE))
-            lifecycle.teardown(rt, LOG, drop_tables=True)
     table(
         f"change log → PostgreSQL, {arguments.events:,} events, transactions of 500 rows",
         ["workload", "applied by", "events/s", "ratio", "memory MiB"],

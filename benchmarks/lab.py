@@ -1,5 +1,7 @@
 """What the benchmarks share: a home and databases of their own on the local stack, the rows, one table of results."""
 
+import contextlib
+import logging
 import os
 import shutil
 import statistics
@@ -15,6 +17,8 @@ import pymysql
 import yaml
 
 from cdc_pipelines.replication.control.store import ControlStore
+from cdc_pipelines.replication.errors import NotConfiguredError
+from cdc_pipelines.replication.operations import lifecycle
 from cdc_pipelines.replication.operations.configure import configure
 from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.stack.settings import StackSettings, load_env
@@ -81,7 +85,7 @@ def lab(name: str, *tables: str, **settings: Any) -> Iterator[Lab]:
     values = load_env()
     os.environ.update(values)
     home = Path(tempfile.mkdtemp(prefix=f"cdc-{name}-"))
-    os.environ["CDC_HOME"] = str(home)
+    os.environ |= {"CDC_HOME": str(home), "CDC_AGENT_AUTOSTART": "1"}  # the agent ends with the lab's home
     stack = StackSettings.from_env(values)
     admin = pymysql.connect(
         host=stack.mysql.host,
@@ -91,21 +95,23 @@ def lab(name: str, *tables: str, **settings: Any) -> Iterator[Lab]:
         charset="utf8mb4",
         autocommit=True,
     )
-    owner = psycopg.connect(
-        host=stack.postgres.host,
-        port=stack.postgres.port,
-        user=stack.postgres.user,
-        password=stack.postgres.password,
-        dbname="cdc_target",
-        autocommit=True,
-    )
+    where = {
+        "host": stack.postgres.host,
+        "port": stack.postgres.port,
+        "user": stack.postgres.user,
+        "password": stack.postgres.password,
+        "autocommit": True,
+    }
+    with psycopg.connect(**where, dbname=stack.postgres_target_database) as any_database:
+        any_database.execute(f"drop database if exists {name} with (force)")
+        any_database.execute(f"create database {name}")
+    owner = psycopg.connect(**where, dbname=name)
     with admin, admin.cursor() as cursor, owner:
         cursor.execute(f"drop database if exists {name}")
         cursor.execute(f"create database {name} character set utf8mb4")
         cursor.execute(f"use {name}")
         for table in tables:
             cursor.execute(table)
-        owner.execute(f"drop schema if exists {name} cascade")
         place = {"host": "127.0.0.1", "user": "cdc"}
         document = {
             "config": sum(map(ord, name)),
@@ -120,7 +126,7 @@ def lab(name: str, *tables: str, **settings: Any) -> Iterator[Lab]:
             | {
                 "type": "postgres",
                 "port": "${env:CDC_STACK_POSTGRES_PORT}",
-                "database": "cdc_target",
+                "database": name,
                 "schema": name,
                 "password": "${env:CDC_STACK_POSTGRES_PASSWORD}",
             },
@@ -134,8 +140,13 @@ def lab(name: str, *tables: str, **settings: Any) -> Iterator[Lab]:
         try:
             yield Lab(name, stack, store, admin, owner, home)
         finally:
+            with contextlib.suppress(NotConfiguredError), Runtime.open(name, store) as rt:
+                lifecycle.teardown(rt, logging.getLogger("benchmark"))
+            store.close()
             cursor.execute(f"drop database if exists {name}")
-            owner.execute(f"drop schema if exists {name} cascade")
+            owner.close()
+            with psycopg.connect(**where, dbname=stack.postgres_target_database) as any_database:
+                any_database.execute(f"drop database {name} with (force)")
             shutil.rmtree(home, ignore_errors=True)
 
 

@@ -11,7 +11,7 @@ import threading
 import time
 
 from benchmarks.lab import lab, table
-from cdc_pipelines.replication.operations import lifecycle, start
+from cdc_pipelines.replication.operations import start
 
 LOG = logging.getLogger("benchmark")
 
@@ -21,41 +21,38 @@ def measure(rate: float, seconds: float) -> list[float]:
     ddl = "create table beat (id int primary key, note varchar(40), at datetime(6))"
     with lab("bench_latency", ddl) as laboratory, laboratory.runtime() as rt:
         start.start(rt, LOG, holder="benchmark")
-        try:
-            committed: dict[int, float] = {}
-            visible: dict[int, float] = {}
-            total = int(rate * seconds)
-            over = threading.Event()
+        committed: dict[int, float] = {}
+        visible: dict[int, float] = {}
+        total = int(rate * seconds)
+        over = threading.Event()
 
-            def observe() -> None:
-                last = 0
-                while len(visible) < total and not over.is_set():
-                    rows = laboratory.postgres.execute(
-                        "select id from bench_latency.beat where id > %s order by id", [last]
-                    ).fetchall()
-                    now = time.perf_counter()
-                    for (number,) in rows:
-                        visible[number] = now
-                        last = number
+        def observe() -> None:
+            last = 0
+            while len(visible) < total and not over.is_set():
+                rows = laboratory.postgres.execute(
+                    "select id from bench_latency.beat where id > %s order by id", [last]
+                ).fetchall()
+                now = time.perf_counter()
+                for (number,) in rows:
+                    visible[number] = now
+                    last = number
 
-            observer = threading.Thread(target=observe)
-            observer.start()
-            began = time.perf_counter()
-            with laboratory.mysql.cursor() as cursor:
-                for number in range(1, total + 1):
-                    pause = began + number / rate - time.perf_counter()
-                    if pause > 0:
-                        time.sleep(pause)
-                    cursor.execute("insert into beat values (%s, 'a note', now(6))", (number,))
-                    committed[number] = time.perf_counter()
-            observer.join(timeout=60)
-            over.set()
-            observer.join()
-            if len(visible) < total:
-                raise SystemExit(f"{total - len(visible)} rows never arrived")
-            return sorted((visible[n] - committed[n]) * 1000 for n in committed)
-        finally:
-            lifecycle.teardown(rt, LOG, drop_tables=True)
+        observer = threading.Thread(target=observe)
+        observer.start()
+        began = time.perf_counter()
+        with laboratory.mysql.cursor() as cursor:
+            for number in range(1, total + 1):
+                pause = began + number / rate - time.perf_counter()
+                if pause > 0:
+                    time.sleep(pause)
+                cursor.execute("insert into beat values (%s, 'a note', now(6))", (number,))
+                committed[number] = time.perf_counter()
+        observer.join(timeout=60)
+        over.set()
+        observer.join()
+        if len(visible) < total:
+            raise SystemExit(f"{total - len(visible)} rows never arrived")
+        return sorted((visible[n] - committed[n]) * 1000 for n in committed)
 
 
 def main() -> None:
