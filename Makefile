@@ -35,7 +35,7 @@ test-all: setup browser check up ## the long tests too: the demo, hand-overs tha
 
 bench: setup ## measure: copy, apply (against Debezium's JDBC sink), latency; quarter of an hour on a quiet machine
 	@$(CDC) stack down --only connect
-	@CDC_STACK_JDBC_SINK=1 $(CDC) stack up
+	@$(CDC) stack up --with-jdbc-sink
 	@for what in copy apply latency; do $(PYTHON_BIN)/python -m benchmarks.$$what; done
 
 check: setup ## static checks: lint, types, import rules, generated docs, what must not be committed

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psutil
 
@@ -21,10 +22,11 @@ from benchmarks.lab import TABLE, Lab, lab, table
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.operations import lifecycle, start
 from cdc_pipelines.replication.operations.runtime import Runtime
-from cdc_pipelines.replication.stream.connector_life import source_offset
+from cdc_pipelines.replication.stream.connector_life import raise_failed, source_offset
 
 LOG = logging.getLogger("benchmark")
-SOURCE, SINK = "bench_apply_peer", "bench_apply_sink"
+# New names each time: Connect keeps the offsets of what was deleted, and would go on from there.
+SOURCE, SINK = (f"bench_apply_{what}_{int(time.time())}" for what in ("peer", "sink"))
 LAST = 9_000_000_000  # key of the row that ends a workload
 
 
@@ -112,14 +114,19 @@ def mark(laboratory: Lab, key: int) -> None:
     )
 
 
+def running(rt: Runtime, name: str) -> dict[str, Any]:
+    """The committed offset of a connector. Raises what its task failed of."""
+    raise_failed(name, rt.connect.status(name))
+    return source_offset(rt.connect, name) or {}
+
+
 def logs_complete(rt: Runtime) -> None:
     """Both connectors have read all that the source has."""
     now = rt.source.position()
     for name in (rt.pipeline.connector_name, SOURCE):
         while True:
-            offset = source_offset(rt.connect, name) or {}
-            gtids = str(offset.get("gtids", "")).replace("\n", "")
-            if offset and MySqlPosition(offset["file"], int(offset["pos"]), gtids, now.server).includes(now):
+            offset = running(rt, name)
+            if offset and MySqlPosition.from_connect_offset(offset, now).has_read(now):
                 break
             time.sleep(0.5)
 
@@ -162,7 +169,7 @@ def main() -> None:
         rt.connect.create(SOURCE, peer_source(rt, laboratory.name), "RUNNING")
         sink = False
         try:
-            while not source_offset(rt.connect, SOURCE):
+            while not running(rt, SOURCE):
                 time.sleep(0.5)
             for title, workload, last in (("inserts", inserts, LAST), ("60/25/15 mix", mixed, LAST + 1)):
                 print(f"{title}: {arguments.events:,} events into both logs…", flush=True)

@@ -23,6 +23,7 @@ from cdc_pipelines.replication.secrets import redact
 from cdc_pipelines.replication.stream import connector_life
 
 Facts = dict[str, Any]
+_ON_THE_WAY = ("copying", "connecting", "starting")
 
 
 def status(rt: Runtime) -> Facts:
@@ -46,6 +47,8 @@ def status(rt: Runtime) -> Facts:
     consumer = _consumer(rt)
     beat = rt.store.heartbeat(rt.name)
     messages = _messages_behind(beat)
+    if broken := _broken_off(rt):
+        errors.append(broken)
     lag = ask("source", lambda: _lag(rt, target, messages), {"seconds": None, "source_bytes": None})
     lag["messages"] = messages
     tables = target.get("tables", [])
@@ -132,10 +135,19 @@ def _target(rt: Runtime) -> Facts:
 
 
 def _messages_behind(beat: Heartbeat | None) -> int | None:
-    """Records of the log that the consumer had not read at its last heartbeat."""
+    """Records of the log that the consumer had not applied at its last heartbeat."""
     if beat is None or beat.log_end is None or beat.log_offset is None:
         return None
     return max(0, beat.log_end - beat.log_offset)
+
+
+def _broken_off(rt: Runtime) -> str:
+    """What to do where a start ended before it was complete: nobody works on the pipeline any more."""
+    if rt.record.status not in _ON_THE_WAY or rt.store.lease_info(rt.name) is not None:
+        return ""
+    if rt.refresh().status not in _ON_THE_WAY:  # it came to its end between the two looks
+        return ""
+    return f"start: it ended while {rt.record.status}; run `cdc start {rt.name}`, which goes on from there"
 
 
 def _lag(rt: Runtime, target: Facts, messages: int | None) -> Facts:
@@ -162,7 +174,7 @@ def _lag(rt: Runtime, target: Facts, messages: int | None) -> Facts:
 def _overall(status_: str, active: bool, connector: Facts, consumer: Facts, errors: list[str]) -> str:
     if status_ == "failed":
         return "failed"
-    if not active or status_ in ("copying", "connecting", "starting"):
+    if not active or status_ in _ON_THE_WAY:
         # Nothing is expected to stream: what matters is only that nothing is wrong.
         return "degraded" if errors else "healthy"
     if consumer.get("gone") or connector["state"] in ("FAILED", "MISSING"):

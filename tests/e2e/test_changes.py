@@ -130,6 +130,21 @@ def test_each_kind_of_change(pipe: Pipe) -> None:
     assert applied["account"]["deletes"] >= 1
 
 
+def test_a_consumer_that_waits_for_a_lock_is_seen_to_lag(pipe: Pipe) -> None:
+    """It beats, and its process is well; but nothing is applied."""
+    pipe.run("create table t (id int primary key)")
+    pipe.configure()
+    pipe.start()
+    with pipe.target.transaction():
+        pipe.target.execute("lock table t in access exclusive mode")
+        pipe.run("insert into t values (1)")
+        lag = wait_until(lambda: (lag := pipe.status()["lag"])["seconds"] and lag, "the lag")
+        assert lag["messages"] > 0
+        assert pipe.status()["lag"]["seconds"] > lag["seconds"]
+    pipe.arrives("select id from t", [(1,)])
+    wait_until(lambda: pipe.status()["lag"]["seconds"] == 0, "the lag to end")
+
+
 def test_an_added_column_is_added_in_its_place_and_another_change_stops(pipe: Pipe) -> None:
     pipe.run("create table t (id int primary key, v varchar(10))", "insert into t values (1, 'a')")
     pipe.configure()

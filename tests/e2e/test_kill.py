@@ -35,6 +35,9 @@ def test_kill_of_the_copy_and_start_again(make_pipe: Callable[..., Pipe]) -> Non
     copying.wait()
     done, planned = pipe.rows(chunks)[0]
     assert 2 <= done < planned
+    told = pipe.status()
+    assert (told["overall"], told["config"]["status"]) == ("degraded", "copying")
+    assert [error for error in told["errors"] if f"cdc start {pipe.name}" in error]
     before = pipe.rows("select table_name, ordinal, copied_at from _cdc.chunk where state = 'done'")
     pipe.run(
         "update t set pad = 'changed' where id in (1, 60000, 119999)",

@@ -7,7 +7,7 @@ import time
 
 import psycopg
 
-from cdc_pipelines.replication.control.store import ControlStore, PipelineRecord
+from cdc_pipelines.replication.control.store import ControlStore, Heartbeat, PipelineRecord
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.databases.postgres.connection import connect, take_replica_role
 from cdc_pipelines.replication.errors import ConfigurationError, FencedError, ResyncRequiredError, RetryableError
@@ -38,7 +38,7 @@ class Consumer:
         self._barrier_polled = 0.0
         self._caught_up = False
         self.stop = threading.Event()
-        self.pulse = Pulse(store, record.name, self._group)
+        self.pulse = Pulse(store, record.name, self._group, self._look)
 
     def run(self) -> None:
         """Raises CdcError in one of its kinds; nothing that was not committed is lost."""
@@ -145,6 +145,13 @@ class Consumer:
             return None
 
     def _handle(self, item: Item) -> None:
+        try:
+            self._take(item)
+        finally:
+            if self._reader is not None:
+                self._reader.queue.task_done()
+
+    def _take(self, item: Item) -> None:
         if isinstance(item, Failed):
             self._applier.abandon()
             raise item.error
@@ -160,19 +167,27 @@ class Consumer:
         self._tell()
 
     def _tell(self) -> None:
-        """Bring the next heartbeat up to date."""
+        """Whoever waits for the start need not wait for the next beat."""
         assert self._reader is not None
-        beat = self.pulse.beat
-        # What was read and needs no applying (heartbeats) is no lag, though it is stored only now and then.
-        idle = self._reader.queue.empty() and not self._applier.in_run and not self._reader.gathering
-        beat.log_offset = max(self._applier.offset, self._reader.facts.next_offset if idle else 0)
-        beat.log_end = self._reader.facts.log_end
-        if idle and self._reader.facts.read_to_end and not self._caught_up:
+        if not self._caught_up and self._reader.facts.read_to_end and self._idle(self._reader):
             self._caught_up = True
-            self.pulse.now()  # whoever waits for the start need not wait for the next beat
+            self.pulse.now()
+
+    def _idle(self, reader: LogReader) -> bool:
+        """Whether nothing that was read waits to be applied."""
+        return not reader.queue.unfinished_tasks and not self._applier.in_run and not reader.gathering
+
+    def _look(self, beat: Heartbeat) -> None:
+        """Bring a beat up to date, in its own thread: the applier may be waiting, for a lock on the target."""
+        reader = self._reader
+        if reader is None:
+            return
+        # What was read and needs no applying (heartbeats) is no lag, though it is stored only now and then.
+        beat.log_offset = max(self._applier.offset, reader.facts.next_offset if self._idle(reader) else 0)
+        beat.log_end = reader.facts.log_end
         beat.events_total, beat.transactions_total = self._applier.events, self._applier.transactions
-        beat.last_heartbeat_event_at = moment(self._reader.facts.last_record_at) or beat.last_heartbeat_event_at
-        beat.message = f"Kafka: {self._reader.facts.error}" if self._reader.facts.error else ""
+        beat.last_heartbeat_event_at = moment(reader.facts.last_record_at) or beat.last_heartbeat_event_at
+        beat.message = f"Kafka: {reader.facts.error}" if reader.facts.error else ""
 
     # Barriers
 

@@ -33,7 +33,7 @@ _PASSING = frozenset({
     KafkaError.KAFKA_STORAGE_ERROR,
 })
 _UNKNOWN = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
-# Kept whole for ever: the log is trimmed by us, a history that loses its beginning is worthless.
+# Kept whole: what the consumer has not read must not go by age, a history without its beginning is worthless.
 _SETTINGS = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
 
 

@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 
@@ -19,8 +20,12 @@ INTERVAL_S = 10.0
 class Pulse(threading.Thread):
     """Beats every INTERVAL_S, and at once where `now()` is called."""
 
-    def __init__(self, store: ControlStore, pipeline: str, group: str) -> None:
+    def __init__(
+        self, store: ControlStore, pipeline: str, group: str, look: Callable[[Heartbeat], None] = lambda beat: None
+    ) -> None:
+        """`look` brings a beat up to date before it is sent."""
         super().__init__(name="pulse", daemon=True)
+        self._look = look
         self._store = store
         self._wake = threading.Event()
         self._ending = False
@@ -43,6 +48,7 @@ class Pulse(threading.Thread):
 
     def run(self) -> None:
         while not self._ending:
+            self._look(self.beat)
             self._send()
             self._wake.wait(INTERVAL_S)
             self._wake.clear()

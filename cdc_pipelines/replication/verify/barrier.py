@@ -134,11 +134,11 @@ def _log_end(rt: "Runtime", position: MySqlPosition, request: "Request", deadlin
 
     Kafka Connect commits a source offset only when all events before it are in the log.
     """
-    record = rt.record
-    if record.generation is None:
+    with rt.target("verify") as (_, state):
+        facts = state.load()
+    if facts is None or facts.log_topic is None:
         raise ConfigurationError(f"pipeline {rt.name} was never started", f"run `cdc start {rt.name}`.")
-    name = rt.pipeline.connector_name
-    topic = rt.pipeline.log_topic(record.generation)
+    name, topic = rt.pipeline.connector_name, facts.log_topic
     end = time.monotonic() + deadline_s
     while True:
         offset = source_offset(rt.connect, name)

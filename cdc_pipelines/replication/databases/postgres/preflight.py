@@ -8,7 +8,7 @@ from psycopg import sql
 from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.databases.postgres import ddl
 from cdc_pipelines.replication.databases.postgres.connection import brief, connect
-from cdc_pipelines.replication.databases.postgres.state import TargetState
+from cdc_pipelines.replication.databases.postgres.state import CLAIMED_FIX, TargetState
 from cdc_pipelines.replication.databases.postgres.state_schema import found_format
 from cdc_pipelines.replication.errors import CdcError, CheckResult
 from cdc_pipelines.replication.pipeline import Target
@@ -189,8 +189,7 @@ def _claims(conn: psycopg.Connection, mapped: Sequence[MappedTable], pipeline: s
         not taken,
         "; ".join(f"{schema}.{name} belongs to pipeline {owner}" for schema, name, owner in taken)
         or "no other pipeline writes to these tables",
-        "give the table another target name or schema, or tear the other pipeline down (`cdc teardown NAME`)."
-        if taken else "",
+        CLAIMED_FIX if taken else "",
     )
 
 

@@ -17,7 +17,13 @@ from cdc_pipelines.replication.databases.postgres.state_schema import ensure_sch
 from cdc_pipelines.replication.databases.postgres.table_store import TableStore
 from cdc_pipelines.replication.errors import ConfigurationError, FencedError
 
-__all__ = ["LogOffset", "PipelineState", "TargetState", "ensure_schema"]
+__all__ = ["CLAIMED_FIX", "LogOffset", "PipelineState", "TargetState", "ensure_schema"]
+
+CLAIMED_FIX = (
+    "give the table another target name or schema, or tear the other pipeline down with its tables "
+    "(`cdc teardown NAME --drop-tables`); where it was torn down and left them: "
+    "DELETE FROM _cdc.claim WHERE pipeline = 'NAME'"
+)
 
 
 class PipelineState(msgspec.Struct, frozen=True):
@@ -180,7 +186,7 @@ class TargetState(ChunkStore, TableStore):
                 f"pipeline {self._name}: " + "; ".join(
                     f"target table {schema}.{name} belongs to pipeline {owner}" for schema, name, owner in taken
                 ),
-                "give the table another target name or schema, or tear the other pipeline down (`cdc teardown NAME`).",
+                CLAIMED_FIX,
             )
 
     def foreign_claims(self, tables: Sequence[MappedTable]) -> list[tuple[str, str, str]]:
