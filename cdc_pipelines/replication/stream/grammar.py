@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from cdc_pipelines.replication.errors import IntegrityError, ResyncRequiredError
 from cdc_pipelines.replication.position import Place
-from cdc_pipelines.replication.stream.messages import Message
+from cdc_pipelines.replication.stream.messages import Message, SourceBlock, place_of
 
 
 @dataclass(slots=True)
@@ -16,14 +16,19 @@ class Open:
     """The transaction that is being read."""
 
     id: str
-    place: Place | None  # of its last row
     repeated: bool  # applied before: every row is dropped
     began: bool
+    source: SourceBlock | None = None  # of its last row
     rows: int = 0  # delivered, dropped ones included
     last_order: int = 0
     seen: tuple[str, int, int, str] | None = None  # (file, pos, row, op) of the last row
     commit_ms: int | None = None
     torn_key: bool = False  # a `d` of a key change still waits for its `c`
+
+    @property
+    def place(self) -> Place | None:
+        """Of its last row."""
+        return place_of(self.source) if self.source is not None else None
 
 
 class Grammar:
@@ -44,7 +49,7 @@ class Grammar:
             self.open.last_order = 0 if self._restarts_count else self.open.last_order
             return None
         closed = self.close_open()
-        self.open = Open(message.id, None, repeated, began=True)
+        self.open = Open(message.id, repeated, began=True)
         return closed
 
     def row(self, message: Message, repeated_id: str, repeated: bool) -> tuple[bool, Open | None]:
@@ -52,13 +57,12 @@ class Grammar:
         closed = None
         if self.open is None or self.open.id != repeated_id:
             closed = self.close_open()
-            self.open = Open(repeated_id, None, repeated, began=False)
+            self.open = Open(repeated_id, repeated, began=False)
         current = self.open
         current.rows += 1
-        place = message.place()
-        current.place = place
         source = message.source
         assert source is not None
+        current.source = source
         current.commit_ms = source.ts_ms or current.commit_ms
         if current.repeated or self._seen_before(current, message):
             return False, closed

@@ -76,7 +76,12 @@ class Message(msgspec.Struct, gc=False):
         source = self.source
         if source is None:
             raise IntegrityError("an event of the change log has no source block", "check the connector's settings.")
-        return Place(source.gtid, source.file, source.pos)
+        return place_of(source)
+
+
+def place_of(source: SourceBlock) -> Place:
+    """Where the event of this source block stands."""
+    return Place(source.gtid, source.file, source.pos)
 
 
 _ID_PLACE = re.compile(r"file=([^,]+),pos=(\d+)")

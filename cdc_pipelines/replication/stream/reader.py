@@ -87,10 +87,13 @@ class LogReader(threading.Thread):
     def run(self) -> None:
         try:
             while not self._is_over():
-                for record in self._client.read(0.1):
+                records = self._client.read(0.1)
+                for record in records:
                     self._record(record)
                     if self._is_over():
                         break
+                if records:
+                    self.facts.last_record_at = time.monotonic()
                 self._reach(self._client.end)
                 self._pause()
                 self._exchange()
@@ -120,20 +123,19 @@ class LogReader(threading.Thread):
             self._client.publish(self.applied_offset)
 
     def _record(self, record: Any) -> None:
-        offset = record.offset()
-        message = messages.decode(record.value(), offset)
+        offset, value = record.offset(), record.value()
+        message = messages.decode(value, offset)
         if message.op is not None:
-            if message.op == "t":
+            if message.op in OPS:
+                self._row(message, record, offset, len(value))
+            elif message.op == "t":
                 self._truncate(message, offset)
-            elif message.op in OPS:
-                self._row(message, record, offset)
         elif message.status is not None:
             self._bound(message, offset)
         elif message.tableChanges is not None:
             self._schema(message, offset)
         elif message.ts_ms is not None:
             self.facts.last_heartbeat_ms = message.ts_ms
-        self.facts.last_record_at = time.monotonic()
         self.facts.next_offset = offset + 1
         if self._grammar.open is None and not self._reached:
             self._run.boundary = offset + 1
@@ -170,29 +172,32 @@ class LogReader(threading.Thread):
 
     # Rows
 
-    def _row(self, message: Message, record: Any, offset: int) -> None:
-        source = message.source
+    def _row(self, message: Message, record: Any, offset: int, size: int) -> None:
+        """Every event of a row comes through here: what can be done once per transaction is."""
+        source, transaction = message.source, message.transaction
         assert source is not None
-        place = Place(source.gtid, source.file, source.pos)
-        group = message.transaction.id if message.transaction else (source.gtid or f"{source.file}:{source.pos}")
+        group = transaction.id if transaction else (source.gtid or f"{source.file}:{source.pos}")
         opened = self._grammar.open
-        first = opened is None or opened.id != group or opened.rows == 0
-        repeated = first and self._run.repeats(place)
-        if first:
+        repeated = False
+        if opened is None or opened.id != group or not opened.rows:
+            place = messages.place_of(source)
+            repeated = self._run.repeats(place)
             if self._beyond(place, offset):
                 return
             self._overlap.enter(place)
             if opened is not None and opened.id == group:
                 opened.repeated = opened.repeated or repeated
         wanted, closed = self._grammar.row(message, group, repeated)
-        self._complete(closed, offset)
+        if closed is not None:
+            self._complete(closed, offset)
         current = self._grammar.open
         assert current is not None
-        self._check_key_change(current, message, record)
+        if current.torn_key or message.op == "d":
+            self._check_key_change(current, message, record)
         codec = self._codecs.get(source.table or "") if source.db == self._database else None
         if wanted and codec is not None:
-            self._fold(codec, message, place, len(record.value()))
-        if message.transaction is None:  # nothing will say that it ends
+            self._fold(codec, message, size)
+        if transaction is None:  # nothing will say that it ends
             self._complete(self._grammar.close_open(), offset + 1)
 
     def _check_key_change(self, current: Open, message: Message, record: Any) -> None:
@@ -204,7 +209,7 @@ class LogReader(threading.Thread):
         if message.op == "d" and "__debezium.newkey" in messages.headers(record):
             current.torn_key = True
 
-    def _fold(self, codec: RowCodec, message: Message, place: Place, size: int) -> None:
+    def _fold(self, codec: RowCodec, message: Message, size: int) -> None:
         op, table = message.op or "", codec.table.name
         before = after = None
         if op == "d" or (op == "u" and not codec.key_indexes):
@@ -214,7 +219,7 @@ class LogReader(threading.Thread):
         image = after if after is not None else before
         assert image is not None
         key = codec.key(image) if codec.key_indexes else None
-        if self._overlap.covers(table, key, place):
+        if not self._overlap.passed and self._overlap.covers(table, key, message.place()):
             return
         self._run.add(table, op, key, before, after, size)
 

@@ -20,7 +20,7 @@ from cdc_pipelines.replication.stream.batches import (
     Truncate,
 )
 
-OPS = {"c": "inserts", "r": "inserts", "u": "updates", "d": "deletes"}
+OPS = frozenset("crud")
 
 
 class Run:
@@ -72,8 +72,12 @@ class Run:
         counts = part.counts.get(table)
         if counts is None:
             counts = part.counts[table] = Counts()
-        kind = OPS[op]
-        setattr(counts, kind, getattr(counts, kind) + 1)
+        if op == "u":
+            counts.updates += 1
+        elif op == "d":
+            counts.deletes += 1
+        else:
+            counts.inserts += 1
         part.events += 1
         part.size += size
         self.events += 1
