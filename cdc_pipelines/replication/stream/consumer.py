@@ -182,9 +182,11 @@ class Consumer:
         reader = self._reader
         if reader is None:
             return
-        # What was read and needs no applying (heartbeats) is no lag, though it is stored only now and then.
-        beat.log_offset = max(self._applier.offset, reader.facts.next_offset if self._idle(reader) else 0)
-        beat.log_end = reader.facts.log_end
+        # What was read and needs no applying (heartbeats) is no lag, though it is stored only now and then: a reader
+        # that has just begun, behind a comparison, reads it once more.
+        read = reader.facts.next_offset if self._idle(reader) else 0
+        beat.log_offset = max(self._applier.offset, read, beat.log_offset or 0)
+        beat.log_end = reader.facts.log_end or beat.log_end
         beat.events_total, beat.transactions_total = self._applier.events, self._applier.transactions
         beat.last_heartbeat_event_at = moment(reader.facts.last_record_at) or beat.last_heartbeat_event_at
         beat.message = f"Kafka: {reader.facts.error}" if reader.facts.error else ""
