@@ -30,7 +30,7 @@ demo-down: ## end what `make demo` left running, and the stack
 test: setup browser check up ## everything that CI checks: static checks, then all tests on real servers
 	@$(PYTHON_BIN)/python -m pytest -m "not long" $(PYTEST_ARGS)
 
-test-all: setup browser check up ## the long tests too: the demo, hand-overs that are killed, a transaction of a million rows
+test-all: setup browser check up ## the long tests too: the demo, hand-overs that are killed, Dagster's own tools
 	@$(PYTHON_BIN)/python -m pytest $(PYTEST_ARGS)
 
 bench: setup ## measure: copy, apply (against Debezium's JDBC sink), latency; quarter of an hour on a quiet machine

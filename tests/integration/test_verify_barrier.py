@@ -25,7 +25,6 @@ from cdc_pipelines.replication.verify import barrier, verify
 from cdc_pipelines.stack.settings import StackSettings
 from tests.copied import Copied
 
-pytestmark = pytest.mark.long
 
 _LOG = logging.getLogger("test")
 _NAME = "park"
@@ -111,6 +110,7 @@ def rt(copied: Copied, stack: StackSettings) -> FakeRuntime:
     with copied.target.transaction():
         state = TargetState(copied.target, _NAME)
         state.new_generation(1, copied.source.identity(), [table])
+        state.set_log_topic("client_1_db_1.g1.log", "its id")
         state.init_offset(5, copied.source.position().to_json())
     target = {
         "type": "postgres", "host": "127.0.0.1", "port": stack.postgres.port, "database": copied.target.info.dbname,
