@@ -25,7 +25,6 @@ from cdc_pipelines.replication.verify import barrier, verify
 from cdc_pipelines.stack.settings import StackSettings
 from tests.copied import Copied
 
-
 _LOG = logging.getLogger("test")
 _NAME = "park"
 
