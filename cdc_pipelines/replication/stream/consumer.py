@@ -184,8 +184,8 @@ class Consumer:
             return
         # What was read and needs no applying (heartbeats) is no lag, though it is stored only now and then: a reader
         # that has just begun, behind a comparison, reads it once more.
-        read = reader.facts.next_offset if self._idle(reader) else 0
-        beat.log_offset = max(self._applier.offset, read, beat.log_offset or 0)
+        read = reader.facts.next_offset  # looked at first: what is read after it may wait
+        beat.log_offset = max(self._applier.offset, read if self._idle(reader) else 0, beat.log_offset or 0)
         beat.log_end = reader.facts.log_end or beat.log_end
         beat.events_total, beat.transactions_total = self._applier.events, self._applier.transactions
         beat.last_heartbeat_event_at = moment(reader.facts.last_record_at) or beat.last_heartbeat_event_at
