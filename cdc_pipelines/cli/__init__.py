@@ -49,6 +49,7 @@ def main() -> None:
     """Entry point: our own errors become one readable message and an exit code."""
     from cdc_pipelines.replication.errors import CdcError, ConfigurationError
     from cdc_pipelines.replication.secrets import redact
+    from cdc_pipelines.stack.errors import StackError
 
     try:
         cli(standalone_mode=False)
@@ -58,7 +59,10 @@ def main() -> None:
         sys.exit(1)
     except click.ClickException as error:
         error.show()
-        sys.exit(2)
+        sys.exit(error.exit_code)
+    except StackError as error:
+        click.echo(f"cdc: {error}", err=True)
+        sys.exit(1)
     except CdcError as error:
         click.echo(f"cdc: {redact(str(error))}", err=True)
         sys.exit(2 if isinstance(error, ConfigurationError) else 1)

@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.table import Table
 
 from cdc_pipelines.stack import orchestrate
-from cdc_pipelines.stack.errors import StackError
 from cdc_pipelines.stack.settings import env_file, load_env
 
 
@@ -42,10 +41,7 @@ def up(only: list[str], with_jdbc_sink: bool) -> None:
     """Start what does not run yet, and wait until it serves."""
     if with_jdbc_sink:
         os.environ["CDC_STACK_JDBC_SINK"] = "1"
-    try:
-        failed = orchestrate.up(only, click.echo)
-    except StackError as error:
-        raise click.ClickException(str(error)) from error
+    failed = orchestrate.up(only, click.echo)
     for failure in failed:
         click.echo(f"\n{failure}", err=True)
         for line in failure.last_lines:
@@ -62,10 +58,7 @@ def up(only: list[str], with_jdbc_sink: bool) -> None:
 @click.option("--wipe", is_flag=True, help="Delete the data too (downloads are kept).")
 def down(only: list[str], wipe: bool) -> None:
     """Stop the parts; their data stays."""
-    try:
-        orchestrate.down(only, wipe, click.echo)
-    except StackError as error:
-        raise click.ClickException(str(error)) from error
+    orchestrate.down(only, wipe, click.echo)
 
 
 @stack.command()
@@ -87,13 +80,5 @@ def status(as_json: bool) -> None:
 @stack.command()
 def env() -> None:
     """Print the stack's facts for `eval "$(cdc stack env)"`."""
-    try:
-        values = load_env()
-    except StackError as error:
-        raise click.ClickException(str(error)) from error
-    for key, value in values.items():
+    for key, value in load_env().items():
         click.echo(f"export {key}={shlex.quote(value)}")
-
-
-if __name__ == "__main__":
-    stack()

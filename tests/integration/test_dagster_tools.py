@@ -1,7 +1,9 @@
 """The project loads by every tool that a Dagster user has, without a word of complaint about it."""
 
+import contextlib
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -67,6 +69,7 @@ def test_dagster_dev_without_postgresql(tmp_path: Path) -> None:
         dev = subprocess.Popen(
             ["dagster", "dev", "-h", "127.0.0.1", "-p", str(port)], cwd=PROJECT,
             env={**environment(tmp_path), "DAGSTER_HOME": str(home)}, stdout=file, stderr=subprocess.STDOUT,
+            start_new_session=True,
         )  # fmt: skip
     try:
         client = DagsterClient(f"http://127.0.0.1:{port}")
@@ -80,8 +83,12 @@ def test_dagster_dev_without_postgresql(tmp_path: Path) -> None:
 
         wait_for(loaded, "dagster dev", 120)
     finally:
-        dev.terminate()
-        dev.wait(60)
+        dev.send_signal(signal.SIGINT)  # as by Ctrl-C; now and then one of its processes does not hear it
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            dev.wait(20)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(dev.pid, signal.SIGKILL)
+        dev.wait(10)
 
 
 @pytest.mark.parametrize("file", ["dagster.yaml", "deploy/local/dagster.yaml", "workspace.yaml"])

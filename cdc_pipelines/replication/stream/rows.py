@@ -1,7 +1,7 @@
 """Rows of one table: from an event's JSON to a typed tuple, and from there to the target's text input."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -67,13 +67,14 @@ class RowCodec:
             for value, text in zip(msgspec.structs.astuple(row), self._texts, strict=True)
         ]
 
-    def copy_lines(self, rows: Sequence[Row]) -> bytes:
-        """Rows in PostgreSQL's COPY text format, made column by column: a loop per column, not a call per value."""
-        if not rows:
-            return b""
-        columns = zip(*map(msgspec.structs.astuple, rows), strict=True)
-        texts = [render(values) for render, values in zip(self._columns, columns, strict=True)]
-        return _joined(map("\t".join, zip(*texts, strict=True)))
+    def copy_blocks(self, rows: Sequence[Row]) -> Iterator[bytes]:
+        """Rows in PostgreSQL's COPY text format, in blocks made column by column: a loop per column, not a call
+        per value; small enough for the processor's cache, and for the server to work on one while we make the next.
+        """
+        for first in range(0, len(rows), _BLOCK):
+            columns = zip(*map(msgspec.structs.astuple, rows[first : first + _BLOCK]), strict=True)
+            texts = [render(values) for render, values in zip(self._columns, columns, strict=True)]
+            yield _joined(map("\t".join, zip(*texts, strict=True)))
 
     def key_texts(self, key: Key) -> list[str]:
         """Like `texts`, for a key alone."""
@@ -91,22 +92,39 @@ def _key_getter(names: list[str]) -> Callable[[Row], Key]:
     return lambda row: (value(row),)
 
 
-_special = re.compile(r"[\\\t\n\r]").search
-_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+_BLOCK = 250  # rows
+_ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
+_TRANSLATE = str.maketrans(_ESCAPES)
 
 
-def _column_renderer(form: Form) -> Callable[[Iterable[Any]], list[str]]:
+def _column_renderer(form: Form) -> Callable[[Sequence[Any]], Sequence[str]]:
     """From a column's values to their fields in COPY's text format."""
     text = form.text
     if text is None:
-        return lambda values: [r"\N" if v is None else (v.translate(_ESCAPES) if _special(v) else v) for v in values]
-    if form.json is int:
+        return _fields
+    if form.json is int:  # digits and punctuation: nothing to escape
         return lambda values: [r"\N" if v is None else text(v) for v in values]
-    return lambda values: [r"\N" if v is None else _escaped(text(v)) for v in values]
+    return lambda values: _fields([None if v is None else text(v) for v in values])
+
+
+def _fields(texts: Sequence[str | None]) -> Sequence[str]:
+    """A whole column is searched and escaped as one text, which is several times as quick as one by one."""
+    has_nulls = None in texts
+    whole: Sequence[str] = ["" if v is None else v for v in texts] if has_nulls else texts  # type: ignore[assignment]
+    joined = "\0".join(whole)
+    found = [special for special in _ESCAPES if special in joined]
+    if found:
+        if joined.count("\0") != len(whole) - 1:  # one holds a NUL itself; PostgreSQL will refuse it
+            whole = list(map(_escaped, whole))
+        else:
+            for special in found:  # the backslash comes first
+                joined = joined.replace(special, _ESCAPES[special])
+            whole = joined.split("\0")
+    return [r"\N" if v is None else field for v, field in zip(texts, whole, strict=True)] if has_nulls else whole
 
 
 def _escaped(text: str) -> str:
-    return text.translate(_ESCAPES) if _special(text) else text
+    return text.translate(_TRANSLATE)
 
 
 def copy_lines(rows: Iterable[Iterable[str]]) -> bytes:

@@ -5,7 +5,7 @@ staged with COPY. Per table all deletes come before all upserts. Values travel a
 takes the column's (an explicit cast to `varchar(n)` would cut a long value silently; this way it is an error).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import LiteralString
 
 import psycopg
@@ -112,11 +112,11 @@ class TableApplier:
         keys = list(batch.images) if self._unique else gone
         with psycopg.RawCursor(self._conn) as cursor:
             if keys:
-                self._copy(self._gone, self._key, copy_lines(map(self._codec.key_texts, keys)))
+                self._copy(self._gone, self._key, [copy_lines(map(self._codec.key_texts, keys))])
                 cursor.execute(self._delete_stage)
                 cursor.execute(sql.SQL("truncate {}").format(self._gone))
             if rows:
-                self._copy(self._stage, self._columns, self._codec.copy_lines(rows))
+                self._copy(self._stage, self._columns, self._codec.copy_blocks(rows))
                 cursor.execute(self._insert_stage if self._unique else self._upsert_stage)
                 cursor.execute(sql.SQL("truncate {}").format(self._stage))
 
@@ -127,7 +127,7 @@ class TableApplier:
             return False
         try:
             with self._conn.transaction():
-                self._copy(self._name, self._columns, self._codec.copy_lines(rows))
+                self._copy(self._name, self._columns, self._codec.copy_blocks(rows))
         except psycopg.errors.UniqueViolation:
             self._pessimism = _RETRY_FRESH_AFTER
             return False
@@ -142,10 +142,11 @@ class TableApplier:
             self._conn.execute(sql.SQL("create temporary table {} ({})").format(stage, columns))
         self._staged = True
 
-    def _copy(self, name: sql.Identifier, columns: Sequence[sql.Identifier], lines: bytes) -> None:
+    def _copy(self, name: sql.Identifier, columns: Sequence[sql.Identifier], blocks: Iterable[bytes]) -> None:
         statement = sql.SQL("copy {} ({}) from stdin").format(name, sql.SQL(", ").join(columns))
         with self._conn.cursor() as cursor, cursor.copy(statement) as copy:
-            copy.write(lines)
+            for block in blocks:
+                copy.write(block)
 
     # Tables without a key
 
@@ -171,7 +172,7 @@ class TableApplier:
 
     def _insert_all(self, cursor: psycopg.Cursor, rows: list[Row]) -> None:
         if len(rows) > SMALL:
-            self._copy(self._name, self._columns, self._codec.copy_lines(rows))
+            self._copy(self._name, self._columns, self._codec.copy_blocks(rows))
         elif rows:
             cursor.executemany(self._insert_values, [self._codec.texts(row) for row in rows])
         rows.clear()
