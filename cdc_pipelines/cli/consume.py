@@ -23,6 +23,9 @@ def consume(name: str) -> None:
     from cdc_pipelines.replication.stream.consumer import Consumer
 
     setup_logging()
+    # The applier's thread needs the interpreter only for moments, between the database's answers: the reader's, which
+    # computes all the time, must not keep it for Python's default of 5 ms each time.
+    sys.setswitchinterval(0.0002)
     log = logging.LoggerAdapter(logging.getLogger("cdc.consumer"), {"pipeline": name})
     store = ControlStore.open()
     record = store.get(name)

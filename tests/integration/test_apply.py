@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cdc_pipelines.replication.catalog import Column, MappedColumn, MappedTable, Table
-from cdc_pipelines.replication.databases.postgres.apply import SMALL, TableApplier
+from cdc_pipelines.replication.databases.postgres.apply import TableApplier
 from cdc_pipelines.replication.errors import IntegrityError
-from cdc_pipelines.replication.stream.batches import KeyedBatch, OrderedBatch
+from cdc_pipelines.replication.stream.batches import SMALL, KeyedBatch, OrderedBatch
 from cdc_pipelines.replication.stream.rows import RowCodec
 
 ID = Column("id", "bigint", "bigint unsigned", nullable=False, unsigned=True)
@@ -86,7 +86,7 @@ def test_folded_batches_equal_single_steps(
                 batch.fresh = batch.fresh and filler - n not in expected
                 expected[filler - n] = ("f", None, None)
                 batch.images[filler - n,] = codec.row(raw(row(filler - n, "f")))
-        applier.apply(batch)
+        applier.apply(codec.pack(batch))
         target.commit()
     assert contents(target) == expected
     target.commit()
@@ -103,7 +103,7 @@ def test_swapped_values_of_a_secondary_unique_key(target: psycopg.Connection, co
         batch = KeyedBatch(fresh=shift == 0)
         for n in range(count):
             batch.images[n,] = codec.row(raw(row(n, f"u{(n + shift) % count}")))
-        applier.apply(batch)
+        applier.apply(codec.pack(batch))
         target.commit()
         assert {k: v[0] for k, v in contents(target).items()} == {n: f"u{(n + shift) % count}" for n in range(count)}
 
@@ -131,5 +131,5 @@ def test_a_value_too_long_is_refused_not_cut(target: psycopg.Connection, count: 
     applier = TableApplier(target, codec, 1, unique=False)
     batch = KeyedBatch(images={(n,): codec.row(raw(row(n, "x" * 13))) for n in range(count)}, fresh=False)
     with pytest.raises(psycopg.errors.StringDataRightTruncation):
-        applier.apply(batch)
+        applier.apply(codec.pack(batch))
     target.rollback()

@@ -10,6 +10,9 @@ from cdc_pipelines.replication.catalog import MappedTable
 Key = tuple[Any, ...]
 Row = msgspec.Struct
 
+SMALL = 50
+"""Rows of one table up to which statements are quicker than COPY into a stage (measured)."""
+
 
 @dataclass(slots=True)
 class Counts:
@@ -33,6 +36,15 @@ class KeyedBatch:
 
 
 @dataclass(slots=True)
+class CopyBatch:
+    """A large KeyedBatch as PostgreSQL's COPY text: the keys to be gone, the rows to be there."""
+
+    gone: bytes
+    rows: bytes
+    fresh: bool
+
+
+@dataclass(slots=True)
 class OrderedBatch:
     """The changes of a table without a key, in order: (row before or None, row after or None)."""
 
@@ -43,7 +55,7 @@ class OrderedBatch:
 class Part:
     """Changes to be applied together inside the open target transaction."""
 
-    tables: dict[str, KeyedBatch | OrderedBatch] = field(default_factory=dict)
+    tables: dict[str, KeyedBatch | CopyBatch | OrderedBatch] = field(default_factory=dict)
     counts: dict[str, Counts] = field(default_factory=dict)
     events: int = 0
     size: int = 0  # bytes of the records

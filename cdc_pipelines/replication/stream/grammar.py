@@ -52,21 +52,26 @@ class Grammar:
         self.open = Open(message.id, repeated, began=True)
         return closed
 
-    def row(self, message: Message, repeated_id: str, repeated: bool) -> tuple[bool, Open | None]:
-        """A row event: whether it is to be applied, and the transaction that it closes, if any."""
-        closed = None
-        if self.open is None or self.open.id != repeated_id:
-            closed = self.close_open()
-            self.open = Open(repeated_id, repeated, began=False)
+    def enter(self, group: str, repeated: bool) -> Open | None:
+        """The first row of transaction `group` comes. Returns the one that it closes, if it stood open without an END.
+
+        `repeated` says that the transaction was applied before.
+        """
         current = self.open
+        if current is not None and current.id == group:
+            current.repeated = current.repeated or repeated
+            return None
+        closed = self.close_open()
+        self.open = Open(group, repeated, began=False)
+        return closed
+
+    def row(self, message: Message) -> bool:
+        """A row event of the open transaction: whether it is to be applied."""
+        current = self.open
+        assert current is not None
         current.rows += 1
-        source = message.source
-        assert source is not None
-        current.source = source
-        current.commit_ms = source.ts_ms or current.commit_ms
-        if current.repeated or self._seen_before(current, message):
-            return False, closed
-        return True, closed
+        current.source = message.source
+        return not (current.repeated or self._seen_before(current, message))
 
     def _seen_before(self, current: Open, message: Message) -> bool:
         """Level 2: a stretch that the connector sent twice inside this transaction."""
@@ -74,9 +79,9 @@ class Grammar:
         assert source is not None
         order = transaction.total_order if transaction else 0
         if order and not self._restarts_count:
-            if order <= current.last_order:
-                return True
             if order != current.last_order + 1:
+                if order <= current.last_order:
+                    return True
                 raise ResyncRequiredError(
                     f"transaction {current.id}: row {current.last_order + 1} is missing from the change log "
                     f"(row {order} follows row {current.last_order})",
@@ -114,6 +119,8 @@ class Grammar:
         current, self.open = self.open, None
         if current is None:
             return None
+        if current.commit_ms is None and current.source is not None:
+            current.commit_ms = current.source.ts_ms
         if current.torn_key and not current.repeated:
             raise ResyncRequiredError(
                 f"transaction {current.id} changes a key, but only the first half of the change is in the log "

@@ -17,7 +17,16 @@ from cdc_pipelines.replication.errors import ResyncRequiredError
 from cdc_pipelines.replication.pipeline import Apply
 from cdc_pipelines.replication.position import Place
 from cdc_pipelines.replication.stream import messages, schema_changes
-from cdc_pipelines.replication.stream.batches import AtBarrier, Failed, Item, Learn, Redefine, Truncate
+from cdc_pipelines.replication.stream.batches import (
+    AtBarrier,
+    CopyBatch,
+    Failed,
+    Item,
+    KeyedBatch,
+    Learn,
+    Redefine,
+    Truncate,
+)
 from cdc_pipelines.replication.stream.grammar import Grammar, Open
 from cdc_pipelines.replication.stream.log_client import LogClient
 from cdc_pipelines.replication.stream.messages import Message
@@ -73,7 +82,7 @@ class LogReader(threading.Thread):
         self._published = (offset, time.monotonic())
         self._grammar = Grammar(restarts_count=position.flavor == "mariadb")
         self._start = position
-        self._run = Run(self.queue, self._closing, limits, offset, position)
+        self._run = Run(self.queue, self._closing, limits, offset, position, self._pack)
         self._reached = False
 
     def close(self) -> None:
@@ -90,10 +99,11 @@ class LogReader(threading.Thread):
                 records = self._client.read(0.1)
                 for record in records:
                     self._record(record)
-                    if self._is_over():
+                    if self._reached:
                         break
                 if records:
                     self.facts.last_record_at = time.monotonic()
+                    self.facts.next_offset = record.offset() + 1
                 self._reach(self._client.end)
                 self._pause()
                 self._exchange()
@@ -136,7 +146,6 @@ class LogReader(threading.Thread):
             self._schema(message, offset)
         elif message.ts_ms is not None:
             self.facts.last_heartbeat_ms = message.ts_ms
-        self.facts.next_offset = offset + 1
         if self._grammar.open is None and not self._reached:
             self._run.boundary = offset + 1
 
@@ -174,31 +183,28 @@ class LogReader(threading.Thread):
 
     def _row(self, message: Message, record: Any, offset: int, size: int) -> None:
         """Every event of a row comes through here: what can be done once per transaction is."""
-        source, transaction = message.source, message.transaction
+        source, transaction, grammar = message.source, message.transaction, self._grammar
         assert source is not None
         group = transaction.id if transaction else (source.gtid or f"{source.file}:{source.pos}")
-        opened = self._grammar.open
-        repeated = False
-        if opened is None or opened.id != group or not opened.rows:
+        current = grammar.open
+        if current is None or current.id != group or not current.rows:
             place = messages.place_of(source)
             repeated = self._run.repeats(place)
             if self._beyond(place, offset):
                 return
             self._overlap.enter(place)
-            if opened is not None and opened.id == group:
-                opened.repeated = opened.repeated or repeated
-        wanted, closed = self._grammar.row(message, group, repeated)
-        if closed is not None:
-            self._complete(closed, offset)
-        current = self._grammar.open
-        assert current is not None
+            self._complete(grammar.enter(group, repeated), offset)
+            current = grammar.open
+            assert current is not None
+        wanted = grammar.row(message)
         if current.torn_key or message.op == "d":
             self._check_key_change(current, message, record)
-        codec = self._codecs.get(source.table or "") if source.db == self._database else None
-        if wanted and codec is not None:
-            self._fold(codec, message, size)
+        if wanted and source.db == self._database:
+            codec = self._codecs.get(source.table or "")
+            if codec is not None:
+                self._fold(codec, message, size)
         if transaction is None:  # nothing will say that it ends
-            self._complete(self._grammar.close_open(), offset + 1)
+            self._complete(grammar.close_open(), offset + 1)
 
     def _check_key_change(self, current: Open, message: Message, record: Any) -> None:
         """A key change is a `d` and a `c`; a restart of the connector's task may lose the second half."""
@@ -210,18 +216,16 @@ class LogReader(threading.Thread):
             current.torn_key = True
 
     def _fold(self, codec: RowCodec, message: Message, size: int) -> None:
-        op, table = message.op or "", codec.table.name
+        op, table = message.op, codec.name
         before = after = None
         if op == "d" or (op == "u" and not codec.key_indexes):
             before = codec.row(message.before)
         if op != "d":
             after = codec.row(message.after)
-        image = after if after is not None else before
-        assert image is not None
-        key = codec.key(image) if codec.key_indexes else None
+        key = codec.key(after if after is not None else before) if codec.key_indexes else None  # type: ignore[arg-type]
         if not self._overlap.passed and self._overlap.covers(table, key, message.place()):
             return
-        self._run.add(table, op, key, before, after, size)
+        self._run.add(table, op, key, before, after, size)  # type: ignore[arg-type]
 
     def _truncate(self, message: Message, offset: int) -> None:
         place, source = message.place(), message.source
@@ -303,6 +307,10 @@ class LogReader(threading.Thread):
             self._run.complete(place.gtid, place, commit_ms, offset + 1, repeated=False)
 
     # Handing over
+
+    def _pack(self, table: str, batch: KeyedBatch) -> KeyedBatch | CopyBatch:
+        """In this thread, while the applier's waits for the database with the run before."""
+        return self._codecs[table].pack(batch)
 
     def _pause(self) -> None:
         """All records that were there have been read: send what is whole, unless the applier is busy anyway."""

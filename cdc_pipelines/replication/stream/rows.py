@@ -9,7 +9,7 @@ import msgspec
 
 from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.errors import UnsupportedChangeError
-from cdc_pipelines.replication.stream.batches import Key, Row
+from cdc_pipelines.replication.stream.batches import SMALL, CopyBatch, Key, KeyedBatch, Row
 from cdc_pipelines.replication.values import forms_of
 from cdc_pipelines.replication.values.form import Form
 
@@ -24,7 +24,7 @@ class RowCodec:
     """
 
     def __init__(self, table: MappedTable, source: str, target: str) -> None:
-        self.table = table
+        self.table, self.name = table, table.name
         self.forms = forms_of(table.columns, source, target)
         self._names = [column.source.name for column in table.columns]
         fields = [(f"c{i}", form.json | None) for i, form in enumerate(self.forms)]
@@ -67,10 +67,20 @@ class RowCodec:
             for value, text in zip(msgspec.structs.astuple(row), self._texts, strict=True)
         ]
 
-    def copy_blocks(self, rows: Sequence[Row]) -> Iterator[bytes]:
-        """Rows in PostgreSQL's COPY text format, in blocks made column by column: a loop per column, not a call
-        per value; small enough for the processor's cache, and for the server to work on one while we make the next.
-        """
+    def pack(self, batch: KeyedBatch) -> KeyedBatch | CopyBatch:
+        """A large batch as COPY text; a small one as it is."""
+        if len(batch.images) <= SMALL:
+            return batch
+        gone = [key for key, row in batch.images.items() if row is None]
+        rows = [row for row in batch.images.values() if row is not None]
+        return CopyBatch(_copy_lines(map(self.key_texts, gone)), self.copy_text(rows), batch.fresh)
+
+    def copy_text(self, rows: Sequence[Row]) -> bytes:
+        """Rows in PostgreSQL's COPY text format."""
+        return b"".join(self._copy_blocks(rows))
+
+    def _copy_blocks(self, rows: Sequence[Row]) -> Iterator[bytes]:
+        """Made column by column: a loop per column, not a call per value; in blocks that fit the processor's cache."""
         for first in range(0, len(rows), _BLOCK):
             columns = zip(*map(msgspec.structs.astuple, rows[first : first + _BLOCK]), strict=True)
             texts = [render(values) for render, values in zip(self._columns, columns, strict=True)]
@@ -127,7 +137,7 @@ def _escaped(text: str) -> str:
     return text.translate(_TRANSLATE)
 
 
-def copy_lines(rows: Iterable[Iterable[str]]) -> bytes:
+def _copy_lines(rows: Iterable[Iterable[str]]) -> bytes:
     """PostgreSQL's COPY text format of rows of texts, none of them NULL."""
     return _joined("\t".join(map(_escaped, row)) for row in rows)
 

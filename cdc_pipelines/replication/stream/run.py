@@ -3,12 +3,14 @@
 import queue
 import threading
 import time
+from collections.abc import Callable
 
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.pipeline import Apply
 from cdc_pipelines.replication.position import Place
 from cdc_pipelines.replication.stream.batches import (
     Commit,
+    CopyBatch,
     Counts,
     Item,
     Key,
@@ -30,15 +32,26 @@ class Run:
     """
 
     def __init__(
-        self, items: "queue.Queue[Item]", closing: threading.Event, limits: Apply, offset: int, position: MySqlPosition
+        self,
+        items: "queue.Queue[Item]",
+        closing: threading.Event,
+        limits: Apply,
+        offset: int,
+        position: MySqlPosition,
+        pack: Callable[[str, KeyedBatch], KeyedBatch | CopyBatch],
     ) -> None:
         self._queue = items
+        self._pack = pack
         self._closing = closing
         self._limits = limits
+        self._most_events, self._most_bytes = limits.run_events, limits.run_mb << 20
         self._start = position
         self.applied = position.gtid_set.copy()
         self._place = Place(None, position.file, position.pos)
         self._part = Part()
+        self._table = ""
+        self._batch: KeyedBatch | OrderedBatch = KeyedBatch()
+        self._counts = Counts()
         self.events = 0
         self.whole = True
         """Whether all that was gathered belongs to complete transactions."""
@@ -57,32 +70,37 @@ class Run:
 
     def add(self, table: str, op: str, key: Key | None, before: Row | None, after: Row | None, size: int) -> None:
         """Fold one row event in; `key` is None for a table without one."""
-        self.whole = False
         part = self._part
-        batch = part.tables.get(table)
-        if batch is None:
-            batch = part.tables[table] = KeyedBatch() if key is not None else OrderedBatch()
+        if table != self._table:
+            self._turn_to(table, keyed=key is not None)
+        batch, counts = self._batch, self._counts
         if isinstance(batch, KeyedBatch):
-            assert key is not None
-            if op not in ("c", "r") or key in batch.images:
+            images = batch.images
+            if batch.fresh and (op not in ("c", "r") or key in images):
                 batch.fresh = False
-            batch.images[key] = after
+            images[key] = after  # type: ignore[index]
         else:
             batch.changes.append((before, after))
-        counts = part.counts.get(table)
-        if counts is None:
-            counts = part.counts[table] = Counts()
         if op == "u":
             counts.updates += 1
         elif op == "d":
             counts.deletes += 1
         else:
             counts.inserts += 1
+        self.whole = False
+        self.events += 1
         part.events += 1
         part.size += size
-        self.events += 1
-        if self._full():
+        if part.events >= self._most_events or part.size >= self._most_bytes:
             self.flush_part()
+
+    def _turn_to(self, table: str, *, keyed: bool) -> None:
+        """The next rows are of this table."""
+        part = self._part
+        batch = part.tables.setdefault(table, KeyedBatch() if keyed else OrderedBatch())
+        assert not isinstance(batch, CopyBatch)
+        self._table, self._batch = table, batch
+        self._counts = part.counts.setdefault(table, Counts())
 
     def change(self, item: Truncate | Redefine) -> None:
         """A change that stands by itself between the parts before and after it."""
@@ -106,11 +124,8 @@ class Run:
         if not repeated:
             self._transactions += 1
             self._commit_ms = commit_ms or self._commit_ms
-        if self.events >= self._limits.run_events or self._full():
+        if self.events >= self._most_events or self._part.size >= self._most_bytes:
             self.send()
-
-    def _full(self) -> bool:
-        return self._part.events >= self._limits.run_events or self._part.size >= self._limits.run_mb << 20
 
     def pause(self, *, eager: bool) -> None:
         """All records that were there have been read, and no transaction stands open.
@@ -125,9 +140,13 @@ class Run:
             self.send()
 
     def flush_part(self) -> None:
-        if self._part.events or self._part.counts:
-            self.put(self._part)
-            self._part = Part()
+        part = self._part
+        if part.events or part.counts:
+            for table, batch in part.tables.items():
+                if isinstance(batch, KeyedBatch):
+                    part.tables[table] = self._pack(table, batch)
+            self.put(part)
+            self._part, self._table = Part(), ""
 
     def send(self, *, force: bool = False) -> None:
         """End the run at the boundary."""

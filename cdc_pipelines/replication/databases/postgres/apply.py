@@ -5,7 +5,7 @@ staged with COPY. Per table all deletes come before all upserts. Values travel a
 takes the column's (an explicit cast to `varchar(n)` would cut a long value silently; this way it is an error).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import LiteralString
 
 import psycopg
@@ -13,10 +13,9 @@ from psycopg import sql
 
 from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.errors import IntegrityError
-from cdc_pipelines.replication.stream.batches import Key, KeyedBatch, OrderedBatch, Row
-from cdc_pipelines.replication.stream.rows import RowCodec, copy_lines
+from cdc_pipelines.replication.stream.batches import SMALL, CopyBatch, KeyedBatch, OrderedBatch, Row
+from cdc_pipelines.replication.stream.rows import RowCodec
 
-SMALL = 50  # rows up to which statements are quicker than a stage
 _RETRY_FRESH_AFTER = 20  # batches without optimism after one that met existing rows
 
 
@@ -67,36 +66,36 @@ class TableApplier:
                 self._name,
                 _conditions("{} = ", self._key),
             )
-            self._delete_stage = sql.SQL("delete from {0} using {1} where {2}").format(
-                self._name,
-                self._gone,
-                sql.SQL(" and ").join(
-                    sql.SQL("{0}.{2} = {1}.{2}").format(self._name, self._gone, c) for c in self._key
-                ),
+            self._delete_gone, self._delete_stage = (
+                sql.SQL("delete from {0} using {1} where {2}").format(
+                    self._name,
+                    keys,
+                    sql.SQL(" and ").join(sql.SQL("{0}.{2} = {1}.{2}").format(self._name, keys, c) for c in self._key),
+                )
+                for keys in (self._gone, self._stage)
             )
         self._delete_one = sql.SQL("delete from {0} where ctid = (select ctid from {0} where {1} limit 1)").format(
             self._name,
             _conditions("{} is not distinct from ", self._columns),
         )
 
-    def apply(self, batch: KeyedBatch | OrderedBatch) -> None:
+    def apply(self, batch: KeyedBatch | CopyBatch | OrderedBatch) -> None:
         """Raises psycopg errors as they come; IntegrityError where a keyless change hits no row."""
-        if isinstance(batch, OrderedBatch):
-            self._apply_ordered(batch)
-            return
-        gone = [key for key, row in batch.images.items() if row is None]
-        rows = [row for row in batch.images.values() if row is not None]
-        if len(batch.images) <= SMALL:
-            self._apply_small(gone, rows, batch)
-        else:
-            self._apply_large(gone, rows, batch)
+        match batch:
+            case KeyedBatch():
+                self._apply_small(batch)
+            case CopyBatch():
+                self._apply_large(batch)
+            case OrderedBatch():
+                self._apply_ordered(batch)
 
     # Small batches
 
-    def _apply_small(self, gone: list[Key], rows: list[Row], batch: KeyedBatch) -> None:
+    def _apply_small(self, batch: KeyedBatch) -> None:
+        rows = [row for row in batch.images.values() if row is not None]
+        # An upsert would meet other rows' unique values: make room for all first.
+        gone = [key for key, row in batch.images.items() if row is None or self._unique]
         with psycopg.RawCursor(self._conn) as cursor:
-            if self._unique:  # an upsert would meet other rows' unique values: make room for all first
-                gone = list(batch.images)
             if gone:
                 cursor.executemany(self._delete_key, [self._codec.key_texts(key) for key in gone])
             if rows:
@@ -105,29 +104,29 @@ class TableApplier:
 
     # Large batches
 
-    def _apply_large(self, gone: list[Key], rows: list[Row], batch: KeyedBatch) -> None:
-        if batch.fresh and not self._unique and self._insert_fresh(rows):
+    def _apply_large(self, batch: CopyBatch) -> None:
+        if batch.fresh and not self._unique and self._insert_fresh(batch.rows):
             return
         self._make_stages()
-        keys = list(batch.images) if self._unique else gone
-        with psycopg.RawCursor(self._conn) as cursor:
-            if keys:
-                self._copy(self._gone, self._key, [copy_lines(map(self._codec.key_texts, keys))])
-                cursor.execute(self._delete_stage)
-                cursor.execute(sql.SQL("truncate {}").format(self._gone))
-            if rows:
-                self._copy(self._stage, self._columns, self._codec.copy_blocks(rows))
-                cursor.execute(self._insert_stage if self._unique else self._upsert_stage)
-                cursor.execute(sql.SQL("truncate {}").format(self._stage))
+        if batch.gone:
+            self._copy(self._gone, self._key, batch.gone)
+            self._conn.execute(self._delete_gone)
+            self._conn.execute(sql.SQL("truncate {}").format(self._gone))
+        if batch.rows:
+            self._copy(self._stage, self._columns, batch.rows)
+            if self._unique:  # as above
+                self._conn.execute(self._delete_stage)
+            self._conn.execute(self._insert_stage if self._unique else self._upsert_stage)
+            self._conn.execute(sql.SQL("truncate {}").format(self._stage))
 
-    def _insert_fresh(self, rows: list[Row]) -> bool:
+    def _insert_fresh(self, rows: bytes) -> bool:
         """Straight into the table, where every row was inserted on the source and so is new here, unless replayed."""
         if self._pessimism > 0:
             self._pessimism -= 1
             return False
         try:
             with self._conn.transaction():
-                self._copy(self._name, self._columns, self._codec.copy_blocks(rows))
+                self._copy(self._name, self._columns, rows)
         except psycopg.errors.UniqueViolation:
             self._pessimism = _RETRY_FRESH_AFTER
             return False
@@ -142,11 +141,10 @@ class TableApplier:
             self._conn.execute(sql.SQL("create temporary table {} ({})").format(stage, columns))
         self._staged = True
 
-    def _copy(self, name: sql.Identifier, columns: Sequence[sql.Identifier], blocks: Iterable[bytes]) -> None:
+    def _copy(self, name: sql.Identifier, columns: Sequence[sql.Identifier], lines: bytes) -> None:
         statement = sql.SQL("copy {} ({}) from stdin").format(name, sql.SQL(", ").join(columns))
         with self._conn.cursor() as cursor, cursor.copy(statement) as copy:
-            for block in blocks:
-                copy.write(block)
+            copy.write(lines)
 
     # Tables without a key
 
@@ -172,7 +170,7 @@ class TableApplier:
 
     def _insert_all(self, cursor: psycopg.Cursor, rows: list[Row]) -> None:
         if len(rows) > SMALL:
-            self._copy(self._name, self._columns, self._codec.copy_blocks(rows))
+            self._copy(self._name, self._columns, self._codec.copy_text(rows))
         elif rows:
             cursor.executemany(self._insert_values, [self._codec.texts(row) for row in rows])
         rows.clear()
