@@ -45,7 +45,7 @@ class LogClient:
                 "queued.max.messages.kbytes": 16_384,
                 "fetch.queue.backoff.ms": 5,
                 "fetch.max.bytes": 16 * 1024 * 1024,
-                "fetch.message.max.bytes": 4 * 1024 * 1024,
+                "fetch.message.max.bytes": 2 * 1024 * 1024,
                 "receive.message.max.bytes": min(2_147_483_647, max(2 * limit, 100_000_000)),
                 "fetch.wait.max.ms": 500,
                 "error_cb": self._remember,
@@ -58,8 +58,10 @@ class LogClient:
     def _remember(self, error: KafkaError) -> None:
         self.last_error = error.str()
 
-    def read(self, wait_s: float, most: int = 5000) -> list[Any]:
+    def read(self, wait_s: float, most: int = 500) -> list[Any]:
         """The records that are there, after waiting up to `wait_s` seconds for the first.
+
+        Not many at a time: each is done with while it is still in the processor's cache.
 
         Raises ResyncRequiredError where the log no longer holds the offset, RetryableError for other faults.
         """
