@@ -20,8 +20,6 @@ from cdc_pipelines.demo.shop import create_shop
 from cdc_pipelines.stack.settings import StackSettings
 from tests.conftest import PROJECT, postgres_connection
 
-pytestmark = pytest.mark.long
-
 
 @dataclass
 class Demo:

@@ -141,7 +141,7 @@ def test_an_idle_source_whose_last_statement_was_not_ours_can_be_compared(
     pipe.run(f"create database {other}")
     try:
         pipe.ok("verify", timeout=120)
-        assert pipe.status()["lag"]["seconds"] == 0
+        assert pipe.status()["lag"]["seconds"] < 5, "others may be writing on this server"
     finally:
         pipe.run(f"drop database {other}")
 

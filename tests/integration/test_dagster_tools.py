@@ -17,8 +17,6 @@ from cdc_pipelines.demo.dagster_server import free_port
 from tests.conftest import PROJECT
 from tests.integration.dagster_instance import wait_for
 
-pytestmark = pytest.mark.long
-
 BIN = Path(sys.executable).parent
 
 

@@ -29,8 +29,6 @@ from tests.conftest import mysql_connection
 from tests.integration.conftest import SourceServer
 from tests.integration.own_servers import own_server
 
-pytestmark = pytest.mark.long
-
 LOG = logging.getLogger("tests.handover")
 _configs = itertools.count(1)
 
