@@ -230,6 +230,19 @@ def test_a_torn_key_change_stops_the_stream(next_row: str) -> None:
     assert applied(items) == {}
 
 
+def test_a_key_change_that_comes_again_from_before_it_is_whole() -> None:
+    """The connector was restarted between the halves, and begins again at an earlier row of the transaction."""
+    log = Log()
+    log.begin(2)
+    log.row(2, "u", "t", before={"id": 5, "v": "a"}, after={"id": 5, "v": "b"}, order=1)
+    log.row(2, "d", "t", before={"id": 1, "v": "a"}, order=2, headers=NEW_KEY)
+    log.row(2, "u", "t", before={"id": 5, "v": "a"}, after={"id": 5, "v": "b"}, order=1)
+    log.row(2, "d", "t", before={"id": 1, "v": "a"}, order=2, headers=NEW_KEY)
+    log.row(2, "c", "t", after={"id": 9, "v": "a"}, order=3, headers=OLD_KEY)
+    log.end(2, 3)
+    assert applied(read(log)) == {("t", 5): "b", ("t", 1): None, ("t", 9): "a"}
+
+
 def test_what_a_chunk_holds_is_not_applied_again() -> None:
     log = Log()
     log.transaction(

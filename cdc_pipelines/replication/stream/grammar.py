@@ -73,6 +73,17 @@ class Grammar:
         current.source = message.source
         return not (current.repeated or self._seen_before(current, message))
 
+    def key_change(self, op: str, *, first_half: bool) -> None:
+        """A key change is a `d` and a `c` right behind it; a restart of the connector's task may lose the second.
+
+        Told of every new `d` (`first_half` says that it is one of a key change) and of the new row after such a one.
+        """
+        current = self.open
+        assert current is not None
+        if current.torn_key and op != "c":
+            self.close_open()  # raises
+        current.torn_key = first_half and op == "d"
+
     def _seen_before(self, current: Open, message: Message) -> bool:
         """Level 2: a stretch that the connector sent twice inside this transaction."""
         source, transaction = message.source, message.transaction

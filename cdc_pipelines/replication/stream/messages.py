@@ -56,6 +56,12 @@ class TableChange(msgspec.Struct, frozen=True):
     id: str
     table: TableDefinition | None = None
 
+    @property
+    def name(self) -> tuple[str, str]:
+        """(database, table)"""
+        database, _, table = self.id.replace('"', "").partition(".")
+        return database, table
+
 
 class Message(msgspec.Struct, gc=False):
     """Any record; fields that are not asked for are skipped without being built."""

@@ -13,7 +13,6 @@ from typing import Any
 
 from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
-from cdc_pipelines.replication.errors import ResyncRequiredError
 from cdc_pipelines.replication.pipeline import Apply
 from cdc_pipelines.replication.position import Place
 from cdc_pipelines.replication.stream import messages, schema_changes
@@ -197,23 +196,14 @@ class LogReader(threading.Thread):
             current = grammar.open
             assert current is not None
         wanted = grammar.row(message)
-        if current.torn_key or message.op == "d":
-            self._check_key_change(current, message, record)
+        if wanted and (current.torn_key or message.op == "d"):
+            grammar.key_change(message.op or "", first_half="__debezium.newkey" in messages.headers(record))
         if wanted and source.db == self._database:
             codec = self._codecs.get(source.table or "")
             if codec is not None:
                 self._fold(codec, message, size)
         if transaction is None:  # nothing will say that it ends
             self._complete(grammar.close_open(), offset + 1)
-
-    def _check_key_change(self, current: Open, message: Message, record: Any) -> None:
-        """A key change is a `d` and a `c`; a restart of the connector's task may lose the second half."""
-        if current.torn_key:
-            current.torn_key = message.op != "c"
-            if current.torn_key:
-                self._grammar.close_open()
-        if message.op == "d" and "__debezium.newkey" in messages.headers(record):
-            current.torn_key = True
 
     def _fold(self, codec: RowCodec, message: Message, size: int) -> None:
         op, table = message.op, codec.name
@@ -251,7 +241,7 @@ class LogReader(threading.Thread):
         if not snapshot and source.db in (self._database, "", None):
             schema_changes.require_harmless([c.table for c in self._codecs.values()], ddl)
         for change in message.tableChanges or ():
-            database, _, table = change.id.replace('"', "").partition(".")
+            database, table = change.name
             codec = self._codecs.get(table)
             if database != self._database or codec is None:
                 continue
@@ -272,16 +262,9 @@ class LogReader(threading.Thread):
 
     def _redefine(self, codec: RowCodec, change: messages.TableChange, ddl: str, place: Place) -> None:
         table = codec.table
-        known = self._known.get(table.name)
-        if known is None:
-            raise ResyncRequiredError(
-                f"table {table.name}: the change log never described its columns, so that this change can't be "
-                f"judged: {' '.join(ddl.split())[:200]}",
-                "run `cdc start NAME --force-resync`.",
-            )
         # A chunk copied after this change has the new columns already, and so has the mapping.
         copied_after = not self._overlap.passed and self._overlap.reached_by_truncate(table.name, place) == []
-        added = [] if copied_after else schema_changes.added_columns(table, known, change, ddl)
+        added = [] if copied_after else schema_changes.added_columns(table, self._known.get(table.name), change, ddl)
         if added and table.whole:
             after, literals = schema_changes.with_columns(table, added, *self._pair, ddl)
             self._run.change(Redefine(table, after, literals))

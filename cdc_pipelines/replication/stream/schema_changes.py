@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import msgspec
 
 from cdc_pipelines.replication.catalog import Column, MappedColumn, MappedTable
-from cdc_pipelines.replication.errors import CdcError, UnsupportedChangeError
+from cdc_pipelines.replication.errors import CdcError, ResyncRequiredError, UnsupportedChangeError
 from cdc_pipelines.replication.stream.messages import ColumnChange, TableChange, TableDefinition
 from cdc_pipelines.replication.values import form_for
 
@@ -42,12 +42,18 @@ def describe(definition: TableDefinition) -> str:
     return msgspec.json.encode(definition).decode()
 
 
-def added_columns(table: MappedTable, known: str, change: TableChange, ddl: str) -> list[ColumnChange]:
+def added_columns(table: MappedTable, known: str | None, change: TableChange, ddl: str) -> list[ColumnChange]:
     """The columns that a change adds; empty where rows and their meaning stay as they are.
 
     Columns may change places and defaults: rows are sent by name and whole. Raises UnsupportedChangeError for every
-    other change, naming it.
+    other change, naming it; ResyncRequiredError where the columns before it are not known.
     """
+    if known is None:
+        raise ResyncRequiredError(
+            f"table {table.name}: the change log never described its columns, so that this change can't be judged: "
+            f"{' '.join(ddl.split())[:200]}",
+            "run `cdc start NAME --force-resync`.",
+        )
     if change.type == "DROP" or change.table is None:
         raise _stop(table, "was dropped", ddl)
     old = msgspec.json.decode(known, type=TableDefinition)
