@@ -20,6 +20,7 @@ from cdc_pipelines.replication.stream.batches import (
 )
 from cdc_pipelines.replication.stream.overlap import Overlap, TableOverlap
 from cdc_pipelines.replication.stream.reader import LogReader
+from cdc_pipelines.replication.stream.rows import RowCodec
 from tests.unit.log_records import UUID, FakeClient, Log, gtid
 
 INT = Column("id", "bigint", "bigint", nullable=False)
@@ -113,6 +114,18 @@ def test_changes_are_folded_to_the_last_image_per_key() -> None:
     last = [i for i in items if isinstance(i, Commit)][-1]
     assert last.next_offset == len(log.records)
     assert MySqlPosition.from_json(last.position).gtids == f"{UUID}:1-3"
+
+
+def test_rows_that_can_not_be_rendered_stop_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(codec: RowCodec, batch: KeyedBatch) -> None:
+        raise ValueError("no such text")
+
+    monkeypatch.setattr(RowCodec, "pack", broken)
+    log = Log()
+    log.transaction(2, ("c", "t", None, {"id": 1, "v": "a"}))
+    (only,) = read(log)
+    assert isinstance(only, Failed)
+    assert str(only.error) == "no such text"
 
 
 def test_a_transaction_without_its_end_is_not_committed() -> None:

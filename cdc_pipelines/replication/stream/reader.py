@@ -5,6 +5,7 @@ always at the end of a source transaction; one that is larger than the memory bo
 which the applier puts into one target transaction.
 """
 
+import contextlib
 import queue
 import threading
 import time
@@ -107,8 +108,9 @@ class LogReader(threading.Thread):
                 self._pause()
                 self._exchange()
         except Exception as error:  # noqa: BLE001 (handed to the applier, which raises it)
-            if self._run.whole:
-                self._run.send()  # what came before is right and need not wait
+            with contextlib.suppress(Exception):  # where the error was in sending
+                if self._run.whole:
+                    self._run.send()  # what came before is right and need not wait
             self._run.put(Failed(error))
 
     def _reach(self, end: int | None) -> None:
