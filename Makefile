@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTHON_BIN := .venv/bin
 CDC := $(PYTHON_BIN)/cdc
 
-.PHONY: help setup browser demo demo-down test bench check up down lock docs clean
+.PHONY: help setup browser demo demo-down test chaos bench check up down lock docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
 test: setup browser check up ## everything that CI checks: static checks, then all tests on real servers
 	@$(PYTHON_BIN)/python -m pytest $(SIDE_BY_SIDE) $(PYTEST_ARGS)
+
+chaos: setup ## replication under faults, on a stack of its own; CHAOS_ARGS="--seed N --faults N --only …"
+	@$(PYTHON_BIN)/python -m tests.chaos.campaign $(CHAOS_ARGS)
 
 bench: setup ## measure: copy, apply (against Debezium's JDBC sink), latency; quarter of an hour on a quiet machine
 	@$(CDC) stack down --only connect

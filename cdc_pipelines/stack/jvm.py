@@ -71,4 +71,7 @@ logger.configs.level = warn
 # One line for every request otherwise.
 logger.rest.name = org.apache.kafka.connect.runtime.rest.RestServer
 logger.rest.level = warn
+# Debezium's lag statistics: a line for every event that they leave out while a connector is busy.
+logger.lag.name = io.debezium.metrics.stats.MeasurementCollector
+logger.lag.level = error
 """)

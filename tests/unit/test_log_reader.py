@@ -217,6 +217,37 @@ def test_rows_that_never_end_stop_the_stream() -> None:
     assert isinstance(failure(read(log)), IntegrityError)
 
 
+def broken_off(*, rows: int, with_gtids: bool = True) -> Log:
+    """The connector was deleted in transaction 3; its successor begins at 2, which was sent already."""
+    log = Log(with_gtids=with_gtids)
+    log.transaction(2, ("c", "t", None, {"id": 1, "v": "a"}))
+    log.begin(3)
+    for n in range(1, rows + 1):
+        log.row(3, "c", "t", after={"id": 10 + n, "v": "b"}, order=n)
+    log.transaction(2, ("c", "t", None, {"id": 1, "v": "a"}))
+    return log
+
+
+@pytest.mark.parametrize("with_gtids", [True, False])
+@pytest.mark.parametrize("rows", [0, 1, 2])
+def test_a_transaction_that_broke_off_comes_again(rows: int, with_gtids: bool) -> None:
+    log = broken_off(rows=rows, with_gtids=with_gtids)
+    start = at(1) if with_gtids else MySqlPosition("binlog.000001", 1500, "", "s")
+    assert applied(read(log, position=start)) == {("t", 1): "a"}, "half a transaction was committed"
+    log.transaction(3, *[("c", "t", None, {"id": 10 + n, "v": "b"}) for n in (1, 2)])
+    items = read(log, position=start)
+    assert applied(items) == {("t", 1): "a", ("t", 11): "b", ("t", 12): "b"}
+    assert sum(i.events for i in items if isinstance(i, Part)) == 3, "something was applied twice"
+
+
+def test_a_transaction_that_broke_off_and_never_comes_again_stops_the_stream() -> None:
+    log = broken_off(rows=1)
+    log.transaction(4, ("c", "t", None, {"id": 2, "v": "a"}))
+    items = read(log)
+    assert "without the END" in failure(items).message
+    assert applied(items) == {("t", 1): "a"}
+
+
 NEW_KEY, OLD_KEY = [("__debezium.newkey", b"{}")], [("__debezium.oldkey", b"{}")]
 
 

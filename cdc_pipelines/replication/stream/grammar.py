@@ -2,6 +2,9 @@
 
 BEGIN…END is not always there. A group closes at its END, or at the first record of another, unseen id;
 END may be sent again after a restart; schema events and truncates may stand alone; heartbeats fall anywhere.
+
+A connector that is made anew begins at what the target has applied, and that may lie before a transaction which its
+predecessor had sent in part: that one then waits, while the ones before it come again, until it comes again itself.
 """
 
 from dataclasses import dataclass
@@ -40,7 +43,14 @@ class Grammar:
 
     def __init__(self, *, restarts_count: bool) -> None:
         self.open: Open | None = None
+        self.waiting: Open | None = None
+        """A transaction that broke off and will come again, after repeated ones."""
         self._restarts_count = restarts_count
+
+    @property
+    def between(self) -> bool:
+        """Whether no transaction is read in part."""
+        return self.open is None and self.waiting is None
 
     def begin(self, message: Message, repeated: bool) -> Open | None:
         """A BEGIN record. Returns the transaction that it closes, if one stood open without an END."""
@@ -48,9 +58,7 @@ class Grammar:
         if self.open is not None and self.open.id == message.id:
             self.open.last_order = 0 if self._restarts_count else self.open.last_order
             return None
-        closed = self.close_open()
-        self.open = Open(message.id, repeated, began=True)
-        return closed
+        return self._turn_to(message.id, repeated, began=True)
 
     def enter(self, group: str, repeated: bool) -> Open | None:
         """The first row of transaction `group` comes. Returns the one that it closes, if it stood open without an END.
@@ -61,9 +69,26 @@ class Grammar:
         if current is not None and current.id == group:
             current.repeated = current.repeated or repeated
             return None
-        closed = self.close_open()
-        self.open = Open(group, repeated, began=False)
-        return closed
+        return self._turn_to(group, repeated, began=False)
+
+    def _turn_to(self, group: str, repeated: bool, *, began: bool) -> Open | None:
+        """Another transaction than the open one begins. Returns the one that this closes."""
+        current, waiting = self.open, self.waiting
+        if repeated and current is not None and current.began and not current.repeated:
+            if current.rows:
+                self.waiting = current
+            self.open = Open(group, repeated, began)
+            return None
+        closed = self._close()
+        self.open = Open(group, repeated, began)
+        if waiting is None:
+            return closed
+        if waiting.id == group:
+            waiting.last_order = 0 if self._restarts_count else waiting.last_order
+            self.open, self.waiting = waiting, None
+        elif not repeated:
+            raise self._broken_off(waiting)
+        return None
 
     def row(self, message: Message) -> bool:
         """A row event of the open transaction: whether it is to be applied."""
@@ -81,7 +106,7 @@ class Grammar:
         current = self.open
         assert current is not None
         if current.torn_key and op != "c":
-            self.close_open()  # raises
+            self._close()  # raises
         current.torn_key = first_half and op == "d"
 
     def _seen_before(self, current: Open, message: Message) -> bool:
@@ -123,10 +148,15 @@ class Grammar:
         if message.event_count is not None and current.rows < message.event_count:
             raise self._missing(current.id, current.rows, message.event_count)
         current.commit_ms = message.ts_ms or current.commit_ms
-        return self.close_open(ended=True)
+        return self._close(ended=True)
 
-    def close_open(self, ended: bool = False) -> Open | None:
-        """Take the open transaction as complete. Raises where it can't be."""
+    def close_open(self) -> Open | None:
+        """Take the open transaction as complete. Raises where it, or one that waits, can't be."""
+        if self.waiting is not None:
+            raise self._broken_off(self.waiting)
+        return self._close()
+
+    def _close(self, *, ended: bool = False) -> Open | None:
         current, self.open = self.open, None
         if current is None:
             return None
@@ -139,11 +169,15 @@ class Grammar:
                 "run `cdc start NAME --force-resync`; avoid restarting the connector's tasks by hand.",
             )
         if current.began and current.rows and not ended and not current.repeated:
-            raise IntegrityError(
-                f"transaction {current.id}: {current.rows} rows came without the END that belongs to them",
-                "look at the connector's log; then `cdc start NAME --force-resync`.",
-            )
+            raise self._broken_off(current)
         return current
+
+    @staticmethod
+    def _broken_off(transaction: Open) -> IntegrityError:
+        return IntegrityError(
+            f"transaction {transaction.id}: {transaction.rows} rows came without the END that belongs to them",
+            "look at the connector's log; then `cdc start NAME --force-resync`.",
+        )
 
     @staticmethod
     def _missing(transaction: str, rows: int, announced: int) -> ResyncRequiredError:

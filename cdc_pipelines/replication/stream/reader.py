@@ -91,7 +91,7 @@ class LogReader(threading.Thread):
     @property
     def gathering(self) -> bool:
         """Whether changes have been read that are not handed over yet."""
-        return self._run.events > 0 or self._grammar.open is not None
+        return self._run.events > 0 or not self._grammar.between
 
     def run(self) -> None:
         try:
@@ -118,7 +118,7 @@ class LogReader(threading.Thread):
         if end is not None and not self._is_over():
             self.facts.read_to_end = True
             self.facts.next_offset = max(self.facts.next_offset, end)
-            if self._grammar.open is None:
+            if self._grammar.between:
                 self._run.boundary = max(self._run.boundary, end)
 
     def _is_over(self) -> bool:
@@ -147,7 +147,7 @@ class LogReader(threading.Thread):
             self._schema(message, offset)
         elif message.ts_ms is not None:
             self.facts.last_heartbeat_ms = message.ts_ms
-        if self._grammar.open is None and not self._reached:
+        if self._grammar.between and not self._reached:
             self._run.boundary = offset + 1
 
     # Transactions
@@ -157,11 +157,21 @@ class LogReader(threading.Thread):
         if message.status == "BEGIN":
             if place.gtid and self._beyond(place, offset):
                 return
-            self._complete(self._grammar.begin(message, bool(place.gtid) and self._run.repeats(place)), offset)
-            if self._run.events and self.queue.empty():
+            self._complete(self._grammar.begin(message, self._comes_again(place)), offset)
+            if self._run.events and not self._grammar.waiting and self.queue.empty():
                 self._run.send()  # what is whole need not wait for what may be long
         else:
             self._complete(self._grammar.end(message, self._run.repeats(place)), offset + 1)
+
+    def _comes_again(self, place: Place) -> bool:
+        """Whether the transaction that begins at `place` was read before. Without GTIDs only its rows tell for sure,
+        but a log that goes back to before what was read in part does."""
+        if place.gtid:
+            return self._run.repeats(place)
+        half = self._grammar.waiting or self._grammar.open
+        if half is None or half.place is None:
+            return False
+        return MySqlPosition(half.place.file, half.place.pos).covers(place)
 
     def _beyond(self, place: Place, offset: int) -> bool:
         """Whether the barrier lies before the transaction at `place`; then everything before it is sent."""
@@ -175,7 +185,7 @@ class LogReader(threading.Thread):
 
     def _complete(self, done: Open | None, next_offset: int) -> None:
         """A transaction is whole: the run may end here."""
-        if done is None:
+        if done is None or self._grammar.waiting:
             return
         gtid = done.place.gtid if done.place else (done.id if self._start.gtids else None)
         self._run.complete(gtid, done.place, done.commit_ms, next_offset, repeated=done.repeated)
@@ -288,7 +298,7 @@ class LogReader(threading.Thread):
     def _stand(self, place: Place, commit_ms: int | None, offset: int) -> None:
         if self._grammar.open is not None and not self._grammar.open.rows:
             self._grammar.close_open()  # MariaDB begins a DDL and never ends it
-        if self._grammar.open is None:
+        if self._grammar.between:
             self._run.complete(place.gtid, place, commit_ms, offset + 1, repeated=False)
 
     # Handing over
@@ -299,6 +309,7 @@ class LogReader(threading.Thread):
 
     def _pause(self) -> None:
         """All records that were there have been read: send what is whole, unless the applier is busy anyway."""
-        if self._reached or (self._grammar.open is not None and self._grammar.open.rows):
+        grammar = self._grammar
+        if self._reached or grammar.waiting or (grammar.open is not None and grammar.open.rows):
             return
         self._run.pause(eager=self._stop_at is not None)
