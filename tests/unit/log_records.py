@@ -50,6 +50,7 @@ class Log:
         after: dict | None = None,
         order: int = 1,
         row: int = 0,
+        pos: int | None = None,
         headers: list[tuple[str, bytes]] | None = None,
     ) -> None:
         self.add(
@@ -57,7 +58,7 @@ class Log:
                 "op": op,
                 "before": before,
                 "after": after,
-                "source": self.source(n, table, row=row),
+                "source": self.source(n, table, row=row) | ({} if pos is None else {"pos": pos}),
                 "transaction": {"id": self._id(n), "total_order": order, "data_collection_order": order},
                 "ts_ms": 1,
             },

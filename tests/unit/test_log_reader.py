@@ -37,6 +37,7 @@ KEYLESS = MappedTable(
     "k",
     (MappedColumn(INT, "id", "bigint"), MappedColumn(TEXT, "v", "varchar(9)")),
 )
+NEW_KEY, OLD_KEY = [("__debezium.newkey", b"{}")], [("__debezium.oldkey", b"{}")]
 COLUMNS = [{"name": "id", "typeName": "BIGINT"}, {"name": "v", "typeName": "VARCHAR", "length": 9}]
 
 
@@ -217,6 +218,28 @@ def test_rows_that_never_end_stop_the_stream() -> None:
     assert isinstance(failure(read(log)), IntegrityError)
 
 
+@pytest.mark.parametrize("sent", [3, 4, 5])
+def test_rows_that_come_again_under_new_numbers(sent: int) -> None:
+    """Debezium's client connected again after `sent` rows: no second BEGIN, and the numbering goes on."""
+    rows = [
+        ("c", {"after": {"id": 1, "v": "a"}, "pos": 100, "row": 0}),
+        ("c", {"after": {"id": 1, "v": "a"}, "pos": 100, "row": 1}),
+        ("d", {"before": {"id": 1, "v": "a"}, "pos": 200, "headers": NEW_KEY}),
+        ("c", {"after": {"id": 2, "v": "a"}, "pos": 200, "headers": OLD_KEY}),
+        ("c", {"after": {"id": 1, "v": "a"}, "pos": 300, "row": 0}),
+    ]
+    log = Log()
+    log.begin(2)
+    for order, (op, row) in enumerate([*rows[:sent], *rows], 1):
+        log.row(2, op, "k", order=order, **row)
+    log.end(2, sent + len(rows))
+    (part,) = [i for i in read(log) if isinstance(i, Part)]
+    changes = part.tables["k"].changes  # type: ignore[union-attr]
+    assert [(before and before.c0, after and after.c0) for before, after in changes] == [
+        (None, 1), (None, 1), (1, None), (None, 2), (None, 1),
+    ]  # fmt: skip
+
+
 def broken_off(*, rows: int, with_gtids: bool = True) -> Log:
     """The connector was deleted in transaction 3; its successor begins at 2, which was sent already."""
     log = Log(with_gtids=with_gtids)
@@ -246,9 +269,6 @@ def test_a_transaction_that_broke_off_and_never_comes_again_stops_the_stream() -
     items = read(log)
     assert "without the END" in failure(items).message
     assert applied(items) == {("t", 1): "a"}
-
-
-NEW_KEY, OLD_KEY = [("__debezium.newkey", b"{}")], [("__debezium.oldkey", b"{}")]
 
 
 def test_a_key_change_is_a_delete_and_an_insert() -> None:
