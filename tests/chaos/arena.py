@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 import psycopg
@@ -85,7 +86,7 @@ class Arena:
 
     # The end
 
-    def status(self) -> dict[str, object]:
+    def status(self) -> dict[str, Any]:
         return json.loads(self.cdc("status", "chaos", "--json").stdout or "{}")
 
     def differences(self) -> list[str]:

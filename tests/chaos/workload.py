@@ -100,7 +100,7 @@ class Writer(threading.Thread):
 
     def many(self, cursor: pymysql.cursors.Cursor) -> None:
         """A transaction of up to 50,000 rows, mostly smaller ones."""
-        rows = self.random.choice((50, 200, 1000, 1000, 5000, 20_000, 50_000))
+        rows = self.random.choice((1, 3, 20, 50, 50, 200, 200, 1000, 1000, 5000, 5000, 50_000))
         self._fresh += rows
         cursor.execute("set session cte_max_recursion_depth = 1000000")
         cursor.execute(
