@@ -87,7 +87,7 @@ def main() -> None:
         parser.error(f"no fault is called {', '.join(sorted(unknown))}; there are {', '.join(FAULTS)}")
     with arena() as place:
         problems = campaign(place, arguments.seed, arguments.faults, names)
-        counted = Counter(line.split("  ", 1)[1] for line in place.log)
+        counted = Counter(line.partition(" s  ")[2] for line in place.log)
         print(f"\nseed {arguments.seed}: " + ", ".join(f"{name} × {counted[name]}" for name in names if counted[name]))
         for problem in problems:
             print(f"WRONG  {problem}")
