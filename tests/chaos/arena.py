@@ -114,7 +114,6 @@ class Observer(threading.Thread):
     def __init__(self, arena: Arena) -> None:
         super().__init__(name="observer", daemon=True)
         self._arena, self.seen, self.wrong = arena, 0, []
-        self.longest_stall = 0.0
         self.watching = threading.Event()
         self._over = threading.Event()
 

@@ -10,7 +10,7 @@ predecessor had sent in part: that one then waits, while the ones before it come
 from dataclasses import dataclass
 
 from cdc_pipelines.replication.errors import IntegrityError, ResyncRequiredError
-from cdc_pipelines.replication.position import Place
+from cdc_pipelines.replication.position import Place, log_file_number
 from cdc_pipelines.replication.stream.messages import Message, SourceBlock, place_of
 
 
@@ -53,6 +53,18 @@ class Grammar:
     def between(self) -> bool:
         """Whether no transaction is read in part."""
         return self.open is None and self.waiting is None
+
+    @property
+    def half_read(self) -> Open | None:
+        """The transaction of which some rows, and not all, were read."""
+        return self.waiting or (self.open if self.open is not None and self.open.rows else None)
+
+    def goes_back_to(self, place: Place) -> bool:
+        """Whether `place`, by file and offset, lies before what was read last of a transaction that is not complete."""
+        half = self.half_read
+        if half is None or half.source is None:
+            return False
+        return (log_file_number(place.file), place.pos) <= (log_file_number(half.source.file), half.source.pos)
 
     def begin(self, message: Message, repeated: bool) -> Open | None:
         """A BEGIN record. Returns the transaction that it closes, if one stood open without an END."""

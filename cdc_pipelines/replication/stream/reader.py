@@ -42,7 +42,6 @@ class ReaderFacts:
     """What the reader last saw; read by the heartbeat."""
 
     last_record_at: float = 0.0  # monotonic seconds
-    last_heartbeat_ms: int | None = None  # the connector's clock
     next_offset: int = 0
     read_to_end: bool = False  # at least once
     log_end: int | None = None
@@ -145,8 +144,6 @@ class LogReader(threading.Thread):
             self._bound(message, offset)
         elif message.tableChanges is not None:
             self._schema(message, offset)
-        elif message.ts_ms is not None:
-            self.facts.last_heartbeat_ms = message.ts_ms
         if self._grammar.between and not self._reached:
             self._run.boundary = offset + 1
 
@@ -157,21 +154,13 @@ class LogReader(threading.Thread):
         if message.status == "BEGIN":
             if place.gtid and self._beyond(place, offset):
                 return
-            self._complete(self._grammar.begin(message, self._comes_again(place)), offset)
+            # Without GTIDs only its rows tell for sure; but a log that goes back does, too.
+            repeated = self._run.repeats(place) if place.gtid else self._grammar.goes_back_to(place)
+            self._complete(self._grammar.begin(message, repeated), offset)
             if self._run.events and not self._grammar.waiting and self.queue.empty():
                 self._run.send()  # what is whole need not wait for what may be long
         else:
             self._complete(self._grammar.end(message, self._run.repeats(place)), offset + 1)
-
-    def _comes_again(self, place: Place) -> bool:
-        """Whether the transaction that begins at `place` was read before. Without GTIDs only its rows tell for sure,
-        but a log that goes back to before what was read in part does."""
-        if place.gtid:
-            return self._run.repeats(place)
-        half = self._grammar.waiting or self._grammar.open
-        if half is None or half.place is None:
-            return False
-        return MySqlPosition(half.place.file, half.place.pos).covers(place)
 
     def _beyond(self, place: Place, offset: int) -> bool:
         """Whether the barrier lies before the transaction at `place`; then everything before it is sent."""
@@ -309,7 +298,6 @@ class LogReader(threading.Thread):
 
     def _pause(self) -> None:
         """All records that were there have been read: send what is whole, unless the applier is busy anyway."""
-        grammar = self._grammar
-        if self._reached or grammar.waiting or (grammar.open is not None and grammar.open.rows):
+        if self._reached or self._grammar.half_read:
             return
         self._run.pause(eager=self._stop_at is not None)
