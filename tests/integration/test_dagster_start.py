@@ -1,7 +1,6 @@
 """`start_replication` and its neighbours on a real Dagster: webserver, daemon, runs in PostgreSQL, real servers."""
 
-import os
-import signal
+import contextlib
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -230,8 +229,8 @@ def kill_run(pipe: DagsterPipe, run_id: str) -> list[int]:
     for process in list(doomed):
         doomed += process.children(recursive=True)
     for process in doomed:
-        if process.is_running():
-            os.kill(process.pid, signal.SIGKILL)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
     return [p.pid for p in doomed]
 
 
