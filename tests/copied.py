@@ -72,12 +72,12 @@ class Copied:
         """Compare as `verify` does, at rest: both sides stand still."""
         with self.source.open_snapshot(1, [table.source]) as snapshot, self.target.transaction():
             self.target.execute("set transaction isolation level repeatable read")
-            return verify_table(snapshot.sessions[0], self.target, table, **options)
+            return verify_table(snapshot.sessions[0], self.target, table, **options).result
 
     def verify_in_place(self, table: MappedTable, **options: Any) -> TableVerified:
         """Compare within the target session's open transaction, which may hold a planted change."""
         with self.source.open_snapshot(1, [table.source]) as snapshot:
-            return verify_table(snapshot.sessions[0], self.target, table, **options)
+            return verify_table(snapshot.sessions[0], self.target, table, **options).result
 
     def sides(self, table: MappedTable) -> tuple[list[Row], list[Row], bool]:
         """The canonical texts of both sides' rows, sorted, and whether their checksums agree."""

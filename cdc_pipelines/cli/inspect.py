@@ -79,14 +79,27 @@ def _print(name: str, facts: dict) -> None:
 @click.argument("name")
 @click.option("--table", "tables", multiple=True, help="Only this table; may be given several times.")
 @click.option("--max-keys", default=20, show_default=True, help="Differing keys named per table.")
+@click.option("--repair", is_flag=True, help="Write the rows that differ anew, as the source has them; compare again.")
+@click.option(
+    "--rows-per-second", type=click.IntRange(min=1),
+    help="Read no faster than this. Holds for tables with a key of integers; others are read in one go.",
+)
 @click.option("--json", "as_json", is_flag=True)
-def verify(name: str, tables: tuple[str, ...], max_keys: int, as_json: bool) -> None:
-    """Compare both sides of pipeline NAME completely, at one source position. Exit code 3 where they differ."""
+def verify(
+    name: str, tables: tuple[str, ...], max_keys: int, repair: bool, rows_per_second: int | None, as_json: bool
+) -> None:
+    """Compare both sides of pipeline NAME completely, at one source position. Exit code 3 where they differ.
+
+    The stream goes on meanwhile. With --repair it stands still for as long as each portion of rows takes.
+    """
     from cdc_pipelines.replication.operations.runtime import Runtime
     from cdc_pipelines.replication.verify import verify as compare
 
     with Runtime.open(name) as rt, rt.store.lease(name, holder(), "verify"):
-        report = compare(rt, step_log(quiet=as_json), tables=list(tables) or None, max_keys=max_keys)
+        report = compare(
+            rt, step_log(quiet=as_json), tables=list(tables) or None, max_keys=max_keys, repair=repair,
+            rows_per_second=rows_per_second,
+        )
     if as_json:
         emit_json(report.to_dict())
     else:
@@ -95,6 +108,12 @@ def verify(name: str, tables: tuple[str, ...], max_keys: int, as_json: bool) -> 
             [[t.table, t.rows_source, t.rows_target, t.difference_count, round(t.seconds, 2)] for t in report.tables],
         )
         for table in report.tables:
+            if table.repaired is not None:
+                done = table.repaired
+                console.print(
+                    f"  {table.table}: {done.differences} difference(s) repaired: {done.rows_removed} row(s) of the "
+                    f"target removed, {done.rows_written} written as the source has them", markup=False,
+                )
             for difference in table.differences:
                 console.print(
                     f"  {table.table} {difference.key}: {difference.kind} {', '.join(difference.columns)}", markup=False

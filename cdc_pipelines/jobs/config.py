@@ -44,3 +44,13 @@ class VerifyConfig(PipelineConfig):
 
     tables: list[str] = Field([], description="Tables to compare, by their names on the source. Empty: all.")
     max_keys: int = Field(100, description="How many differing keys are named per table; all are counted.")
+    repair: bool = Field(
+        False,
+        description="Write the rows that differ anew, as the source has them, and compare again. The stream stands "
+        "still for as long as each portion of rows takes.",
+    )
+    rows_per_second: int | None = Field(
+        None,
+        description="Read no faster than this, to spare the source. Holds for tables with a key of integers; others "
+        "are read in one go.",
+    )

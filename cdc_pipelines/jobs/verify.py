@@ -14,7 +14,10 @@ from cdc_pipelines.resources.pipelines import PipelinesResource
 def compare_tables(context: dg.OpExecutionContext, config: VerifyConfig, pipelines: PipelinesResource) -> None:
     """Compare both sides of a pipeline row by row, while it runs. Fails, naming keys and columns, where they differ."""
     with pipelines.operation(context, config.pipeline, "verify") as rt:
-        report = verify(rt, context.log, tables=config.tables or None, max_keys=config.max_keys)
+        report = verify(
+            rt, context.log, tables=config.tables or None, max_keys=config.max_keys, repair=config.repair,
+            rows_per_second=config.rows_per_second,
+        )
         for table in report.tables:
             context.log_event(
                 dg.AssetObservation(
@@ -31,8 +34,8 @@ def compare_tables(context: dg.OpExecutionContext, config: VerifyConfig, pipelin
             metadata={f"differences of {t.table}": _differences(t) for t in different}
             | {
                 "next step": dg.MetadataValue.md(
-                    "Find out who writes to the target beside the pipeline; then launch `start_replication` with "
-                    "`force_resync`, which makes both sides equal again."
+                    "Find out who writes to the target beside the pipeline; then launch `verify_replication` with "
+                    "`repair`, which writes the rows that differ anew."
                 )
             },
             allow_retries=False,
@@ -52,7 +55,7 @@ def _metadata(table: TableVerified, position: str) -> dict[str, object]:
         "differences": table.difference_count,
         "position": position,
         "seconds": round(table.seconds, 3),
-    }
+    } | ({"differences repaired": table.repaired.differences} if table.repaired else {})
 
 
 def _differences(table: TableVerified) -> dg.MetadataValue:

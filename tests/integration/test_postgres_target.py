@@ -11,11 +11,13 @@ from psycopg import sql
 
 from cdc_pipelines.replication.catalog import Column, MappedColumn, MappedTable, Table
 from cdc_pipelines.replication.copy.chunk import Chunk
-from cdc_pipelines.replication.databases.postgres import ddl
+from cdc_pipelines.replication.databases.postgres import ddl, state_schema
 from cdc_pipelines.replication.databases.postgres.connection import connect, take_replica_role
 from cdc_pipelines.replication.databases.postgres.load import copy_rows
 from cdc_pipelines.replication.databases.postgres.preflight import check_target
 from cdc_pipelines.replication.databases.postgres.state import TargetState, ensure_schema
+from cdc_pipelines.replication.databases.postgres.state_schema import FORMAT
+from cdc_pipelines.replication.databases.postgres.verified import last_verified
 from cdc_pipelines.replication.errors import (
     CheckResult,
     ConfigurationError,
@@ -144,7 +146,7 @@ def test_many_may_make_the_schema_at_once(open_: Open) -> None:
     for thread in threads:
         thread.join()
     assert not failed
-    assert scalar(conns[0], "select array_agg(version) from _cdc.format") == [1]
+    assert scalar(conns[0], "select array_agg(version) from _cdc.format") == [FORMAT]
 
 
 def test_an_unknown_pipeline_is_none_with_and_without_the_schema(open_: Open) -> None:
@@ -159,11 +161,29 @@ def test_an_unknown_pipeline_is_none_with_and_without_the_schema(open_: Open) ->
 
 
 def test_a_newer_format_is_refused(conn: psycopg.Connection) -> None:
-    conn.execute("update _cdc.format set version = 2")
-    with pytest.raises(ConfigurationError, match="format 2"):
+    conn.execute("update _cdc.format set version = %s", [FORMAT + 1])
+    with pytest.raises(ConfigurationError, match=f"format {FORMAT + 1}"):
         TargetState(conn, "shop").load()
-    with pytest.raises(ConfigurationError, match="format 2"):
+    with pytest.raises(ConfigurationError, match=f"format {FORMAT + 1}"):
         ensure_schema(conn)
+
+
+def test_the_first_format_is_brought_up_with_all_that_it_holds(open_: Open) -> None:
+    conn = open_()
+    conn.execute("create schema _cdc")
+    conn.execute(state_schema._TABLES)
+    conn.execute("insert into _cdc.format values (1)")
+    conn.execute("insert into _cdc.pipeline (name, epoch, generation, source_identity) values ('shop', 7, 9, 'a')")
+    conn.execute("insert into _cdc.verified (pipeline, table_name, position, rows, differences) "
+                 "values ('shop', 'users', '{}', 5, 1)")  # fmt: skip
+    found = TargetState(conn, "shop").load()
+    assert found is not None
+    assert (found.epoch, found.generation) == (7, 9)
+    assert scalar(conn, "select array_agg(version) from _cdc.format") == [FORMAT]
+    (verified,) = last_verified(conn, "shop")
+    assert (verified.rows, verified.differences, verified.complete, verified.in_background) == (5, 1, True, False)
+    ensure_schema(conn)
+    assert TargetState(conn, "shop").load() == found
 
 
 def test_a_user_without_the_right_is_told_the_grant(

@@ -245,7 +245,10 @@ def test_a_connector_that_does_not_get_there_is_given_up(
     assert rows_of_barrier(copied) == []
 
 
-def test_two_comparisons_do_not_share_a_barrier(rt: FakeRuntime, copied: Copied) -> None:
+def test_two_comparisons_do_not_share_a_barrier(
+    rt: FakeRuntime, copied: Copied, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(barrier, "_BUSY_WAIT_S", 0.3)
     copied.target.execute(
         "insert into _cdc.barrier values (%s, 'x', 'parked', null, null, now() + interval '1 minute')", [_NAME]
     )

@@ -137,15 +137,27 @@ class TableChecksum(ABC):
         """The rows of the `chosen` ones of `count` buckets (None: all), as canonical texts in the columns' order.
 
         Long texts are given as `#` and their SHA-256, except those of keys and of values that are compared otherwise
-        than by their texts.
+        than by their texts. One more text stands at the end: the row's pick (see `picked`).
         """
         where, params = self._where(span)
         if chosen is not None:
             # Buckets are our own small integers.
             where = f"({where}) and {self._bucket(count)} in ({', '.join(str(int(b)) for b in sorted(chosen))})"
-        shown = ", ".join(self._shown(i) for i in range(len(self.table.columns)))
+        pick = self._literal("") if self._by == "modulo" else self._as_text(self._key_number)
+        shown = ", ".join([*(self._shown(i) for i in range(len(self.table.columns))), pick])
         found = self._run(f"select {shown} from {self._from} where {where}", params)  # noqa: S608
         return [tuple(_plain(value) for value in row) for row in found]
+
+    def picked(self, picks: Collection[Key]) -> tuple[str, Sequence[Any]]:
+        """A condition that is true of the rows that were picked, and its values.
+
+        A pick is the key's integers or, by digest, the one number that stands for a key (without a key: for a row).
+        """
+        if self._by == "digest":
+            return f"{self._key_number} in ({', '.join(str(int(n)) for (n,) in sorted(picks))})", ()
+        names = ", ".join(self._name(column) for column in self.table.key)
+        keys = ", ".join("(" + ", ".join(str(int(n)) for n in key) + ")" for key in sorted(picks))
+        return f"({names}) in ({keys})", ()
 
     def next_bound(self, span: Span, step: int) -> Key | None:
         """The key that stands `step` rows behind the start of the range; None where the range ends before."""

@@ -34,6 +34,7 @@ _log = logging.getLogger(__name__)
 
 _BEAT_MAX_AGE = timedelta(seconds=35)  # a consumer beats every 10 s
 _TTL_S = 20  # how long a dead requester holds the consumer
+_BUSY_WAIT_S = 60  # for another comparison's barrier
 _RENEW_S = 4.0
 _POLL_S = 0.05
 _CONNECT_POLL_S = 0.3
@@ -54,8 +55,10 @@ class Meeting:
 
 
 @contextmanager
-def meet(rt: "Runtime", tables: Sequence[Table], *, deadline_s: float = 300) -> Iterator[Meeting]:
-    """Snapshots of both sides at one position. The stream stands still only until both are open.
+def meet(
+    rt: "Runtime", tables: Sequence[Table], *, hold: bool = False, deadline_s: float = 300
+) -> Iterator[Meeting]:
+    """Snapshots of both sides at one position. The stream stands still until both are open, with `hold` till the end.
 
     Until the block ends DDL on `tables` waits on the source. `deadline_s` bounds each wait for the consumer or for
     Kafka Connect. Raises RetryableError where one of them doesn't get there, ConfigurationError where no consumer runs
@@ -63,7 +66,7 @@ def meet(rt: "Runtime", tables: Sequence[Table], *, deadline_s: float = 300) -> 
     """
     with ExitStack() as stack:
         if _consumer(rt) is not None:
-            yield _with_consumer(rt, tables, deadline_s, stack)
+            yield _with_consumer(rt, tables, hold, deadline_s, stack)
         else:
             yield _at_rest(rt, tables, stack)
 
@@ -114,8 +117,11 @@ def _at_rest(rt: "Runtime", tables: Sequence[Table], stack: ExitStack) -> Meetin
     return Meeting(position, source, target, None)
 
 
-def _with_consumer(rt: "Runtime", tables: Sequence[Table], deadline_s: float, stack: ExitStack) -> Meeting:
-    with Request(rt, deadline_s) as request:
+def _with_consumer(
+    rt: "Runtime", tables: Sequence[Table], hold: bool, deadline_s: float, stack: ExitStack
+) -> Meeting:
+    with ExitStack() as standing:
+        request = standing.enter_context(Request(rt, deadline_s))
         request.wait_for("parked")
         parked = time.monotonic()
         position, source = _open_source(rt, tables, stack)
@@ -126,6 +132,8 @@ def _with_consumer(rt: "Runtime", tables: Sequence[Table], deadline_s: float, st
         with server_errors("opening a snapshot of the target"):
             target.execute("select 1 from _cdc.format").fetchone()
         # Leaving the block releases the consumer.
+        if hold:
+            stack.push(standing.pop_all())
         return Meeting(position, source, target, time.monotonic() - parked)
 
 
@@ -174,27 +182,33 @@ class Request:
         self._keeper = threading.Thread(target=self._keep, name="barrier", daemon=True)
 
     def __enter__(self) -> "Request":
+        end = time.monotonic() + _BUSY_WAIT_S
         try:
-            with server_errors("asking for a barrier"):
-                row = self._conn.execute(
-                    "insert into _cdc.barrier as b (pipeline, id, state, expires_at) "
-                    "values (%s, %s, 'requested', clock_timestamp() + %s * interval '1 second') "
-                    "on conflict (pipeline) do update set id = excluded.id, state = excluded.state, position = null, "
-                    "end_offset = null, expires_at = excluded.expires_at "
-                    "where b.expires_at < clock_timestamp() or b.state = 'released' returning id",
-                    [self._rt.name, self._id, _TTL_S],
-                ).fetchone()
+            while not self._ask():
+                if time.monotonic() > end:
+                    raise RetryableError(
+                        f"pipeline {self._rt.name}: another comparison has been holding the consumer for "
+                        f"{_BUSY_WAIT_S:.0f} s",
+                        "look at `cdc status`: is the consumer at work? Then try again.",
+                    )
+                time.sleep(_POLL_S)
         except BaseException:
             self._conn.close()
             raise
-        if row is None:
-            self._conn.close()
-            raise RetryableError(
-                f"pipeline {self._rt.name}: another comparison is just stopping the consumer",
-                "wait for it to finish (half a minute at most, should it have died), then try again.",
-            )
         self._keeper.start()
         return self
+
+    def _ask(self) -> bool:
+        """False while another comparison's barrier stands, for a moment or until it expires."""
+        with server_errors("asking for a barrier"):
+            return self._conn.execute(
+                "insert into _cdc.barrier as b (pipeline, id, state, expires_at) "
+                "values (%s, %s, 'requested', clock_timestamp() + %s * interval '1 second') "
+                "on conflict (pipeline) do update set id = excluded.id, state = excluded.state, position = null, "
+                "end_offset = null, expires_at = excluded.expires_at "
+                "where b.expires_at < clock_timestamp() or b.state = 'released'",
+                [self._rt.name, self._id, _TTL_S],
+            ).rowcount == 1
 
     def __exit__(self, *_: object) -> None:
         """Released in every case: the consumer goes on, whether or not it ever got there."""

@@ -5,10 +5,10 @@ Checksums only say where to look. Two texts that differ may still be the same va
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from cdc_pipelines.replication.catalog import MappedTable
-from cdc_pipelines.replication.databases.checksum import Row
+from cdc_pipelines.replication.databases.checksum import Key, Row
 from cdc_pipelines.replication.values.form import Form
 from cdc_pipelines.replication.verify.documents import normal_document, same_document
 from cdc_pipelines.replication.verify.report import Difference
@@ -16,8 +16,15 @@ from cdc_pipelines.replication.verify.report import Difference
 _MAX_CANDIDATES = 100  # rows of a table without a key that are alike but for documents, and tried one by one
 
 
+class Found(NamedTuple):
+    """A difference, and what finds the row again on both sides (`TableChecksum.picked`)."""
+
+    difference: Difference
+    pick: Key
+
+
 class Judge:
-    """Compares rows (canonical texts in the columns' order) of one table."""
+    """Compares rows (canonical texts in the columns' order, then the pick) of one table."""
 
     def __init__(self, table: MappedTable, forms: Sequence[Form]) -> None:
         self._names = [column.source.name for column in table.columns]
@@ -27,7 +34,7 @@ class Judge:
         # Rows with the same values here may be the same row: the key's, without a key all that are told by their texts.
         self._telling = self._key or tuple(i for i in range(len(forms)) if i not in self._documents)
 
-    def compare(self, source: Sequence[Row], target: Sequence[Row]) -> list[Difference]:
+    def compare(self, source: Sequence[Row], target: Sequence[Row]) -> list[Found]:
         """The differences between two sets of rows, which must hold all rows of the keys they hold.
 
         Keys may come more than once (tables without a key, or a target whose key lost its index): each source row
@@ -53,11 +60,14 @@ class Judge:
             others = candidates[self._told(row)] if self._key else []
             if others:
                 names = tuple(self._names[i] for i in self._differing(row, others.pop(0)))
-                found.append(Difference("differs", self._shown_key(row), names))
+                found.append(self._found("differs", row, names))
             else:
-                found.append(Difference("missing", self._shown_key(row)))
-        found += [Difference("extra", self._shown_key(row)) for rows in candidates.values() for row in rows]
-        return found
+                found.append(self._found("missing", row))
+        return found + [self._found("extra", row) for rows in candidates.values() for row in rows]
+
+    def _found(self, kind: Literal["missing", "extra", "differs"], row: Row, columns: tuple[str, ...] = ()) -> Found:
+        pick = (int(row[-1]),) if row[-1] else tuple(int(row[i] or 0) for i in self._key)
+        return Found(Difference(kind, self._shown_key(row), columns), pick)
 
     def _normalised(self, row: Row) -> Row:
         return tuple(
@@ -75,7 +85,7 @@ class Judge:
         return index in self._documents and source is not None and target is not None and same_document(source, target)
 
     def _shown_key(self, row: Row) -> dict[str, Any]:
-        places = self._key or range(len(row))
+        places = self._key or range(len(self._names))
         return {self._names[i]: self._value(i, row[i]) for i in places}
 
     def _value(self, index: int, text: str | None) -> Any:

@@ -18,11 +18,20 @@ class Difference(msgspec.Struct, frozen=True):
     columns: tuple[str, ...] = ()
 
 
+class Repaired(msgspec.Struct, frozen=True):
+    """What a repair did to a table of the target: rows taken away, and rows written as the source has them."""
+
+    differences: int
+    rows_removed: int
+    rows_written: int
+
+
 class TableVerified(msgspec.Struct, frozen=True):
     """One table compared. `differences` holds the first ones only, `difference_count` all of them.
 
     `complete` is False where there were so many that counting was given up: the count is then a lower bound.
-    `chunks` says in how many parts the table was compared.
+    `chunks` says in how many parts the table was compared, `position` (JSON) at which state of the source; after a
+    repair all of this is of the comparison that followed it.
     """
 
     table: str
@@ -33,6 +42,8 @@ class TableVerified(msgspec.Struct, frozen=True):
     seconds: float
     chunks: int
     complete: bool = True
+    position: str = ""
+    repaired: Repaired | None = None
 
     @property
     def equal(self) -> bool:
@@ -40,7 +51,7 @@ class TableVerified(msgspec.Struct, frozen=True):
 
 
 class VerifyReport(msgspec.Struct, frozen=True):
-    """The tables of one pipeline, all compared at the source position `position` (JSON)."""
+    """The tables of one pipeline, compared at the source position `position` (JSON); repaired ones again, later."""
 
     pipeline: str
     position: str

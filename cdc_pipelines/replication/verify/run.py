@@ -4,14 +4,19 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.databases.postgres.connection import server_errors
 from cdc_pipelines.replication.databases.postgres.state import TargetState
 from cdc_pipelines.replication.databases.postgres.verified import record_verified
 from cdc_pipelines.replication.errors import ConfigurationError
 from cdc_pipelines.replication.verify.barrier import meet
-from cdc_pipelines.replication.verify.report import TableVerified, VerifyReport
-from cdc_pipelines.replication.verify.tables import verify_table
+from cdc_pipelines.replication.verify.compare import Compared
+from cdc_pipelines.replication.verify.repair import repair_table
+from cdc_pipelines.replication.verify.report import Repaired, TableVerified, VerifyReport
+from cdc_pipelines.replication.verify.tables import new_salt, verify_table
+from cdc_pipelines.replication.verify.walk import Pace
 
 if TYPE_CHECKING:
     from cdc_pipelines.replication.operations.runtime import Runtime
@@ -20,41 +25,58 @@ Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 
 def verify(
-    rt: "Runtime", log: Log, *, tables: Sequence[str] | None = None, max_keys: int = 100,
-    on_table: Callable[[TableVerified], None] | None = None,
+    rt: "Runtime", log: Log, *, tables: Sequence[str] | None = None, max_keys: int = 100, repair: bool = False,
+    rows_per_second: int | None = None, on_table: Callable[[TableVerified], None] | None = None,
 ) -> VerifyReport:
     """Compare the pipeline's tables (or those named) with their copies, exactly, and record what was found.
 
     The consumer stands still for the moments until both snapshots are open; then it goes on, and one table after the
     other is compared. At most `max_keys` differences are listed per table. `on_table` is called after each.
+    `repair`: tables that differ are mended (see `repair_table`) and compared again; the report tells the second
+    comparison. `rows_per_second` bounds the reading of tables with a key of integers; others are read in one go.
     Raises RetryableError (no meeting, a server lost), ConfigurationError (unknown table; no consumer, and the target is
     behind), IntegrityError (a target table is gone).
     """
-    mapped = _chosen(rt, tables)
-    found: list[TableVerified] = []
-    with meet(rt, [table.source for table in mapped]) as meeting:
-        log.info(
-            "both sides stand at %s (%s); comparing %d table(s)",
-            meeting.position.gtids or f"{meeting.position.file}:{meeting.position.pos}",
-            "no consumer is running" if meeting.held_s is None else f"the consumer was held for {meeting.held_s:.1f} s",
-            len(mapped),
-        )
-        position = meeting.position.to_json()
-        # A schema change may have come with the last stretch: the mappings as of the snapshot count.
-        current = {table.name: table for table in TargetState(meeting.target, rt.name).mapped_tables()}
-        for table in (current.get(t.name, t) for t in mapped):
-            result = verify_table(meeting.source, meeting.target, table, max_keys=max_keys)
-            found.append(result)
-            _tell(log, result)
-            with rt.target("verified") as (conn, _), server_errors("recording the comparison"):
-                record_verified(
-                    conn, rt.name, table.name, position=position, rows=result.rows_source,
-                    differences=result.difference_count,
+    salt = new_salt()
+
+    def compare(chosen: Sequence[MappedTable], repaired: dict[str, Repaired]) -> list[Compared]:
+        found = []
+        with meet(rt, [table.source for table in chosen]) as meeting:
+            log.info(
+                "both sides stand at %s (%s); comparing %d table(s)",
+                meeting.position.gtids or f"{meeting.position.file}:{meeting.position.pos}",
+                "no consumer is running"
+                if meeting.held_s is None else f"the consumer was held for {meeting.held_s:.1f} s",
+                len(chosen),
+            )
+            position = meeting.position.to_json()
+            # A schema change may have come with the last stretch: the mappings as of the snapshot count.
+            current = {table.name: table for table in TargetState(meeting.target, rt.name).mapped_tables()}
+            for table in (current.get(t.name, t) for t in chosen):
+                compared = verify_table(
+                    meeting.source, meeting.target, table, max_keys=max_keys, salt=salt, pace=Pace(rows_per_second)
                 )
-                conn.commit()
-            if on_table is not None:
-                on_table(result)
-    return VerifyReport(rt.name, position, tuple(found))
+                result = msgspec.structs.replace(
+                    compared.result, position=position, repaired=repaired.get(table.name)
+                )
+                _record(rt, result)
+                _tell(log, result)
+                if on_table is not None:
+                    on_table(result)
+                found.append(compared._replace(result=result))
+        return found
+
+    chosen = _chosen(rt, tables)
+    compared = {c.result.table: c for c in compare(chosen, {})}
+    position = next(iter(compared.values())).result.position
+    if repair:
+        repaired = {
+            table.name: repair_table(rt, log, table, compared[table.name], salt)
+            for table in chosen if _can_be_repaired(log, compared[table.name].result)
+        }
+        if repaired:
+            compared |= {c.result.table: c for c in compare([t for t in chosen if t.name in repaired], repaired)}
+    return VerifyReport(rt.name, position, tuple(c.result for c in compared.values()))
 
 
 def _chosen(rt: "Runtime", names: Sequence[str] | None) -> list[MappedTable]:
@@ -67,6 +89,25 @@ def _chosen(rt: "Runtime", names: Sequence[str] | None) -> list[MappedTable]:
             f"pipeline {rt.name} has no table {', '.join(unknown)}", f"its tables are: {', '.join(known)}."
         )
     return [known[name] for name in dict.fromkeys(names)]
+
+
+def _can_be_repaired(log: Log, result: TableVerified) -> bool:
+    if not result.complete:
+        log.warning(
+            "table %s: too many rows differ (%d and more) to repair them one by one; copy the pipeline again: "
+            "`cdc start NAME --force-resync`", result.table, result.difference_count,
+        )
+    return result.complete and not result.equal
+
+
+def _record(rt: "Runtime", result: TableVerified) -> None:
+    with rt.target("verified") as (conn, _), server_errors("recording the comparison"):
+        record_verified(
+            conn, rt.name, result.table, position=result.position, rows=result.rows_source,
+            differences=result.difference_count, complete=result.complete,
+            repaired=result.repaired.differences if result.repaired else 0,
+        )
+        conn.commit()
 
 
 def _tell(log: Log, result: TableVerified) -> None:

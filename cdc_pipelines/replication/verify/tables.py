@@ -1,33 +1,44 @@
 """Comparing tables on two prepared sessions: one in a snapshot of the source, one in a snapshot of the target."""
 
 import secrets
+from collections.abc import Callable
 
 import psycopg
 
 from cdc_pipelines.replication.catalog import MappedTable
-from cdc_pipelines.replication.databases.checksum import Salt
+from cdc_pipelines.replication.databases.checksum import Key, Salt
 from cdc_pipelines.replication.databases.mysql.checksum import MySqlChecksum, has_ranges
 from cdc_pipelines.replication.databases.mysql.read import SnapshotSession
 from cdc_pipelines.replication.databases.postgres.checksum import PostgresChecksum, key_is_sound, require_table
-from cdc_pipelines.replication.verify.compare import ROWS_PER_RANGE, compare_table
-from cdc_pipelines.replication.verify.report import TableVerified
+from cdc_pipelines.replication.verify.compare import ROWS_PER_RANGE, Compared, compare_table
+from cdc_pipelines.replication.verify.walk import Pace
 
 
 def verify_table(
     source: SnapshotSession, target: psycopg.Connection, table: MappedTable, *, max_keys: int = 100,
-    rows_per_range: int = ROWS_PER_RANGE,
-) -> TableVerified:
+    rows_per_range: int = ROWS_PER_RANGE, salt: Salt | None = None, pace: Pace | None = None,
+    start: Key | None = None, over: Callable[[], bool] = lambda: False,
+) -> Compared:
     """Compare one table. `target` is in a REPEATABLE READ transaction; both sessions see the same state of the source.
 
-    At most `max_keys` differences are listed; all are counted. Raises IntegrityError where the target's table or one
-    of its columns is gone, RetryableError where a server is lost.
+    At most `max_keys` differences are listed; all are counted. For the rest see `compare_table`. Raises IntegrityError
+    where the target's table or one of its columns is gone, RetryableError where a server is lost.
     """
+    ours, theirs, ranges = both_sides(source, target, table, salt or new_salt())
+    return compare_table(
+        ours, theirs, ranges=ranges, max_keys=max_keys, rows_per_range=rows_per_range, pace=pace, start=start, over=over
+    )
+
+
+def both_sides(
+    source: SnapshotSession, target: psycopg.Connection, table: MappedTable, salt: Salt
+) -> tuple[MySqlChecksum, PostgresChecksum, bool]:
+    """The table on both sides, and whether its key's ranges hold the same rows there."""
     found = require_table(target, table)
     ranges = has_ranges(table) and key_is_sound(found, table)
-    salt = new_salt()
     ours = MySqlChecksum(source, table, "postgres", salt, "modulo" if ranges else "digest")
     theirs = PostgresChecksum(target, table, source.flavor, salt, "modulo" if ranges else "digest")
-    return compare_table(ours, theirs, ranges=ranges, max_keys=max_keys, rows_per_range=rows_per_range)
+    return ours, theirs, ranges
 
 
 def new_salt() -> Salt:

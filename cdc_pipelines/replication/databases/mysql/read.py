@@ -1,6 +1,6 @@
 """One session of a snapshot: small queries for planning and verifying, and the bulk reading of key ranges."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from cdc_pipelines.replication.catalog import MappedTable
@@ -37,8 +37,11 @@ class SnapshotSession:
         Columns are those of `table.columns`, in their order; rows come in no promised order. An error in mid-read
         raises (RetryableError or ConfigurationError): what came before it is not the whole range.
         """
-        condition, params = where_sql(where)
-        sql = bind(f"select {self._select(table)} from {self._from(table)} where {condition}", params)  # noqa: S608
+        return self.read_where(table, *where_sql(where))
+
+    def read_where(self, table: MappedTable, condition: str, params: Sequence[Any]) -> Iterator[list[Row]]:
+        """As `read`, the rows for which a condition of our own is true; `params` stand for its `%s`."""
+        sql = bind(f"select {self._select(table)} from {self._from(table)} where {condition}", tuple(params))  # noqa: S608
         return self.reader.batches(sql, BATCH_ROWS, f"table {table.name}", _heavy(table))
 
     def _select(self, table: MappedTable) -> str:

@@ -1,6 +1,6 @@
 """How PostgreSQL spells the pieces of a checksum."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
 import psycopg
@@ -8,7 +8,7 @@ from psycopg.sql import Identifier
 from psycopg.sql import Literal as SqlLiteral
 
 from cdc_pipelines.replication.catalog import MappedColumn, MappedTable
-from cdc_pipelines.replication.databases.checksum import Salt, Span, TableChecksum
+from cdc_pipelines.replication.databases.checksum import Key, Salt, Span, TableChecksum
 from cdc_pipelines.replication.databases.postgres.connection import server_errors
 from cdc_pipelines.replication.databases.postgres.ddl import ExistingTable, find
 from cdc_pipelines.replication.errors import IntegrityError
@@ -28,6 +28,12 @@ class PostgresChecksum(TableChecksum):
         super().__init__(table, forms_of(table.columns, source, "postgres"), salt, by)
         # Without the key's index each range would read the whole table; a fresh table has no statistics that say so.
         conn.execute("set local enable_seqscan = off" if by == "modulo" else "set local enable_seqscan = on")
+
+    def delete(self, conn: psycopg.Connection, picks: Collection[Key]) -> int:
+        """Delete the rows that were picked (see `picked`), by another session; how many there were."""
+        where, params = self.picked(picks)
+        # As in `_run`; never without values, so that `%%` is unfolded.
+        return conn.execute(f"delete from {self._from} where {where}".encode(), params or []).rowcount  # noqa: S608
 
     def _run(self, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
         with server_errors(f"comparing target table {self.table.target_schema}.{self.table.target_name}"):

@@ -6,6 +6,7 @@ from cdc_pipelines.replication.errors import RetryableError
 
 _TRIES = 6
 _WAIT_MS = 3000  # per try; then the sessions that hold the row are ended
+_PATIENCE_S = 30
 
 
 def lock_pipeline(conn: psycopg.Connection, name: str) -> None:
@@ -35,6 +36,22 @@ def lock_pipeline(conn: psycopg.Connection, name: str) -> None:
         + (", ".join(others) or "unknown (not visible to this user)"),
         "end these sessions (`select pg_terminate_backend(pid)`), then run the command again.",
     )
+
+
+def keep_others_out(conn: psycopg.Connection, name: str) -> None:
+    """Hold the pipeline's row till the caller's transaction ends, so that nothing else of ours writes meanwhile.
+
+    Unlike `lock_pipeline` it ends nobody: raises RetryableError where another transaction lasts for more than 30 s.
+    """
+    conn.execute(f"set local lock_timeout = '{_PATIENCE_S}s'".encode())
+    try:
+        conn.execute("select 1 from _cdc.pipeline where name = %s for update", [name])
+    except psycopg.errors.LockNotAvailable as error:
+        raise RetryableError(
+            f"pipeline {name}: another transaction of it has been writing to the target for more than {_PATIENCE_S} s",
+            "try again when the consumer is through it (`cdc status`).",
+        ) from error
+    conn.execute("set local lock_timeout to default")
 
 
 def _end_holders(conn: psycopg.Connection, name: str) -> list[str]:

@@ -164,7 +164,7 @@ class TargetState(ChunkStore, TableStore):
         self._conn.execute("delete from _cdc.pipeline where name = %s", [self._name])
 
     def _forget(self) -> None:
-        for table in ("chunk", "log_offset", "mapped_table", "barrier", "verified"):
+        for table in ("chunk", "log_offset", "mapped_table", "barrier", "verified", "verify_walk"):
             self._conn.execute(
                 sql.SQL("delete from _cdc.{} where pipeline = %s").format(sql.Identifier(table)),
                 [self._name],

@@ -4,7 +4,7 @@ import psycopg
 
 from cdc_pipelines.replication.errors import ConfigurationError, IntegrityError
 
-FORMAT = 1
+FORMAT = 2
 
 _LOCK = 0x5F636463  # "_cdc": the advisory lock under which the schema is made
 
@@ -97,16 +97,40 @@ create table _cdc.verified (
 );
 """
 
+# From format to format. What an older process does meanwhile must still work.
+_UPGRADES = {
+    1: """
+alter table _cdc.verified
+    add column complete boolean not null default true,
+    add column in_background boolean not null default false,
+    add column repaired bigint not null default 0;
+
+-- How far the background's comparison of a table has come.
+create table _cdc.verify_walk (
+    pipeline text not null,
+    table_name text not null,
+    next_key text not null,
+    position text not null,
+    rows bigint not null,
+    differences bigint not null,
+    primary key (pipeline, table_name)
+);
+""",
+}
+
 
 def schema_exists(conn: psycopg.Connection) -> bool:
-    """Whether `_cdc` is there, in the format of this version. See `found_format` for errors."""
-    return found_format(conn) is not None
+    """Whether `_cdc` is there; an older format is brought up to this version's. See `ensure_schema` for errors."""
+    found = found_format(conn)
+    if found is not None and found < FORMAT:
+        ensure_schema(conn)
+    return found is not None
 
 
 def found_format(conn: psycopg.Connection) -> int | None:
     """The format of `_cdc` on the target, None where there is none.
 
-    Raises ConfigurationError where the format is not this version's, or the user may not read it.
+    Raises ConfigurationError where the format is newer than this version's, or the user may not read it.
     """
     try:
         with conn.transaction():
@@ -130,7 +154,7 @@ def found_format(conn: psycopg.Connection) -> int | None:
             "_cdc.format on the target is empty", "restore it from a backup, or drop the schema _cdc and copy again."
         )
     version = int(found[0])
-    if version != FORMAT:
+    if version > FORMAT or version + len(_UPGRADES) < FORMAT:
         raise ConfigurationError(
             f"the target's schema _cdc has format {version}; this version of cdc-pipelines knows {FORMAT}",
             "use the version of cdc-pipelines that wrote it, or a newer one.",
@@ -139,22 +163,27 @@ def found_format(conn: psycopg.Connection) -> int | None:
 
 
 def ensure_schema(conn: psycopg.Connection) -> None:
-    """Make `_cdc` where it is missing. Part of the caller's transaction if one is open, else committed at once.
+    """Make `_cdc` where it is missing or of an older format.
 
-    Raises ConfigurationError where the user may not create it.
+    Part of the caller's transaction if one is open, else committed at once. Raises ConfigurationError where the user
+    may not do that, or the format is newer than this version's.
     """
     with conn.transaction():
-        if found_format(conn) is not None:
+        if found_format(conn) == FORMAT:
             return
         conn.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
-        if found_format(conn) is not None:  # somebody else was first
+        found = found_format(conn)
+        if found == FORMAT:  # somebody else was first
             return
         try:
             with conn.transaction():
                 # IF NOT EXISTS would ask for the right to create schemas where an administrator made this one.
-                if not _has_schema(conn):
+                if found is None and not _has_schema(conn):
                     conn.execute("create schema _cdc")
-                conn.execute(_TABLES)
+                if found is None:
+                    conn.execute(_TABLES)
+                for version in range(found or 1, FORMAT):
+                    conn.execute(_UPGRADES[version].encode())
         except psycopg.errors.InsufficientPrivilege as error:
             user, database = conn.info.user, conn.info.dbname
             raise ConfigurationError(
@@ -162,7 +191,9 @@ def ensure_schema(conn: psycopg.Connection) -> None:
                 f'run as its owner: GRANT CREATE ON DATABASE "{database}" TO "{user}"; '
                 f'(or: CREATE SCHEMA _cdc AUTHORIZATION "{user}";)',
             ) from error
-        conn.execute("select setval('_cdc.epoch', extract(epoch from clock_timestamp())::bigint)")
+        if found is None:
+            conn.execute("select setval('_cdc.epoch', extract(epoch from clock_timestamp())::bigint)")
+        conn.execute("delete from _cdc.format")
         conn.execute("insert into _cdc.format values (%s)", [FORMAT])
 
 

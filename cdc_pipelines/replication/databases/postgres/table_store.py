@@ -84,14 +84,15 @@ class TableStore:
         """Every table in figures, by name, ready for JSON.
 
         `rows_copied`, `bytes_copied`, `copy_seconds` (summed over chunks) are the copy's; `inserts` … `truncates` and
-        their sum `changes_applied` the stream's; `verified` is the last comparison, if there was one.
+        their sum `changes_applied` the stream's; `verified` is the last comparison, if there was
+        one, `through` the position (JSON) of the source's state that was compared.
         """
         rows = self._conn.execute(
             """
             select m.table_name, m.target_schema, m.target_name,
                    coalesce(c.chunks, 0), coalesce(c.done, 0), coalesce(c.rows, 0), coalesce(c.bytes, 0),
                    coalesce(c.seconds, 0), m.inserts, m.updates, m.deletes, m.truncates, m.last_change_ms,
-                   v.verified_at, v.rows, v.differences
+                   v.verified_at, v.rows, v.differences, v.position, v.complete, v.in_background
             from _cdc.mapped_table m
             left join (
                 select table_name, count(*) as chunks, count(*) filter (where state = 'done') as done,
@@ -110,10 +111,12 @@ class TableStore:
 def _stats(
     table: str, schema: str, name: str, chunks: int, done: int, rows: int, size: int, seconds: float,
     inserts: int, updates: int, deletes: int, truncates: int, last_change_ms: int | None,
-    verified_at: datetime | None, verified_rows: int | None, differences: int | None,
+    verified_at: datetime | None, verified_rows: int | None, differences: int | None, verified_through: str | None,
+    complete: bool | None, in_background: bool | None,
 ) -> dict[str, Any]:
     verified = None if verified_at is None else {
-        "at": _iso(verified_at), "rows": verified_rows, "differences": differences
+        "at": _iso(verified_at), "through": verified_through, "rows": verified_rows, "differences": differences,
+        "complete": complete, "in_background": in_background,
     }
     return {
         "table": table,
