@@ -36,10 +36,10 @@ test: setup browser check up ## everything that CI checks: static checks, then a
 chaos: setup ## replication under faults, on a stack of its own; CHAOS_ARGS="--seed N --faults N --only …"
 	@$(PYTHON_BIN)/python -m tests.chaos.campaign $(CHAOS_ARGS)
 
-bench: setup ## measure: copy, apply (against Debezium's JDBC sink), latency; quarter of an hour on a quiet machine
+bench: setup ## measure: copy, verify, apply (against Debezium's JDBC sink), latency; 20 minutes on a quiet machine
 	@$(CDC) stack down --only connect
 	@$(CDC) stack up --with-jdbc-sink
-	@for what in copy apply latency; do $(PYTHON_BIN)/python -m benchmarks.$$what; done
+	@for what in copy verify apply latency; do $(PYTHON_BIN)/python -m benchmarks.$$what; done
 
 check: setup ## static checks: lint, types, import rules, generated docs, what must not be committed
 	@$(PYTHON_BIN)/ruff check .

@@ -132,6 +132,7 @@ def lab(name: str, *tables: str, **settings: Any) -> Iterator[Lab]:
             },
             "connect": {"url": stack.connect_url},
             "kafka": {"bootstrap_servers": stack.kafka_bootstrap},
+            "verify": {"background": False},
         } | settings
         file = home / f"{name}.yaml"
         file.write_text(yaml.safe_dump(document))

@@ -6,17 +6,20 @@ Configure a new pipeline, then reload the code location: its tables appear as as
 
 import dagster as dg
 
+from cdc_pipelines.assets.checks import equality_checks
 from cdc_pipelines.assets.declared import declared_pipelines
 from cdc_pipelines.assets.tables import replicated_tables
 from cdc_pipelines.jobs import lifecycle, prepare, verify
 from cdc_pipelines.jobs.executors import one_process
 from cdc_pipelines.jobs.start import start_job
 from cdc_pipelines.resources.pipelines import PipelinesResource
+from cdc_pipelines.sensors.verifications import verifications
 
 _pipelines = declared_pipelines()
 
 defs = dg.Definitions(
     assets=[*replicated_tables(_pipelines)],
+    asset_checks=[*equality_checks(_pipelines)],
     jobs=[
         prepare.discover,
         prepare.configure,
@@ -26,6 +29,7 @@ defs = dg.Definitions(
         verify.verify_replication,
         lifecycle.teardown,
     ],
+    sensors=[verifications],
     resources={"pipelines": PipelinesResource()},
     executor=one_process,
 )

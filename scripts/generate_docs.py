@@ -23,6 +23,7 @@ from cdc_pipelines.replication.pipeline import (
     TableChoice,
     Target,
     Tls,
+    Verify,
 )
 from cdc_pipelines.replication.pipeline_file import json_schema
 
@@ -40,6 +41,7 @@ SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ("`tables[]`", TableChoice),
     ("`copy`", Copy),
     ("`apply`", Apply),
+    ("`verify`", Verify),
 ]
 
 

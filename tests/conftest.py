@@ -171,6 +171,7 @@ def pipeline_file(stack: StackSettings, tmp_path: Path, unique: Callable[[str], 
             },
             "connect": {"url": stack.connect_url},
             "kafka": {"bootstrap_servers": stack.kafka_bootstrap},
+            "verify": {"background": False},  # nothing shall happen by itself unless a test is about that
         } | settings
         path = tmp_path / f"{unique('pipeline')}.yaml"
         path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")

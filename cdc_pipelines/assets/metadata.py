@@ -9,6 +9,7 @@ from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.copy.chunk import Chunk
 from cdc_pipelines.replication.errors import CdcError
 from cdc_pipelines.replication.pipeline import Server, Source
+from cdc_pipelines.replication.verify import TableVerified
 
 Metadata = dict[str, Any]
 
@@ -65,6 +66,33 @@ def copied_metadata(table: MappedTable, rows: int, size: int, seconds: float, ch
         "seconds": round(seconds, 3),
         "rows/s": round(rows / seconds) if seconds > 0 else rows,
     }
+
+
+def compared_metadata(table: TableVerified) -> Metadata:
+    """Of a table that was compared with its source."""
+    found: Metadata = {
+        "dagster/row_count": table.rows_target,
+        "rows on the source": table.rows_source,
+        "differences": table.difference_count,
+        "verified through": table.position,
+        "seconds": round(table.seconds, 3),
+    }
+    if table.repaired is not None:
+        found["differences repaired"] = table.repaired.differences
+    if table.differences:
+        found["differing rows"] = differences_table(table)
+    return found
+
+
+def differences_table(table: TableVerified) -> dg.MetadataValue:
+    """The differences that a comparison listed."""
+    return dg.MetadataValue.table(
+        records=[
+            dg.TableRecord({"kind": d.kind, "key": str(d.key), "columns": ", ".join(d.columns)})
+            for d in table.differences
+        ],
+        schema=dg.TableSchema([dg.TableColumn(n) for n in ("kind", "key", "columns")]),
+    )
 
 
 def target_schema(table: MappedTable) -> dg.TableSchema:

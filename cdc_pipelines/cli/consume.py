@@ -19,8 +19,10 @@ def consume(name: str) -> None:
     from cdc_pipelines.replication.control.store import ControlStore
     from cdc_pipelines.replication.errors import CdcError, FencedError, RetryableError
     from cdc_pipelines.replication.logs import setup_logging
+    from cdc_pipelines.replication.operations.runtime import Runtime
     from cdc_pipelines.replication.secrets import redact
     from cdc_pipelines.replication.stream.consumer import Consumer
+    from cdc_pipelines.replication.verify.background import Background
 
     setup_logging()
     # The applier's thread needs the interpreter only for moments, between the database's answers: the reader's, which
@@ -32,6 +34,8 @@ def consume(name: str) -> None:
     consumer = Consumer(record, store, log)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: consumer.stop.set())
+    if record.spec.verify.background:
+        Background(lambda: Runtime(record, store), log, consumer.stop).start()
     try:
         consumer.run()
     except FencedError as error:

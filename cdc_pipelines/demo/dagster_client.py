@@ -103,6 +103,11 @@ class DagsterClient:
         """"Materialize" on one partition of an asset. Returns the run's id."""
         return self._launch("__ASSET_JOB", {}, {"dagster/partition": partition}, assets=[{"path": list(asset)}])
 
+    def check(self, asset: Sequence[str], name: str) -> str:
+        """"Execute" on one check of an asset. Returns the run's id."""
+        checks = [{"assetKey": {"path": list(asset)}, "name": name}]
+        return self._launch("__ASSET_JOB", {}, {}, assets=[], checks=checks)
+
     def reexecute_from_failure(self, run_id: str) -> str:
         """"Re-execute from failure": the failed steps and what follows them. Returns the new run's id."""
         params = {"parentRunId": run_id, "strategy": "FROM_FAILURE"}
@@ -190,13 +195,16 @@ class DagsterClient:
         return found
 
     def _launch(
-        self, job: str, config: Mapping[str, Any], tags: Mapping[str, str], assets: list[dict[str, Any]] | None = None
+        self, job: str, config: Mapping[str, Any], tags: Mapping[str, str], assets: list[dict[str, Any]] | None = None,
+        checks: list[dict[str, Any]] | None = None,
     ) -> str:
         selector: dict[str, Any] = {
             "repositoryLocationName": self.location, "repositoryName": REPOSITORY, "jobName": job,
         }  # fmt: skip
-        if assets:
+        if assets is not None:
             selector["assetSelection"] = assets
+        if checks is not None:
+            selector["assetCheckSelection"] = checks
         params = {
             "selector": selector,
             "runConfigData": config,

@@ -2,6 +2,8 @@
 
 import dagster as dg
 
+from cdc_pipelines.assets.checks import EQUAL_TO_SOURCE
+from cdc_pipelines.assets.metadata import compared_metadata, differences_table
 from cdc_pipelines.assets.names import table_key
 from cdc_pipelines.jobs.config import VerifyConfig
 from cdc_pipelines.jobs.single import job_of
@@ -16,14 +18,20 @@ def compare_tables(context: dg.OpExecutionContext, config: VerifyConfig, pipelin
     with pipelines.operation(context, config.pipeline, "verify") as rt:
         report = verify(
             rt, context.log, tables=config.tables or None, max_keys=config.max_keys, repair=config.repair,
-            rows_per_second=config.rows_per_second,
+            rows_per_second=config.rows_per_second, by="dagster",
         )
         for table in report.tables:
             context.log_event(
                 dg.AssetObservation(
                     table_key(config.pipeline, table.table),
                     description=f"{'equal to' if table.equal else 'DIFFERS from'} its source",
-                    metadata=_metadata(table, report.position),
+                    metadata=compared_metadata(table),
+                )
+            )
+            context.log_event(
+                dg.AssetCheckEvaluation(
+                    asset_key=table_key(config.pipeline, table.table), check_name=EQUAL_TO_SOURCE, passed=table.equal,
+                    metadata=compared_metadata(table),
                 )
             )
     if not report.equal:
@@ -31,7 +39,7 @@ def compare_tables(context: dg.OpExecutionContext, config: VerifyConfig, pipelin
         raise dg.Failure(
             f"pipeline {config.pipeline}: the sides differ in "
             + ", ".join(f"{t.table} ({_count(t)})" for t in different),
-            metadata={f"differences of {t.table}": _differences(t) for t in different}
+            metadata={f"differences of {t.table}": differences_table(t) for t in different}
             | {
                 "next step": dg.MetadataValue.md(
                     "Find out who writes to the target beside the pipeline; then launch `verify_replication` with "
@@ -46,26 +54,6 @@ def compare_tables(context: dg.OpExecutionContext, config: VerifyConfig, pipelin
 
 def _count(table: TableVerified) -> str:
     return f"{table.difference_count:,} rows" if table.complete else f"{table.difference_count:,} rows and more"
-
-
-def _metadata(table: TableVerified, position: str) -> dict[str, object]:
-    return {
-        "dagster/row_count": table.rows_target,
-        "rows on the source": table.rows_source,
-        "differences": table.difference_count,
-        "position": position,
-        "seconds": round(table.seconds, 3),
-    } | ({"differences repaired": table.repaired.differences} if table.repaired else {})
-
-
-def _differences(table: TableVerified) -> dg.MetadataValue:
-    return dg.MetadataValue.table(
-        records=[
-            dg.TableRecord({"kind": d.kind, "key": str(d.key), "columns": ", ".join(d.columns)})
-            for d in table.differences
-        ],
-        schema=dg.TableSchema([dg.TableColumn(n) for n in ("kind", "key", "columns")]),
-    )
 
 
 verify_replication = job_of(compare_tables, name="verify_replication", config=VerifyConfig)

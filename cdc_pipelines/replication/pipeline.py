@@ -173,6 +173,18 @@ class Apply(Strict):
     )
 
 
+class Verify(Strict):
+    """How the consumer's process compares both sides in the background, all tables in turn."""
+
+    background: bool = Field(True, description="Whether it does so at all.")
+    round_hours: float = Field(
+        24, gt=0, description="Hours between two comparisons of a table; one that was verified meanwhile counts."
+    )
+    busy_percent: float = Field(
+        5, gt=0, le=100, description="Part of the time that is spent comparing; in between it rests."
+    )
+
+
 class Pipeline(Strict):
     """One source database → one target database, and the tables between them."""
 
@@ -189,6 +201,7 @@ class Pipeline(Strict):
     exclude: list[Identifier] = Field(default_factory=list, description="Tables left out when `tables` is `all`.")
     copy_: Copy = Field(default_factory=Copy, alias="copy")
     apply: Apply = Field(default_factory=Apply)
+    verify: Verify = Field(default_factory=Verify)
 
     @field_validator("tables", mode="before")
     @classmethod

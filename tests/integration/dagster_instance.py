@@ -32,6 +32,9 @@ from tests.conftest import PROJECT, postgres_connection
 _PARTITIONS = """
 query Asset($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { __typename
   ... on AssetNode { partitionKeys partitionStats { numMaterialized numPartitions } } } }"""
+_CHECKS = """
+query Checks($key: AssetKeyInput!) { assetCheckExecutions(assetKey: $key, checkName: "equal_to_source", limit: 20) {
+  status runId evaluation { success description metadataEntries { label ... on IntMetadataEntry { intValue } } } } }"""
 
 
 def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = 60) -> Any:
@@ -67,6 +70,16 @@ class DagsterInstance:
         node = self.client.graphql(_PARTITIONS, key={"path": [pipeline, table]})["assetNodeOrError"]
         assert node["__typename"] == "AssetNode", f"no asset {pipeline}/{table}"
         return node["partitionKeys"], node["partitionStats"]["numMaterialized"]
+
+    def checks(self, pipeline: str, table: str) -> list[tuple[bool, str, int | None]]:
+        """The evaluations of the table's check, the newest first: passed, who compared, differences."""
+        found = self.client.graphql(_CHECKS, key={"path": [pipeline, table]})["assetCheckExecutions"]
+        told = [check["evaluation"] for check in found if check["evaluation"]]
+        counts = [{e["label"]: e.get("intValue") for e in evaluation["metadataEntries"]} for evaluation in told]
+        return [
+            (evaluation["success"], evaluation["description"] or "", count.get("differences"))
+            for evaluation, count in zip(told, counts, strict=True)
+        ]
 
     def consumers(self) -> list[psutil.Process]:
         """The agent and the consumers of this home."""
@@ -126,6 +139,11 @@ class DagsterPipe:
         with self.mysql.cursor() as cursor:
             for statement in statements:
                 cursor.execute(statement)
+
+    def source_rows(self, query: str) -> list[tuple[Any, ...]]:
+        with self.mysql.cursor() as cursor:
+            cursor.execute(query)
+            return [tuple(row) for row in cursor.fetchall()]
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """Rows of the target."""

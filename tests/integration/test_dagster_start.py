@@ -1,6 +1,7 @@
 """`start_replication` and its neighbours on a real Dagster: webserver, daemon, runs in PostgreSQL, real servers."""
 
 import contextlib
+import logging
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,8 @@ import psycopg
 import pytest
 
 from cdc_pipelines.demo.dagster_client import DagsterClientError
+from cdc_pipelines.replication.operations.runtime import Runtime
+from cdc_pipelines.replication.verify import verify
 from tests.integration.dagster_instance import DagsterPipe, wait_for
 
 # Runs of Dagster take seconds to begin, and these tests have many of them.
@@ -131,8 +134,25 @@ def test_stop_restart_verify_and_resync(make_dagster_pipe: Callable[..., Dagster
     assert client.wait(unequal).status == "FAILURE"
     assert "customers (1 rows)" in client.failures(unequal)[0]
     assert pipe.rows("select id from customers where name = 'forged'") == [(7,)], "verify changes nothing"
+    assert pipe.dagster.checks(pipe.name, "customers") == [(False, "", 1), (True, "", 0)]
 
-    # a resync: new partitions instead of the old ones, the forged row mended
+    # the same by hand, as the table's check; then mended
+    client.succeed(client.check([pipe.name, "customers"], "equal_to_source"))
+    assert pipe.dagster.checks(pipe.name, "customers")[0] == (False, "", 1)
+    pipe.succeed("verify_replication", repair=True)
+    assert pipe.rows("select name from customers where id = 7") == pipe.source_rows(
+        "select name from customers where id = 7"
+    )
+    assert pipe.dagster.checks(pipe.name, "customers")[0] == (True, "", 0)
+
+    # what the command line finds shows, too
+    pipe.target.execute("delete from customers where id in (8, 9)")
+    with pipe.dagster.store() as store, Runtime.open(pipe.name, store) as rt:
+        assert not verify(rt, logging.getLogger("verify")).equal
+    wait_for(lambda: pipe.dagster.checks(pipe.name, "customers")[0][::2] == (False, 2), "the sensor to tell", 100)
+    assert "compared by the command" in pipe.dagster.checks(pipe.name, "customers")[0][1]
+
+    # a resync: new partitions instead of the old ones, the lost rows there again
     old = pipe.dagster.partitions(pipe.name, "customers")[0]
     resync = pipe.succeed("start_replication", force_resync=True)
     new, done = pipe.dagster.partitions(pipe.name, "customers")

@@ -181,7 +181,7 @@ def test_the_first_format_is_brought_up_with_all_that_it_holds(open_: Open) -> N
     assert (found.epoch, found.generation) == (7, 9)
     assert scalar(conn, "select array_agg(version) from _cdc.format") == [FORMAT]
     (verified,) = last_verified(conn, "shop")
-    assert (verified.rows, verified.differences, verified.complete, verified.in_background) == (5, 1, True, False)
+    assert (verified.rows, verified.differences, verified.complete, verified.by) == (5, 1, True, "command")
     ensure_schema(conn)
     assert TargetState(conn, "shop").load() == found
 

@@ -26,14 +26,15 @@ Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 def verify(
     rt: "Runtime", log: Log, *, tables: Sequence[str] | None = None, max_keys: int = 100, repair: bool = False,
-    rows_per_second: int | None = None, on_table: Callable[[TableVerified], None] | None = None,
+    rows_per_second: int | None = None, by: str = "command", on_table: Callable[[TableVerified], None] | None = None,
 ) -> VerifyReport:
     """Compare the pipeline's tables (or those named) with their copies, exactly, and record what was found.
 
     The consumer stands still for the moments until both snapshots are open; then it goes on, and one table after the
     other is compared. At most `max_keys` differences are listed per table. `on_table` is called after each.
     `repair`: tables that differ are mended (see `repair_table`) and compared again; the report tells the second
-    comparison. `rows_per_second` bounds the reading of tables with a key of integers; others are read in one go.
+    comparison. `by` is recorded with it. `rows_per_second` bounds the reading of tables with a key of integers; others
+    are read in one go.
     Raises RetryableError (no meeting, a server lost), ConfigurationError (unknown table; no consumer, and the target is
     behind), IntegrityError (a target table is gone).
     """
@@ -59,7 +60,7 @@ def verify(
                 result = msgspec.structs.replace(
                     compared.result, position=position, repaired=repaired.get(table.name)
                 )
-                _record(rt, result)
+                _record(rt, result, by)
                 _tell(log, result)
                 if on_table is not None:
                     on_table(result)
@@ -100,12 +101,12 @@ def _can_be_repaired(log: Log, result: TableVerified) -> bool:
     return result.complete and not result.equal
 
 
-def _record(rt: "Runtime", result: TableVerified) -> None:
+def _record(rt: "Runtime", result: TableVerified, by: str) -> None:
     with rt.target("verified") as (conn, _), server_errors("recording the comparison"):
         record_verified(
             conn, rt.name, result.table, position=result.position, rows=result.rows_source,
             differences=result.difference_count, complete=result.complete,
-            repaired=result.repaired.differences if result.repaired else 0,
+            by=by, repaired=result.repaired.differences if result.repaired else 0,
         )
         conn.commit()
 

@@ -102,7 +102,7 @@ _UPGRADES = {
     1: """
 alter table _cdc.verified
     add column complete boolean not null default true,
-    add column in_background boolean not null default false,
+    add column verified_by text not null default 'command',
     add column repaired bigint not null default 0;
 
 -- How far the background's comparison of a table has come.

@@ -92,7 +92,7 @@ class TableStore:
             select m.table_name, m.target_schema, m.target_name,
                    coalesce(c.chunks, 0), coalesce(c.done, 0), coalesce(c.rows, 0), coalesce(c.bytes, 0),
                    coalesce(c.seconds, 0), m.inserts, m.updates, m.deletes, m.truncates, m.last_change_ms,
-                   v.verified_at, v.rows, v.differences, v.position, v.complete, v.in_background
+                   v.verified_at, v.rows, v.differences, v.position, v.complete, v.verified_by
             from _cdc.mapped_table m
             left join (
                 select table_name, count(*) as chunks, count(*) filter (where state = 'done') as done,
@@ -112,11 +112,11 @@ def _stats(
     table: str, schema: str, name: str, chunks: int, done: int, rows: int, size: int, seconds: float,
     inserts: int, updates: int, deletes: int, truncates: int, last_change_ms: int | None,
     verified_at: datetime | None, verified_rows: int | None, differences: int | None, verified_through: str | None,
-    complete: bool | None, in_background: bool | None,
+    complete: bool | None, verified_by: str | None,
 ) -> dict[str, Any]:
     verified = None if verified_at is None else {
         "at": _iso(verified_at), "through": verified_through, "rows": verified_rows, "differences": differences,
-        "complete": complete, "in_background": in_background,
+        "complete": complete, "by": verified_by,
     }
     return {
         "table": table,

@@ -12,7 +12,8 @@ Key = tuple[int, ...]
 class Verified(msgspec.Struct, frozen=True):
     """The last whole comparison of a table: `rows` are the source's, `position` (JSON) is its state that was compared.
 
-    Where the background compared in slices, `position` is the first slice's: later ones saw later states.
+    `by` is who compared: `command`, `dagster`, or `background`, which does it in slices: then `position` is the first
+    slice's, and later ones saw later states.
     """
 
     table: str
@@ -21,8 +22,12 @@ class Verified(msgspec.Struct, frozen=True):
     rows: int
     differences: int
     complete: bool = True
-    in_background: bool = False
+    by: str = "command"
     repaired: int = 0
+
+    @property
+    def equal(self) -> bool:
+        return self.complete and self.differences == 0
 
 
 class Walk(msgspec.Struct, frozen=True):
@@ -36,25 +41,26 @@ class Walk(msgspec.Struct, frozen=True):
 
 def record_verified(
     conn: psycopg.Connection, pipeline: str, table: str, *, position: str, rows: int, differences: int,
-    complete: bool = True, in_background: bool = False, repaired: int = 0,
+    complete: bool = True, by: str = "command", repaired: int = 0, ends_walk: bool = True,
 ) -> None:
-    """Remember a comparison, in the caller's transaction; a walk through the table that is under way is over."""
+    """Remember a comparison, in the caller's transaction. With it a walk through the table that is under way ends."""
     conn.execute(
         "insert into _cdc.verified (pipeline, table_name, position, verified_at, rows, differences, complete, "
-        "in_background, repaired) values (%s, %s, %s, clock_timestamp(), %s, %s, %s, %s, %s) "
+        "verified_by, repaired) values (%s, %s, %s, clock_timestamp(), %s, %s, %s, %s, %s) "
         "on conflict (pipeline, table_name) do update set "
         "position = excluded.position, verified_at = excluded.verified_at, rows = excluded.rows, "
-        "differences = excluded.differences, complete = excluded.complete, in_background = excluded.in_background, "
+        "differences = excluded.differences, complete = excluded.complete, verified_by = excluded.verified_by, "
         "repaired = excluded.repaired",
-        [pipeline, table, position, rows, differences, complete, in_background, repaired],
+        [pipeline, table, position, rows, differences, complete, by, repaired],
     )
-    conn.execute("delete from _cdc.verify_walk where pipeline = %s and table_name = %s", [pipeline, table])
+    if ends_walk:
+        conn.execute("delete from _cdc.verify_walk where pipeline = %s and table_name = %s", [pipeline, table])
 
 
 def last_verified(conn: psycopg.Connection, pipeline: str) -> list[Verified]:
     """The last comparison of each table that was compared, by name."""
     rows: Iterable[tuple[object, ...]] = conn.execute(
-        "select table_name, verified_at, coalesce(position, ''), rows, differences, complete, in_background, repaired "
+        "select table_name, verified_at, coalesce(position, ''), rows, differences, complete, verified_by, repaired "
         'from _cdc.verified where pipeline = %s order by table_name collate "C"',
         [pipeline],
     )

@@ -1,0 +1,1 @@
+"""What the Dagster daemon looks at by itself, again and again."""
