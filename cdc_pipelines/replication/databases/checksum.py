@@ -143,6 +143,13 @@ class TableChecksum(ABC):
         if chosen is not None:
             # Buckets are our own small integers.
             where = f"({where}) and {self._bucket(count)} in ({', '.join(str(int(b)) for b in sorted(chosen))})"
+        return self._texts(where, params)
+
+    def picked_rows(self, picks: Collection[Key]) -> list[Row]:
+        """The rows that were picked, as `rows` gives them."""
+        return self._texts(*self.picked(picks))
+
+    def _texts(self, where: str, params: Sequence[Any]) -> list[Row]:
         pick = self._literal("") if self._by == "modulo" else self._as_text(self._key_number)
         shown = ", ".join([*(self._shown(i) for i in range(len(self.table.columns))), pick])
         found = self._run(f"select {shown} from {self._from} where {where}", params)  # noqa: S608

@@ -27,7 +27,8 @@ from cdc_pipelines.replication.databases.postgres.verified import (
 from cdc_pipelines.replication.errors import CdcError, IntegrityError, RetryableError
 from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.replication.verify.barrier import Meeting, meet
-from cdc_pipelines.replication.verify.tables import verify_table
+from cdc_pipelines.replication.verify.recheck import recheck
+from cdc_pipelines.replication.verify.tables import new_salt, verify_table
 
 FIRST_AFTER_S = 15.0  # a stream that has just begun is left alone
 SLICE_S = 5.0
@@ -108,10 +109,12 @@ class Background(threading.Thread):
         start = walk.next_key if walk is not None and len(walk.next_key) == len(table.key) else None
         if walk is None or start is None:
             walk = Walk((), meeting.position.to_json(), 0, 0)
+        salt = new_salt()
         compared = verify_table(
-            meeting.source, meeting.target, table, start=start,
+            meeting.source, meeting.target, table, start=start, salt=salt,
             over=lambda: time.monotonic() > until or self._stop_event.is_set(),
         )
+        compared = recheck(rt, table, compared, salt)
         result = compared.result
         rows, differences = walk.rows + result.rows_source, walk.differences + result.difference_count
         if result.difference_count:

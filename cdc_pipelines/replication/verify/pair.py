@@ -1,10 +1,10 @@
 """Both sides of one table, asked at the same time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from cdc_pipelines.replication.databases.checksum import Row, Span, TableChecksum, Totals
+from cdc_pipelines.replication.databases.checksum import Key, Row, Span, TableChecksum, Totals
 from cdc_pipelines.replication.verify.judge import Found, Judge
 
 A = TypeVar("A")
@@ -34,6 +34,13 @@ class Pair:
         """The differences in some buckets of a range."""
         def fetch(side: TableChecksum) -> list[Row]:
             return side.rows(count, chosen, span)
+
+        return self._judge.compare(*self.both(fetch, fetch))
+
+    def picked(self, picks: Collection[Key]) -> list[Found]:
+        """The differences among the rows that were picked."""
+        def fetch(side: TableChecksum) -> list[Row]:
+            return side.picked_rows(picks)
 
         return self._judge.compare(*self.both(fetch, fetch))
 

@@ -13,6 +13,7 @@ from cdc_pipelines.replication.databases.postgres.verified import record_verifie
 from cdc_pipelines.replication.errors import ConfigurationError
 from cdc_pipelines.replication.verify.barrier import meet
 from cdc_pipelines.replication.verify.compare import Compared
+from cdc_pipelines.replication.verify.recheck import recheck
 from cdc_pipelines.replication.verify.repair import repair_table
 from cdc_pipelines.replication.verify.report import Repaired, TableVerified, VerifyReport
 from cdc_pipelines.replication.verify.tables import new_salt, verify_table
@@ -57,6 +58,7 @@ def verify(
                 compared = verify_table(
                     meeting.source, meeting.target, table, max_keys=max_keys, salt=salt, pace=Pace(rows_per_second)
                 )
+                compared = recheck(rt, table, compared, salt)
                 result = msgspec.structs.replace(
                     compared.result, position=position, repaired=repaired.get(table.name)
                 )
