@@ -13,9 +13,9 @@ from tests.chaos.score import Score
 from tests.chaos.sources import SOURCES
 
 SEED = 4
-QUICK = [
-    "kill -9 consumer", "kill -9 agent", "kill -9 target", "kill -9 source", "target cut off", "source stalled",
-    "binlog rotated", "kill -9 copy",
+QUICK = [  # without those after which Debezium looks for its source only once a minute
+    "kill -9 consumer", "kill -9 agent", "kill -9 target", "target cut off", "target stalled", "binlog rotated",
+    "connector restarts", "connector's offset set back", "kill -9 copy", "control store gone",
 ]  # fmt: skip
 
 

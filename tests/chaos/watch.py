@@ -14,6 +14,7 @@ from tests.chaos.workload import BANK, SUM
 
 _BEAT_S = 0.1
 _LOOK_S = 0.02
+_STALL_S = 1.0
 
 
 class Beats(threading.Thread):
@@ -62,9 +63,10 @@ class Beats(threading.Thread):
 
 @dataclass
 class Stalls:
-    """Seconds in which the target applied nothing while the source committed, by what was done at the time."""
+    """Seconds in which the target applied nothing while the source committed, by what was done when they began."""
 
     during: str = "nothing"
+    blamed: str | None = None
     longest: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     seen: int = 0
     advanced_at: float = field(default_factory=time.monotonic)
@@ -77,8 +79,13 @@ class Stalls:
             self.seen, self.advanced_at = seen, moment
         since = beats.waiting_since(self.seen)
         self.behind_s = moment - since if since is not None else 0.0
-        if since is not None:
-            self.longest[self.during] = max(self.longest[self.during], moment - max(since, self.advanced_at))
+        stall_s = moment - max(since, self.advanced_at) if since is not None else 0.0
+        if stall_s < _STALL_S:
+            self.blamed = None
+        else:
+            self.blamed = self.blamed or self.during
+        name = self.blamed or self.during
+        self.longest[name] = max(self.longest[name], stall_s)
 
 
 class Observer(threading.Thread):
