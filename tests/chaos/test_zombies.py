@@ -74,7 +74,7 @@ def test_a_consumer_woken_after_a_resync_changes_nothing(make_pipe: Callable[...
         (epoch,) = pipe.rows(EPOCH)
         if inside:
             pipe.target.execute("begin")
-            pipe.target.execute("select 1 from t for update")
+            pipe.target.execute("lock table t in access exclusive mode")
             pipe.run("begin", "insert into audit values (2)", "update t set v = 1", "commit")
             wait_until(lambda: pipe.rows(WAITS), "the consumer to wait in its transaction")
         freeze(zombie)
