@@ -16,8 +16,11 @@ from typing import Any
 import psutil
 import psycopg
 import pymysql
+import requests
 import yaml
 
+from cdc_pipelines.replication.control.store import ControlStore
+from cdc_pipelines.replication.errors import CdcError
 from cdc_pipelines.stack import layout, orchestrate
 from cdc_pipelines.stack.settings import StackSettings, load_env
 from tests.chaos.proxy import Proxy
@@ -28,6 +31,10 @@ from tests.conftest import PROJECT, mysql_connection, postgres_connection
 from tests.plain_compare import plain_compare
 
 CONNECTOR = "cdc_1_1"
+
+
+class BrokenError(AssertionError):
+    """The pipeline does not go on, or holds something wrong: what comes after would say nothing."""
 
 
 @dataclass
@@ -139,6 +146,26 @@ class Arena:
 
     def status(self) -> dict[str, Any]:
         return json.loads(self.cdc("status", "chaos", "--json").stdout or "{}")
+
+    def connector_failure(self) -> str | None:
+        """What the connector's failed task says; None where none failed, or nobody can tell."""
+        with contextlib.suppress(requests.RequestException, ValueError):
+            told = requests.get(f"{self.stack.connect_url}/connectors/{CONNECTOR}/status", timeout=5).json()
+            for task in told.get("tasks", []):
+                if task["state"] == "FAILED":
+                    return " | ".join(line for line in task["trace"].splitlines() if not line.startswith("\tat"))[:500]
+        return None
+
+    def progress(self) -> object:
+        """What moves while the stream goes on. Raises BrokenError where it ended for good."""
+        try:
+            store = ControlStore.open()
+            record, beat = store.get("chaos"), store.heartbeat("chaos")
+        except CdcError:
+            return None
+        if record.status == "failed":
+            raise BrokenError(f"the pipeline failed: {record.message}")
+        return beat and (beat.log_offset, beat.log_end, beat.applied_position)
 
     def differences(self) -> list[Difference]:
         """While nobody writes: what the plain comparison of every table finds. Empty is equal."""

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from tests.chaos.arena import Arena, arena
+from tests.chaos.arena import Arena, BrokenError, arena
 from tests.chaos.faults import ALONE, FAULTS, fitting
 from tests.chaos.score import TWO, Score
 from tests.chaos.sources import SOURCES
@@ -42,10 +42,6 @@ class Plan:
     seconds: float = 0.0
     pause_s: float = 0.1
     pairs: float = 0.3  # how often two strike at once
-
-
-class BrokenError(AssertionError):
-    """The pipeline does not go on, or holds something wrong: what comes after would say nothing."""
 
 
 class _PatienceOverError(Exception):
@@ -157,17 +153,15 @@ def _recover(place: Arena, score: Score, *, patience_s: float = float("inf")) ->
         """Behind a large transaction the target stands still while the log is read."""
         if time.monotonic() - began < 10:
             return None
-        now = place.status()
-        if (now.get("config") or {}).get("status") == "failed":
-            raise BrokenError(f"the pipeline failed: {now.get('errors')}")
-        if any(task["state"] == "FAILED" for task in (now.get("connector") or {}).get("tasks", [])):
-            place.say(f"mended by `cdc start`: {now['connector']['message'][-160:]}")
+        trace = place.connector_failure()
+        if trace is not None:
+            place.say(f"mended by `cdc start`: {trace}")
             score.mended(place.observer.stalls.during)
             place.must("start", "chaos")
         time.sleep(1)
         if time.monotonic() - began > patience_s:
             raise _PatienceOverError
-        return (now.get("lag") or {}).get("messages"), now.get("position")
+        return place.progress()
 
     with contextlib.suppress(_PatienceOverError):
         if not place.observer.passed(number, STALL_S, moves=moves):

@@ -13,7 +13,7 @@ import pymysql
 from tests.chaos.workload import BANK, SUM
 
 _BEAT_S = 0.1
-_LOOK_S = 0.02
+_LOOK_S = 0.04
 _STALL_S = 1.0
 
 
