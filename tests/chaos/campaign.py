@@ -66,6 +66,7 @@ def campaign(place: Arena, seed: int, plan: Plan, score: Score) -> None:
             raise BrokenError(f"verify: {verified.stdout[-2000:]}\n{verified.stderr[-2000:]}")
     except Exception as error:  # noqa: BLE001 (whatever it is, the table and the logs are wanted)
         text = str(error) if isinstance(error, BrokenError) else "".join(traceback.format_exception(error)[-3:])
+        place.say(f"broken: {text}")
         score.problems.append(f"{place.kind.name}, seed {seed}: {text}")
         score.problems.append(f"its status: {place.status()}\n{place.logs()}")
     finally:

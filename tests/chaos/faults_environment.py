@@ -96,10 +96,9 @@ def disk_full(arena: Arena, random: Random) -> None:
         admin.execute(f"create tablespace small location '{folder}/space'")  # type: ignore[arg-type]
         try:
             admin.execute("alter table composite set tablespace small")
-            with (folder / "filler").open("wb") as filler, contextlib.suppress(OSError):
-                while True:
-                    filler.write(bytes(1 << 12))
-                    filler.flush()
+            with contextlib.suppress(OSError), (folder / "filler").open("wb", buffering=0) as filler:
+                while filler.write(bytes(1 << 12)):
+                    pass
             with arena.source() as connection, connection.cursor() as cursor:
                 cursor.execute(
                     "insert into composite with recursive n(i) as (select 1 union all select i + 1 from n "
