@@ -33,7 +33,7 @@ SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 test: setup browser check up ## everything that CI checks: static checks, then all tests on real servers
 	@$(PYTHON_BIN)/python -m pytest $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 
-chaos: setup ## replication under faults, on a stack of its own; CHAOS_ARGS="--seed N --faults N --only …"
+chaos: setup ## replication under faults, on stacks of its own, 85 minutes; CHAOS_ARGS="--seed N --source … --minutes N --only …"
 	@$(PYTHON_BIN)/python -m tests.chaos.campaign $(CHAOS_ARGS)
 
 bench: setup ## measure: copy, verify, apply (against Debezium's JDBC sink), latency; 20 minutes on a quiet machine

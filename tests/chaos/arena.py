@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,25 +16,63 @@ from typing import Any
 import psutil
 import psycopg
 import pymysql
+import requests
 import yaml
 
+from cdc_pipelines.replication.control.store import ControlStore
+from cdc_pipelines.replication.errors import CdcError
 from cdc_pipelines.stack import layout, orchestrate
 from cdc_pipelines.stack.settings import StackSettings, load_env
-from tests.chaos.workload import BANK, SCHEMA, SUM, TABLES
+from tests.chaos.proxy import Proxy
+from tests.chaos.sources import SourceKind
+from tests.chaos.watch import Beats, Observer
+from tests.chaos.workload import SCHEMA, TABLES
 from tests.conftest import PROJECT, mysql_connection, postgres_connection
 from tests.plain_compare import plain_compare
 
-PARTS = ("mysql", "postgres", "kafka", "connect")
+CONNECTOR = "cdc_1_1"
+
+
+class BrokenError(AssertionError):
+    """The pipeline does not go on, or holds something wrong: what comes after would say nothing."""
+
+
+@dataclass
+class Difference:
+    """What the plain comparison found in a table."""
+
+    table: str
+    lost: int
+    doubled: int  # rows that the source hasn't, or hasn't as often
+    changed: int
+    text: str
 
 
 @dataclass
 class Arena:
     """What faults and checks work on. `home` is the pipeline's, the stack's is in the environment."""
 
+    kind: SourceKind
     home: Path
     stack: StackSettings
+    source_link: Proxy
+    target_link: Proxy
+    beats: Beats = field(init=False)
+    observer: Observer = field(init=False)
     log: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.beats = Beats(self.source)
+        self.observer = Observer(self.target, self.beats)
+
+    @property
+    def file(self) -> Path:
+        return self.home / "chaos.yaml"
+
+    @property
+    def parts(self) -> list[str]:
+        return parts_of(self.kind)
 
     def say(self, text: str) -> None:
         line = f"{time.monotonic() - self.started:7.1f} s  {text}"
@@ -43,18 +80,37 @@ class Arena:
         print(line, flush=True)
 
     def source(self) -> pymysql.Connection:
-        return mysql_connection(self.stack.mysql, "chaos")
+        """Not through the proxy: what writes there writes on."""
+        connection = mysql_connection(self.kind.access(self.stack), "chaos")
+        with connection.cursor() as cursor:
+            cursor.execute(self.kind.session)
+        return connection
 
     def target(self) -> psycopg.Connection:
         return postgres_connection(self.stack.postgres, "chaos")
 
     # Processes
 
-    def cdc(self, *words: str, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+    def spawn_cdc(self, *words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
             [sys.executable, "-m", "cdc_pipelines.cli", *words], cwd=PROJECT, stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, timeout=timeout_s, check=False,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         )  # fmt: skip
+
+    def cdc(self, *words: str, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
+        process = self.spawn_cdc(*words)
+        try:
+            out, err = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise AssertionError(f"cdc {' '.join(words)} did not end in {timeout_s:.0f} s: {process.communicate()}") \
+                from None
+        return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+    def must(self, *words: str) -> None:
+        """A command that has no reason to fail."""
+        done = self.cdc(*words)
+        assert done.returncode == 0, f"cdc {' '.join(words)}: exit {done.returncode}: {done.stderr[-3000:]}"
 
     def ours(self, *words: str) -> list[psutil.Process]:
         """The pipeline's processes whose command line has all of the words."""
@@ -68,11 +124,13 @@ class Arena:
         return found
 
     def part(self, name: str) -> psutil.Process | None:
+        """A server's process; `source` is whichever it is here."""
+        name = self.kind.part if name == "source" else name
         pid = next(state.pid for state in orchestrate.status() if state.part == name)
         return psutil.Process(pid) if pid else None
 
     def up(self) -> None:
-        failed = orchestrate.up(list(PARTS), lambda line: None)
+        failed = orchestrate.up(self.parts, lambda line: None)
         assert not failed, failed
 
     def agent(self) -> None:
@@ -84,64 +142,58 @@ class Arena:
                     stdout=file, stderr=file, start_new_session=True,
                 )  # fmt: skip
 
-    # The end
+    # What is there
 
     def status(self) -> dict[str, Any]:
         return json.loads(self.cdc("status", "chaos", "--json").stdout or "{}")
 
-    def differences(self) -> list[str]:
-        """After the writers' end: what the plain comparison of every table finds. Empty is equal."""
+    def connector_failure(self) -> str | None:
+        """What the connector's failed task says; None where none failed, or nobody can tell."""
+        with contextlib.suppress(requests.RequestException, ValueError):
+            told = requests.get(f"{self.stack.connect_url}/connectors/{CONNECTOR}/status", timeout=5).json()
+            for task in told.get("tasks", []):
+                if task["state"] == "FAILED":
+                    return " | ".join(line for line in task["trace"].splitlines() if not line.startswith("\tat"))[:500]
+        return None
+
+    def progress(self) -> object:
+        """What moves while the stream goes on. Raises BrokenError where it ended for good."""
+        try:
+            store = ControlStore.open()
+            record, beat = store.get("chaos"), store.heartbeat("chaos")
+        except CdcError:
+            return None
+        if record.status == "failed":
+            raise BrokenError(f"the pipeline failed: {record.message}")
+        return beat and (beat.log_offset, beat.log_end, beat.applied_position)
+
+    def differences(self) -> list[Difference]:
+        """While nobody writes: what the plain comparison of every table finds. Empty is equal."""
         found = []
         with self.source() as source, self.target() as target:
             for table, key in TABLES.items():
                 result = plain_compare(source, target, table, table, key)
                 if not result.equal:
-                    found.append(f"{table}: {result}"[:600])
-            doubled = target.execute(
-                "select n, writer, count(*) from audit group by 1, 2 having count(*) > 1 or n < 0"
-            ).fetchall()
-            found += [f"audit: {row}" for row in doubled]
+                    found.append(Difference(
+                        table, result.missing.total(), result.extra.total(), len(result.differs), str(result)[:600]
+                    ))
         return found
 
     def logs(self, lines: int = 30) -> str:
-        files = sorted((self.home / "logs").glob("*.log"))
+        files = [*sorted((self.home / "logs").glob("*.log")), *self.home.glob("*.log")]
         return "\n".join(f"--- {file.name}\n" + "\n".join(file.read_text().splitlines()[-lines:]) for file in files)
 
 
-class Observer(threading.Thread):
-    """Reads all balances on the target in one snapshot, many times a second."""
-
-    def __init__(self, arena: Arena) -> None:
-        super().__init__(name="observer", daemon=True)
-        self._arena, self.seen, self.wrong = arena, 0, []
-        self.watching = threading.Event()
-        self._over = threading.Event()
-
-    def run(self) -> None:
-        connection: psycopg.Connection | None = None
-        while not self._over.is_set():
-            if not self.watching.wait(0.2):
-                continue
-            try:
-                connection = connection or self._arena.target()
-                (total,) = connection.execute(BANK).fetchone() or (None,)
-                if self.watching.is_set():
-                    self.seen += 1
-                    if total != SUM:
-                        self.wrong.append(f"{time.monotonic() - self._arena.started:.1f} s: {total}")
-            except psycopg.Error:
-                connection = None
-                time.sleep(0.3)
-            self._over.wait(0.02)
-
-    def end(self) -> None:
-        self._over.set()
-        self.join(10)
+def parts_of(kind: SourceKind) -> list[str]:
+    return [kind.part, "postgres", "kafka", "connect"]
 
 
 @contextlib.contextmanager
-def arena() -> Iterator[Arena]:
-    """A running stack with an empty source schema and a configured pipeline; all of it gone at the end."""
+def arena(kind: SourceKind, *, keep: Path | None = None) -> Iterator[Arena]:
+    """A running stack with a filled source schema and a configured pipeline; all of it gone at the end.
+
+    `keep` is a folder that receives the logs of servers and processes.
+    """
     parts = layout.discover().parts
     parts.mkdir(parents=True, exist_ok=True)  # where nothing was fetched yet, it is fetched to where it is kept
     folder = Path(tempfile.mkdtemp(prefix="cdc-chaos-"))
@@ -152,15 +204,18 @@ def arena() -> Iterator[Arena]:
     os.environ |= {
         "CDC_STACK_HOME": str(folder / "stack"), "CDC_HOME": str(folder / "home"), "CDC_AGENT_AUTOSTART": "1",
     }  # fmt: skip
+    links: list[Proxy] = []
     try:
         base = layout.discover().base
         base.mkdir(parents=True, exist_ok=True)
         (base / "parts").symlink_to(parts)
         (folder / "home").mkdir()
-        failed = orchestrate.up(list(PARTS), lambda line: print(line, flush=True))
+        failed = orchestrate.up(parts_of(kind), lambda line: print(line, flush=True))
         assert not failed, failed
         os.environ |= load_env()
-        made = Arena(folder / "home", StackSettings.from_env(load_env()))
+        stack = StackSettings.from_env(load_env())
+        links += [Proxy(kind.access(stack).port), Proxy(stack.postgres.port)]
+        made = Arena(kind, folder / "home", stack, *links)
         _prepare(made)
         yield made
     finally:
@@ -168,30 +223,44 @@ def arena() -> Iterator[Arena]:
             with contextlib.suppress(psutil.Error):
                 if process.environ().get("CDC_HOME") == str(folder / "home") and process.pid != os.getpid():
                     process.kill()
-        orchestrate.down(list(PARTS), wipe=False, say=lambda line: None)
+        for link in links:
+            link.close()
+        orchestrate.down(parts_of(kind), wipe=False, say=lambda line: None)
+        if keep is not None:
+            _keep_logs(folder / "home", layout.discover().base / "logs", keep)
         os.environ.clear()
         os.environ |= before
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _keep_logs(home: Path, servers: Path, keep: Path) -> None:
+    keep.mkdir(parents=True, exist_ok=True)
+    for file in [*home.rglob("*.log*"), *servers.rglob("*.log")]:
+        shutil.copy(file, keep / f"{file.parent.name}-{file.name}")
+
+
 def _prepare(made: Arena) -> None:
-    with mysql_connection(made.stack.mysql) as admin, admin.cursor() as cursor:
-        cursor.execute("create database chaos")
+    access = made.kind.access(made.stack)
+    with mysql_connection(access) as admin:
+        made.kind.prepare(admin)
+    with mysql_connection(access) as admin, admin.cursor() as cursor:
+        cursor.execute(made.kind.session)
+        cursor.execute("create database chaos character set utf8mb4")
         cursor.execute("use chaos")
         for statement in SCHEMA:
             cursor.execute(statement)
     with postgres_connection(made.stack.postgres, made.stack.postgres_target_database) as target:
         target.execute("create database chaos")
+    server = f"CDC_STACK_{made.kind.part.upper()}"
     document = {
         "config": 1,
-        "source": {"type": "mysql", "host": "127.0.0.1", "port": "${env:CDC_STACK_MYSQL_PORT}", "database": "chaos",
-                   "user": "cdc", "password": "${env:CDC_STACK_MYSQL_PASSWORD}"},
-        "target": {"type": "postgres", "host": "127.0.0.1", "port": "${env:CDC_STACK_POSTGRES_PORT}",
+        "source": {"type": made.kind.part, "host": "127.0.0.1", "port": made.source_link.port, "database": "chaos",
+                   "user": "cdc", "password": f"${{env:{server}_PASSWORD}}"},
+        "target": {"type": "postgres", "host": "127.0.0.1", "port": made.target_link.port,
                    "database": "chaos", "user": "cdc", "password": "${env:CDC_STACK_POSTGRES_PASSWORD}"},
         "connect": {"url": made.stack.connect_url},
         "kafka": {"bootstrap_servers": made.stack.kafka_bootstrap},
+        "copy": {"chunk_mb": 1},
     }
-    file = made.home / "chaos.yaml"
-    file.write_text(yaml.safe_dump(document))
-    done = made.cdc("configure", str(file))
-    assert done.returncode == 0, done.stderr
+    made.file.write_text(yaml.safe_dump(document))
+    made.must("configure", str(made.file))

@@ -7,7 +7,7 @@ from random import Random
 
 import pymysql
 
-ACCOUNTS, BALANCE = 60, 1000
+ACCOUNTS, BALANCE, BULK = 60, 1000, 60_000
 
 SCHEMA = (
     "create table account (id int primary key, balance int not null)",
@@ -20,16 +20,24 @@ SCHEMA = (
     "create table parent (id int primary key, v int)",
     "create table child (id int primary key auto_increment, parent_id int not null, v text, "
     "foreign key (parent_id) references parent (id))",
+    "create table beat (id int primary key, n bigint not null)",
+    "create table bulk (id int primary key, pad varchar(200), v int)",
     f"insert into account with recursive n(i) as (select 1 union all select i + 1 from n where i < {ACCOUNTS}) "
     f"select i, {BALANCE} from n",
     f"insert into purse select id, {BALANCE}, 'start' from account",
     "insert into swap select id, id from account",
     "insert into moving select id, 'start' from account",
     "insert into parent select id, 0 from account",
+    "insert into beat values (1, 0)",
+    # Large enough that a copy lasts, for who wants to kill it.
+    f"insert into bulk with recursive n(i) as (select 1 union all select i + 1 from n where i < {BULK}) "
+    "select i, repeat(char(65 + i % 26), 150), 0 from n",
+    "analyze table bulk",  # chunks are cut by what the source knows of its size
 )
 TABLES = {
     "account": ["id"], "purse": ["id"], "audit": [], "composite": ["a", "b"], "swap": ["id"], "moving": ["id"],
-    "scratch": ["id"], "parent": ["id"], "child": ["id"],
+    "scratch": ["id"], "parent": ["id"], "child": ["id"], "beat": ["id"],
+    "bulk": ["id"],
 }  # fmt: skip
 SUM = 2 * ACCOUNTS * BALANCE
 BANK = "select (select sum(balance) from account) + (select sum(balance) from purse)"
@@ -38,22 +46,41 @@ BANK = "select (select sum(balance) from account) + (select sum(balance) from pu
 class Writer(threading.Thread):
     """One connection that commits one random transaction after the other; the source may vanish at any time."""
 
-    def __init__(self, number: int, seed: int, connect: Callable[[], pymysql.Connection], *, pause_s: float) -> None:
+    def __init__(
+        self, number: int, seed: int, connect: Callable[[], pymysql.Connection], *, pause_s: float,
+        ahead: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """While `ahead()`, the target is too far behind for more to make a difference: it only would take longer."""
         super().__init__(name=f"writer-{number}", daemon=True)
         self.number, self.random, self._connect, self._pause_s = number, Random(f"{seed}/{number}"), connect, pause_s
+        self._ahead = ahead
         self.commits = self.counter = 0
         self.error: BaseException | None = None
+        self.idle, self.going = threading.Event(), threading.Event()
+        self.going.set()
         self._stop_event = threading.Event()
         self._fresh = number * 10_000_000 + 1000  # keys that no other writer makes
 
     def stop(self) -> None:
         self._stop_event.set()
+        self.going.set()
+
+    def pause(self) -> None:
+        """Returns when no transaction of this writer is under way."""
+        self.idle.clear()
+        self.going.clear()
+        while not self.idle.wait(0.5) and self.is_alive():
+            pass
 
     def run(self) -> None:
         connection: pymysql.Connection | None = None
         kinds = [self.transfer, self.transfer, self.count, self.many, self.seats, self.move_key, self.reborn,
-                 self.rolled_back, self.family, self.emptied, self.nothing]
+                 self.rolled_back, self.family, self.emptied, self.bulk, self.nothing]
         while not self._stop_event.is_set():
+            if not self.going.is_set():
+                self.idle.set()
+                self.going.wait()
+                continue
             try:
                 connection = connection or self._connect()
                 with connection.cursor() as cursor:
@@ -78,6 +105,8 @@ class Writer(threading.Thread):
                 connection = None
                 time.sleep(0.2)
             self._stop_event.wait(self.random.expovariate(1 / self._pause_s))
+            while self._ahead() and self.going.is_set() and not self._stop_event.wait(0.2):
+                pass
 
     # Transactions
 
@@ -100,9 +129,10 @@ class Writer(threading.Thread):
 
     def many(self, cursor: pymysql.cursors.Cursor) -> None:
         """A transaction of up to 50,000 rows, mostly smaller ones."""
-        rows = self.random.choice((1, 3, 20, 50, 50, 200, 200, 1000, 1000, 5000, 5000, 50_000))
+        rows = self.random.choice((1, 3, 20, 50, 50, 200, 200, 1000, 1000, 3000))
+        if self.random.random() < 0.008:
+            rows = 50_000
         self._fresh += rows
-        cursor.execute("set session cte_max_recursion_depth = 1000000")
         cursor.execute(
             f"insert into composite with recursive n(i) as (select 1 union all select i + 1 from n where i < {rows}) "
             f"select {self.number}, concat({self._fresh}, '-', i), i from n"
@@ -148,6 +178,11 @@ class Writer(threading.Thread):
         cursor.execute(f"insert ignore into scratch values ({self._account()}, {self._fresh})")
         if self.random.random() < 0.3:
             cursor.execute("truncate table scratch")
+
+    def bulk(self, cursor: pymysql.cursors.Cursor) -> None:
+        """All over a table that takes a while to copy."""
+        at = self.random.randint(1, BULK)
+        cursor.execute(f"update bulk set v = v + 1 where id between {at} and {at + self.random.randint(0, 60)}")
 
     def nothing(self, cursor: pymysql.cursors.Cursor) -> None:
         """An idle phase."""

@@ -263,6 +263,29 @@ def test_a_transaction_that_broke_off_comes_again(rows: int, with_gtids: bool) -
     assert sum(i.events for i in items if isinstance(i, Part)) == 3, "something was applied twice"
 
 
+def mariadb_truncate(log: Log, n: int) -> None:
+    """MariaDB begins a truncate, as any DDL, and never ends it."""
+    log.begin(n)
+    log.truncate(n, "t")
+
+
+@pytest.mark.parametrize("broken_off", [False, True])
+def test_a_truncate_that_comes_again_is_dropped(broken_off: bool) -> None:
+    log = Log()
+    row = ("c", "t", None, {"id": 1, "v": "a"})
+    mariadb_truncate(log, 2)
+    log.transaction(3, row)
+    if broken_off:
+        log.begin(4)
+        log.row(4, "c", "t", after={"id": 2, "v": "b"})
+    mariadb_truncate(log, 2)
+    log.transaction(3, row)
+    log.transaction(4, ("c", "t", None, {"id": 2, "v": "b"}))
+    items = read(log)
+    assert len([i for i in items if isinstance(i, Truncate)]) == 1, "the row behind it would be gone"
+    assert applied(items) == {("t", 1): "a", ("t", 2): "b"}
+
+
 def test_a_transaction_that_broke_off_and_never_comes_again_stops_the_stream() -> None:
     log = broken_off(rows=1)
     log.transaction(4, ("c", "t", None, {"id": 2, "v": "a"}))

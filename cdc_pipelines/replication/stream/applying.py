@@ -1,5 +1,6 @@
 """The applier: turns the items of the log into committed target transactions, each with the offset it reaches."""
 
+import contextlib
 import logging
 from collections.abc import Callable
 
@@ -87,7 +88,8 @@ class Applier:
     def abandon(self) -> None:
         """Forget an open run; its changes are read from the log again."""
         if self.in_run:
-            self.conn.rollback()
+            with contextlib.suppress(psycopg.Error):  # a session that was lost has nothing to undo
+                self.conn.rollback()
         self.in_run = False
         self._counts = {}
 

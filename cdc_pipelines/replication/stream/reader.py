@@ -276,9 +276,11 @@ class LogReader(threading.Thread):
 
     def _standalone(self, place: Place, offset: int) -> bool:
         """Whether an event outside BEGIN…END is new and on this side of the barrier."""
+        if self._run.repeats(place):
+            return False
         inside = self._grammar.open is not None and self._grammar.open.id == place.gtid
         if not inside:
-            if self._run.repeats(place) or self._beyond(place, offset):
+            if self._beyond(place, offset):
                 return False
             self._complete(self._grammar.close_open(), offset)
         self._overlap.enter(place)
