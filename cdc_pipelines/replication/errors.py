@@ -15,6 +15,7 @@
 Every message names the thing, the bad value and the next step.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,6 +32,7 @@ __all__ = [
     "ResyncRequiredError",
     "RetryableError",
     "UnsupportedChangeError",
+    "named",
 ]
 
 
@@ -110,3 +112,8 @@ class FencedError(CdcError):
 
 class IntegrityError(CdcError):
     """Two records of the truth contradict each other. Nothing was written; a person must look."""
+
+
+def named(text: str, pipeline: str) -> str:
+    """A message whose commands name the pipeline: what raised it need not have known which one it serves."""
+    return re.sub(r"\bcdc ([a-z-]+) NAME\b", rf"cdc \1 {pipeline}", text)

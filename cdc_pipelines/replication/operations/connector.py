@@ -6,6 +6,7 @@ from typing import Any
 from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.copy.chunk import Chunk
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
+from cdc_pipelines.replication.databases.postgres.identity import target_identity
 from cdc_pipelines.replication.errors import ConfigurationError, ResyncRequiredError
 from cdc_pipelines.replication.operations.mapping import differences, resolve
 from cdc_pipelines.replication.operations.runtime import Runtime
@@ -41,7 +42,9 @@ def put_connector(rt: Runtime, log: Log) -> dict[str, Any]:
                     f"change log {topic} was deleted, or deleted and made again",
                     f"run `cdc start {rt.name} --force-resync`.",
                 )
+            rt.topics.widen(topic)
         attempt = state.next_history_attempt()
+        owner = target_identity(conn)
         conn.commit()
     done = hand_over(
         rt.pipeline,
@@ -54,6 +57,7 @@ def put_connector(rt: Runtime, log: Log) -> dict[str, Any]:
         log_topic=topic,
         attempt=attempt,
         fingerprints=_fingerprints(rt, tables, chunks),
+        owner=owner,
         log=log,
     )
     return {

@@ -18,6 +18,7 @@ from cdc_pipelines.replication.stream.log_client import LogClient
 from cdc_pipelines.replication.stream.log_topic import LogTopics
 from cdc_pipelines.replication.stream.pulse import Pulse, moment
 from cdc_pipelines.replication.stream.reader import LogReader
+from cdc_pipelines.replication.stream.watch import Watch
 
 _LEADER_WAIT_S = 30
 _BARRIER_POLL_S = 0.25
@@ -35,6 +36,7 @@ class Consumer:
         self._pipeline = record.spec
         self._pair = (self._pipeline.source.type, self._pipeline.target.type)
         self._reader: LogReader | None = None
+        self._watch: Watch | None = None
         self._barrier_polled = 0.0
         self._caught_up = False
         self.stop = threading.Event()
@@ -53,11 +55,15 @@ class Consumer:
                         f"the target is at generation {self._applier.facts.generation} of {name}, this consumer "
                         f"belongs to {self._record.generation}"
                     )
+                self._watch = Watch(self._pipeline, self._applier.facts, lambda: self._applier.position, self._log)
+                self._watch.start()
                 self._open_log()
                 self._log.info("consumer of %s streams from offset %d", name, self._applier.offset)
                 self.pulse.now("streaming")
                 self._loop()
             finally:
+                if self._watch is not None:
+                    self._watch.close()
                 self._close_log()
                 if not conn.closed:
                     conn.rollback()
@@ -129,7 +135,9 @@ class Consumer:
     # Running
 
     def _loop(self) -> None:
+        assert self._watch is not None
         while not self.stop.is_set():
+            self._watch.raise_alarm()
             item = self._next(0.1)
             if item is not None:
                 self._handle(item)

@@ -236,6 +236,8 @@ class LogReader(threading.Thread):
         place, source = message.place(), message.source
         assert source is not None
         snapshot = source.snapshot not in (None, False, "false")
+        if snapshot:
+            self._run.require_reached(place)
         if not snapshot and not self._standalone(place, offset):
             return
         ddl = message.ddl or ""
