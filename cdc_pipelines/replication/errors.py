@@ -8,6 +8,7 @@
     │   ├── PrerequisiteError   one or more prerequisites of a start are not met
     │   └── NotConfiguredError  no such pipeline in the control store
     ├── ResyncRequiredError     the stream can't go on exactly; copy the pipeline (or the table) again
+    │   └── TornLogError        unless the source still has what the log misses: then it is read again
     ├── UnsupportedChangeError  a change of the source that the applier doesn't follow
     ├── FencedError             something newer is in charge of the pipeline; this process must end
     └── IntegrityError          both sides or our own records contradict each other; a person must look
@@ -31,6 +32,7 @@ __all__ = [
     "PrerequisiteError",
     "ResyncRequiredError",
     "RetryableError",
+    "TornLogError",
     "UnsupportedChangeError",
     "named",
 ]
@@ -100,6 +102,13 @@ class PrerequisiteError(ConfigurationError):
 
 class ResyncRequiredError(CdcError):
     """The stream can't go on exactly from where it stands; only a new copy brings both sides together."""
+
+
+class TornLogError(ResyncRequiredError):
+    """A part of a transaction is missing from the change log. From the source's log the whole of it can be had again.
+
+    Where that fails as well, only a new copy helps.
+    """
 
 
 class UnsupportedChangeError(CdcError):

@@ -17,6 +17,8 @@ from tests.proxy import Proxy
 
 GTIDS = ("--gtid-mode=ON", "--enforce-gtid-consistency=ON")
 WITHOUT = ("--gtid-mode=OFF", "--enforce-gtid-consistency=OFF")
+TABLE = ("create table t (id int primary key, v varchar(20))", "insert into t values (1, 'a'), (2, 'b')",
+         "create table u (id int primary key)")
 KINDS = {"gtid": ("mysql", GTIDS), "plain": ("mysql", WITHOUT), "mariadb": ("mariadb", ())}
 
 

@@ -1,20 +1,19 @@
 """Somebody deletes, edits or wipes a part of a running pipeline: equal data, or a stop that says what mends it."""
 
 import contextlib
+import json
 import time
 from typing import Any
 
 import psycopg
 import pytest
 import requests
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from cdc_pipelines.stack.settings import StackSettings
 from tests.e2e.conftest import Pipe, wait_until
-
-TABLE = ("create table t (id int primary key, v varchar(20))", "insert into t values (1, 'a'), (2, 'b')",
-         "create table u (id int primary key)")
+from tests.e2e.own_source import TABLE
 
 
 class Parts:
@@ -81,11 +80,12 @@ def stops(pipe: Pipe, *words: str, timeout_s: float = 90) -> dict[str, Any]:
     return seen
 
 
-def resync_mends(pipe: Pipe) -> None:
-    """A start refuses, naming the way; with it both sides are equal again and stay so."""
-    refused = pipe.cdc("start", pipe.name)
-    assert refused.code != 0
-    assert f"cdc start {pipe.name} --force-resync" in refused.stderr
+def resync_mends(pipe: Pipe, *, refuses: bool = True) -> None:
+    """A start refuses (unless the consumer alone does), naming the way; with it both sides are equal and stay so."""
+    if refuses:
+        refused = pipe.cdc("start", pipe.name)
+        assert refused.code != 0
+        assert f"cdc start {pipe.name} --force-resync" in refused.stderr
     pipe.start("--force-resync")
     pipe.run("insert into t values (1000, 'after')")
     pipe.arrives("select count(*) from t where id = 1000", [(1,)])
@@ -138,13 +138,27 @@ def test_a_topic_of_the_connector_is_deleted(pipe: Pipe, parts: Parts, topic: st
     told = wait_until(lambda: next((e for e in pipe.status()["errors"] if name in e), None), "the status to tell")
     assert f"cdc start {pipe.name}" in told
     assert pipe.status()["overall"] != "healthy"
-    # Written into a history that came back empty, it would be all that the next task knows.
-    pipe.run("alter table t add column w int", "insert into t values (5, 'e', 5)")
     pipe.start()
-    pipe.run("insert into t values (6, 'f', 6)")
-    pipe.arrives("select id, w from t where id > 4 order by id", [(5, 5), (6, 6)])
+    pipe.run("insert into t values (5, 'e')", "alter table t add column w int", "insert into t values (6, 'f', 6)")
+    pipe.arrives("select count(*) from t", [(6,)])
     assert pipe.status()["overall"] == "healthy", pipe.status()
     assert pipe.rows("select max(copied_at) from _cdc.chunk") == copied
+    pipe.equal()
+
+
+def test_the_schema_history_is_deleted_before_a_table_changes(pipe: Pipe, parts: Parts) -> None:
+    """The connector can't keep the change and stops at it; what follows could be read by the old columns only."""
+    parts.delete_topic(parts.config()["schema.history.internal.kafka.topic"])
+    pipe.run("alter table t add column w int", "insert into t values (5, 'e', 5)")
+    stops(pipe, "history")
+    assert pipe.rows("select count(*) from t") == [(3,)]
+    refused = pipe.cdc("start", pipe.name)
+    assert "table definitions on the source are not those of position" in refused.stderr
+    assert f"cdc start {pipe.name} --force-resync" in refused.stderr
+    pipe.configure()
+    pipe.start("--force-resync")
+    pipe.run("insert into t values (6, 'f', 6)")
+    pipe.arrives("select id, w from t where id > 4 order by id", [(5, 5), (6, 6)])
     pipe.equal()
 
 
@@ -173,16 +187,23 @@ def test_the_connector_is_edited_and_nothing_is_lost(pipe: Pipe, parts: Parts) -
     pipe.equal()
 
 
-def wipe_offsets(parts: Parts) -> None:
-    """As DELETE /offsets does; Connect 4.3 never answers that for a connector with an offsets topic of its own."""
+def wipe_offsets(parts: Parts, stack: StackSettings) -> None:
+    """Stop the connector and forget its offsets, by a record without a value in their topic.
+
+    Connect 4.3 never answers DELETE /offsets for a connector with an offsets topic of its own, and takes no other
+    request meanwhile.
+    """
     parts.state("stop")
-    offsets = requests.get(f"{parts.url}/offsets", timeout=30).json()["offsets"]
-    body = {"offsets": [{"partition": entry["partition"], "offset": None} for entry in offsets]}
-    requests.patch(f"{parts.url}/offsets", json=body, timeout=90).raise_for_status()
+    config = parts.config()
+    key = json.dumps([parts.name, {"server": config["topic.prefix"]}], separators=(",", ":"))
+    producer = Producer({"bootstrap.servers": stack.kafka_bootstrap})
+    producer.produce(config["offsets.storage.topic"], None, key=key)
+    assert producer.flush(30) == 0
+    assert requests.get(f"{parts.url}/offsets", timeout=60).json() == {"offsets": []}
 
 
-def test_wiped_offsets_are_no_gap(pipe: Pipe, parts: Parts) -> None:
-    wipe_offsets(parts)
+def test_wiped_offsets_are_no_gap(pipe: Pipe, parts: Parts, stack: StackSettings) -> None:
+    wipe_offsets(parts, stack)
     pipe.run("insert into t values (4, 'between')")
     pipe.start()
     pipe.run("insert into t values (5, 'e')")
@@ -190,9 +211,9 @@ def test_wiped_offsets_are_no_gap(pipe: Pipe, parts: Parts) -> None:
     pipe.equal()
 
 
-def test_a_connector_that_began_at_now_is_not_believed(pipe: Pipe, parts: Parts) -> None:
+def test_a_connector_that_began_at_now_is_not_believed(pipe: Pipe, parts: Parts, stack: StackSettings) -> None:
     """Offsets wiped and the connector resumed by hand: what was written in between never reaches the log."""
-    wipe_offsets(parts)
+    wipe_offsets(parts, stack)
     pipe.run("insert into t values (4, 'lost')")
     parts.state("resume")
     wait_until(parts.runs, "the task to run")

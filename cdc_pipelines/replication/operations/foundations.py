@@ -14,13 +14,7 @@ from cdc_pipelines.replication.errors import ConfigurationError, ResyncRequiredE
 from cdc_pipelines.replication.operations.consumer_state import connector_covers
 from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.replication.stream import connector_life
-from cdc_pipelines.replication.stream.connector import (
-    HISTORY_ID_KEY,
-    HISTORY_TOPIC_KEY,
-    OFFSETS_ID_KEY,
-    OFFSETS_TOPIC_KEY,
-)
-from cdc_pipelines.replication.stream.connector_seal import require_sealed
+from cdc_pipelines.replication.stream.connector_seal import lost_topics, require_sealed
 from cdc_pipelines.replication.stream.log_topic import LogTopics
 
 Facts = dict[str, Any]
@@ -76,16 +70,13 @@ def connector_as_made(rt: Runtime) -> None:
         return
     connector_life.require_ours(_connect(rt), rt.pipeline, config, rt.record.generation, rt.owner())
     require_sealed(rt.pipeline, config)
-    topics = LogTopics(rt.pipeline, deadline_s=_LOOK_S)
-    for what, topic, known in (
-        ("schema history", HISTORY_TOPIC_KEY, HISTORY_ID_KEY), ("offsets", OFFSETS_TOPIC_KEY, OFFSETS_ID_KEY)
-    ):
-        if known in config and topics.topic_id(config[topic]) != config[known]:
-            raise ConfigurationError(
-                f"connector {rt.pipeline.connector_name}: the topic of its {what}, {config[topic]}, was deleted; "
-                "it can't be restarted without",
-                f"run `cdc start {rt.name}`: it makes the connector anew, from the applied position.",
-            )
+    lost = lost_topics(LogTopics(rt.pipeline, deadline_s=_LOOK_S), config)
+    if lost:
+        raise ConfigurationError(
+            f"connector {rt.pipeline.connector_name}: its schema history or its offsets were deleted "
+            f"({', '.join(lost)}); it can't be restarted without",
+            f"run `cdc start {rt.name}`: it makes the connector anew, from the applied position.",
+        )
 
 
 def connector_speaks(rt: Runtime, target: Facts, connector: Facts, beat: Heartbeat | None) -> None:

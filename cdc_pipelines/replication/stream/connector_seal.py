@@ -10,8 +10,17 @@ import hashlib
 from cdc_pipelines.replication.connect import Config
 from cdc_pipelines.replication.errors import ResyncRequiredError
 from cdc_pipelines.replication.pipeline import Pipeline
-from cdc_pipelines.replication.stream.connector import OWNER_KEY, PIPELINE_KEY, SEAL_KEY
+from cdc_pipelines.replication.stream.connector import (
+    HISTORY_ID_KEY,
+    HISTORY_TOPIC_KEY,
+    OFFSETS_ID_KEY,
+    OFFSETS_TOPIC_KEY,
+    OWNER_KEY,
+    PIPELINE_KEY,
+    SEAL_KEY,
+)
 from cdc_pipelines.replication.stream.connector_extra import is_fixed
+from cdc_pipelines.replication.stream.log_topic import LogTopics
 
 # Fixed as well, but no loss: a login is refused or works, and what the others do shows in the log or in the task's
 # state. The next start puts them right.
@@ -58,6 +67,21 @@ def foreign_owner(pipeline: Pipeline, config: Config, owner: str | None) -> str:
     if owner is not None and writes_to is not None and writes_to != owner:
         return f"a pipeline of the same name that writes to another target ({writes_to}; this one's is {owner})"
     return ""
+
+
+def own_topics(config: Config) -> Config:
+    """The topics that are a connector's own for its life, and their ids."""
+    keys = (HISTORY_TOPIC_KEY, HISTORY_ID_KEY, OFFSETS_TOPIC_KEY, OFFSETS_ID_KEY)
+    return {key: config[key] for key in keys if key in config}
+
+
+def lost_topics(topics: LogTopics, config: Config) -> list[str]:
+    """Those of them that were deleted, or deleted and made again."""
+    pairs = ((HISTORY_TOPIC_KEY, HISTORY_ID_KEY), (OFFSETS_TOPIC_KEY, OFFSETS_ID_KEY))
+    return [
+        config[topic] for topic, known in pairs
+        if topic in config and known in config and topics.topic_id(config[topic]) != config[known]
+    ]
 
 
 def _guarded(config: Config) -> Config:

@@ -45,7 +45,12 @@ from cdc_pipelines.replication.stream.connector_life import (
     teardown_connector,
     topics_of,
 )
-from cdc_pipelines.replication.stream.connector_seal import require_sealed, sealed
+from cdc_pipelines.replication.stream.connector_seal import (
+    lost_topics,
+    own_topics,
+    require_sealed,
+    sealed,
+)
 from cdc_pipelines.replication.stream.connector_steps import ConnectorSteps, Log, runs
 from cdc_pipelines.replication.stream.log_topic import LogTopics
 
@@ -167,11 +172,7 @@ class _HandOver:
 
     def _has_lost_topics(self, found: Config) -> bool:
         """Whether its history or offsets were deleted. It may go on for long without, but not over its next restart."""
-        pairs = ((HISTORY_TOPIC_KEY, HISTORY_ID_KEY), (OFFSETS_TOPIC_KEY, OFFSETS_ID_KEY))
-        lost = [
-            found[topic] for topic, known in pairs
-            if topic in found and known in found and self.topics.topic_id(found[topic]) != found[known]
-        ]
+        lost = lost_topics(self.topics, found)
         if lost:
             self.log.warning("connector %s: deleted behind its back: %s", self.name, ", ".join(lost))
         return bool(lost)
@@ -234,7 +235,7 @@ class _HandOver:
     def _adopt(self, found: Config) -> None:
         """Go on with the topics of the connector that is there."""
         self.steps.history, self.steps.offsets_topic = found[HISTORY_TOPIC_KEY], found[OFFSETS_TOPIC_KEY]
-        self._topics = _topics(found)
+        self._topics = own_topics(found)
 
     def _recover(self, exactly_once: bool) -> None:
         """From a connector in recovery, wherever it is, to one that streams for good."""
@@ -279,7 +280,7 @@ class _HandOver:
 
     def _like(self, found: Config, mode: SnapshotMode = "no_data") -> Config:
         """What the connector that is there should have: its own topics, and the mark of where it began."""
-        wanted = self._plain(mode, found.get(EXACTLY_ONCE_KEY) == "required") | _topics(found)
+        wanted = self._plain(mode, found.get(EXACTLY_ONCE_KEY) == "required") | own_topics(found)
         if mode == "no_data" and START_KEY in found:
             wanted[START_KEY] = found[START_KEY]
         return sealed(wanted)
@@ -295,15 +296,9 @@ class _HandOver:
     def _sweep(self) -> None:
         """Delete topics that nobody reads again: earlier generations', and histories of connectors that are gone."""
         config = self.client.config(self.name) or {}
-        used = {self.steps.log_topic, *_topics(config).values()}
+        used = {self.steps.log_topic, *own_topics(config).values()}
         try:
             old = topics_of(self.client, self.topics, self.pipeline, self.owner)
             self.topics.delete(t for t in old if t not in used)
         except CdcError as error:
             self.log.warning("old topics of pipeline %s were not deleted: %s", self.pipeline.name, error.message)
-
-
-def _topics(found: Config) -> Config:
-    """The topics that are a connector's own for its life, and their ids."""
-    keys = (HISTORY_TOPIC_KEY, HISTORY_ID_KEY, OFFSETS_TOPIC_KEY, OFFSETS_ID_KEY)
-    return {key: found[key] for key in keys if key in found}
