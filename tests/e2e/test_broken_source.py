@@ -22,9 +22,14 @@ LOG = logging.getLogger("tests.broken_source")
 RESETS = {"mysql": "reset binary logs and gtids", "mariadb": "reset master"}
 
 
-@pytest.fixture(params=list(KINDS))
+@pytest.fixture
 def kind(request: pytest.FixtureRequest) -> str:
     return request.param
+
+
+def on(*kinds: str) -> pytest.MarkDecorator:
+    """On these kinds of server; how they differ in judging a position is tested apart, in test_mysql_history."""
+    return pytest.mark.parametrize("kind", kinds, indirect=True)
 
 
 @pytest.fixture
@@ -48,6 +53,7 @@ def own(configured: OwnPipe) -> OwnPipe:
     return configured
 
 
+@on(*KINDS)
 def test_the_log_is_reset(own: OwnPipe, kind: str) -> None:
     """Its new transactions have the numbers of old ones: they must not be taken for repetitions of these."""
     own.run(RESETS[KINDS[kind][0]])
@@ -56,6 +62,7 @@ def test_the_log_is_reset(own: OwnPipe, kind: str) -> None:
     resync_mends(own)
 
 
+@on("plain")
 def test_the_log_is_reset_while_the_pipeline_is_stopped(own: OwnPipe, kind: str) -> None:
     own.ok("stop")
     own.run(RESETS[KINDS[kind][0]])
@@ -64,6 +71,7 @@ def test_the_log_is_reset_while_the_pipeline_is_stopped(own: OwnPipe, kind: str)
     resync_mends(own)
 
 
+@on("mariadb")
 def test_the_log_is_purged_while_the_pipeline_is_stopped(own: OwnPipe) -> None:
     own.ok("stop")
     own.run("flush binary logs", "insert into t values (4, 'd')")
@@ -73,6 +81,7 @@ def test_the_log_is_purged_while_the_pipeline_is_stopped(own: OwnPipe) -> None:
     resync_mends(own)
 
 
+@on("gtid", "plain")
 def test_the_server_is_replaced(own: OwnPipe, kind: str, stack: StackSettings) -> None:
     """Another server under the same address, with the same tables and a longer log."""
     flavor, settings = KINDS[kind]
@@ -89,6 +98,7 @@ def test_the_server_is_replaced(own: OwnPipe, kind: str, stack: StackSettings) -
             own.mysql = first
 
 
+@on("gtid")
 def test_the_log_is_purged_between_copy_and_stream(configured: OwnPipe, monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks whose position is gone are copied again; no resync is asked for, nothing is missing."""
     pipe = configured

@@ -21,7 +21,7 @@ def change_log(pipe: Pipe) -> dict[str, Any]:
 
 
 def applied(pipe: Pipe) -> int:
-    return int(pipe.rows("select next_offset from _cdc.log_offset")[0][0])
+    return int(pipe.rows(f"select next_offset from _cdc.log_offset where pipeline = '{pipe.name}'")[0][0])
 
 
 def test_what_was_applied_is_trimmed(make_pipe: Callable[..., Pipe], stack: StackSettings) -> None:
