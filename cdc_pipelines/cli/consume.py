@@ -17,7 +17,7 @@ STOPPED, RETRY, NEEDS_PERSON, FENCED = 0, 10, 20, 30
 def consume(name: str) -> None:
     """Apply the change log of pipeline NAME to its target until stopped."""
     from cdc_pipelines.replication.control.store import ControlStore
-    from cdc_pipelines.replication.errors import CdcError, FencedError, RetryableError
+    from cdc_pipelines.replication.errors import CdcError, FencedError, RetryableError, named
     from cdc_pipelines.replication.logs import setup_logging
     from cdc_pipelines.replication.operations.runtime import Runtime
     from cdc_pipelines.replication.secrets import redact
@@ -48,8 +48,9 @@ def consume(name: str) -> None:
         sys.exit(RETRY)
     except CdcError as error:
         log.error("%s", error)
-        consumer.pulse.end("failed", str(error))
-        store.set_status(name, "failed", message=redact(str(error)), if_revision=record.desired_revision)
+        text = named(str(error), name)
+        consumer.pulse.end("failed", text)
+        store.set_status(name, "failed", message=redact(text), if_revision=record.desired_revision)
         sys.exit(NEEDS_PERSON)
     except Exception as error:
         log.exception("consumer of %s ends on an unexpected error", name)

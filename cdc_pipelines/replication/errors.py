@@ -8,6 +8,7 @@
     │   ├── PrerequisiteError   one or more prerequisites of a start are not met
     │   └── NotConfiguredError  no such pipeline in the control store
     ├── ResyncRequiredError     the stream can't go on exactly; copy the pipeline (or the table) again
+    │   └── TornLogError        unless the source still has what the log misses: then it is read again
     ├── UnsupportedChangeError  a change of the source that the applier doesn't follow
     ├── FencedError             something newer is in charge of the pipeline; this process must end
     └── IntegrityError          both sides or our own records contradict each other; a person must look
@@ -15,6 +16,7 @@
 Every message names the thing, the bad value and the next step.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,7 +32,9 @@ __all__ = [
     "PrerequisiteError",
     "ResyncRequiredError",
     "RetryableError",
+    "TornLogError",
     "UnsupportedChangeError",
+    "named",
 ]
 
 
@@ -100,6 +104,13 @@ class ResyncRequiredError(CdcError):
     """The stream can't go on exactly from where it stands; only a new copy brings both sides together."""
 
 
+class TornLogError(ResyncRequiredError):
+    """A part of a transaction is missing from the change log. From the source's log the whole of it can be had again.
+
+    Where that fails as well, only a new copy helps.
+    """
+
+
 class UnsupportedChangeError(CdcError):
     """The source changed in a way that the applier doesn't follow; it stopped before applying it."""
 
@@ -110,3 +121,8 @@ class FencedError(CdcError):
 
 class IntegrityError(CdcError):
     """Two records of the truth contradict each other. Nothing was written; a person must look."""
+
+
+def named(text: str, pipeline: str) -> str:
+    """A message whose commands name the pipeline: what raised it need not have known which one it serves."""
+    return re.sub(r"\bcdc ([a-z-]+) NAME\b", rf"cdc \1 {pipeline}", text)

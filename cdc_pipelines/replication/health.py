@@ -11,7 +11,8 @@ import requests
 
 from cdc_pipelines.replication.control.store import Heartbeat
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
-from cdc_pipelines.replication.errors import CdcError
+from cdc_pipelines.replication.errors import CdcError, ResyncRequiredError, named
+from cdc_pipelines.replication.operations import foundations
 from cdc_pipelines.replication.operations.consumer_state import (
     DEAD_AFTER_S,
     STALE_AFTER_S,
@@ -30,12 +31,14 @@ def status(rt: Runtime) -> Facts:
     """The status as JSON-ready values; times are ISO 8601 in UTC, lags in seconds, records and bytes."""
     record = rt.refresh()
     errors: list[str] = []
+    ends: list[str] = []
 
-    def ask(what: str, question: Callable[[], Facts], otherwise: Facts) -> Facts:
+    def ask(what: str, question: Callable[[], Facts | None], otherwise: Facts) -> Facts:
         try:
-            return question()
+            return question() or {}
         except (CdcError, requests.RequestException) as error:
-            errors.append(f"{what}: {redact(getattr(error, 'message', str(error)))}")
+            text = f"{what}: {_words(error, rt.name)}"
+            (ends if isinstance(error, ResyncRequiredError) else errors).append(text)
             return otherwise
 
     connector = ask(
@@ -43,17 +46,23 @@ def status(rt: Runtime) -> Facts:
         lambda: connector_life.connector_state(rt.connect, rt.pipeline.connector_name),
         {"state": "UNREACHABLE", "healthy": False, "tasks": [], "message": "Kafka Connect is out of reach"},
     )
+    connector["message"] = named(connector["message"], rt.name)
     target = ask("target", lambda: _target(rt), {})
     consumer = _consumer(rt)
     beat = rt.store.heartbeat(rt.name)
     messages = _messages_behind(beat)
     if broken := _broken_off(rt):
         errors.append(broken)
+    if connector["state"] not in ("MISSING", "UNREACHABLE"):
+        ask("connector", lambda: foundations.connector_as_made(rt), {})
+    log = ask("change log", lambda: foundations.change_log(rt, target), {})
+    ask("source", lambda: foundations.source_history(rt, target, connector), {})
+    ask("connector", lambda: foundations.connector_speaks(rt, target, connector, beat), {})
     lag = ask("source", lambda: _lag(rt, target, messages), {"seconds": None, "source_bytes": None})
     lag["messages"] = messages
     tables = target.get("tables", [])
     return {
-        "overall": _overall(record.status, record.is_active, connector, consumer, errors),
+        "overall": "failed" if ends else _overall(record.status, record.is_active, connector, consumer, errors),
         "connector": connector,
         "consumer": consumer,
         "config": {
@@ -76,11 +85,12 @@ def status(rt: Runtime) -> Facts:
             "log_topic": target.get("log_topic"),
             "log_offset": target.get("log_offset"),
         },
+        "change_log": log,
         "generation": target.get("generation", record.generation),
         "epoch": target.get("epoch"),
         "consumer_group": record.consumer_group,
         "tables": tables,
-        "errors": errors,
+        "errors": list(dict.fromkeys(ends + errors)),
         "timestamp": _iso(datetime.now(UTC)),
     }
 
@@ -126,6 +136,7 @@ def _target(rt: Runtime) -> Facts:
             "generation": facts.generation,
             "epoch": facts.epoch,
             "log_topic": facts.log_topic,
+            "log_topic_id": facts.log_topic_id,
             "log_offset": offset.next_offset if offset else None,
             "position": offset.position if offset else None,
             "commit_ms": offset.commit_ms if offset else None,
@@ -169,6 +180,13 @@ def _lag(rt: Runtime, target: Facts, messages: int | None) -> Facts:
     elif target.get("commit_ms"):
         lag["seconds"] = max(0.0, round((rt.source.clock_ms() - target["commit_ms"]) / 1000, 3))
     return lag
+
+
+def _words(error: Exception, name: str) -> str:
+    """An error in one line: what is wrong, and the command that mends it."""
+    if not isinstance(error, CdcError):
+        return redact(str(error))
+    return named(redact(f"{error.message}; {error.next_step}" if error.next_step else error.message), name)
 
 
 def _overall(status_: str, active: bool, connector: Facts, consumer: Facts, errors: list[str]) -> str:

@@ -132,6 +132,13 @@ class Kafka(Strict):
     max_message_bytes: int = Field(
         64 * 1024 * 1024, ge=1024 * 1024, description="Largest event, in bytes; for topic and producer alike."
     )
+    log_keep_hours: float | None = Field(
+        24,
+        ge=0,
+        description="How long changes stay in the change log once they are applied; older ones are deleted from it. "
+        "A target that falls back in time (a crash, a standby that takes over) can catch up from there. "
+        "`null`: the log is never trimmed.",
+    )
     client: dict[str, str] = Field(
         default_factory=dict,
         description="Further librdkafka client settings (security.protocol, sasl.*); values may be references.",

@@ -304,8 +304,8 @@ def test_a_healthy_connector_is_kept(bench: Bench) -> None:
 
 def test_pause_and_resume(bench: Bench) -> None:
     bench.hand_over()
-    assert handover.pause(bench.client, bench.name)
-    assert handover.pause(bench.client, bench.name)
+    assert handover.pause(bench.client, bench.pipeline)
+    assert handover.pause(bench.client, bench.pipeline)
     assert bench.state()["state"] == "PAUSED"
     assert not bench.state()["healthy"]
     bench.server.run("insert into item values (4, 'while paused', 1)")
@@ -313,7 +313,7 @@ def test_pause_and_resume(bench: Bench) -> None:
     assert bench.state()["healthy"]
     bench.server.run("insert into item values (5, 'last', 1)")
     assert ids(bench.rows_until(5)) == [2, 3, 4, 5]
-    assert not handover.pause(bench.client, f"{bench.name}_none")
+    assert not handover.pause(bench.client, bench.pipeline.model_copy(update={"config": 0}))
 
 
 @mysql_only
@@ -321,7 +321,7 @@ def test_the_healer_resumes_what_is_paused_and_leaves_what_is_stopped(bench: Ben
     with pytest.raises(ConfigurationError, match="does not exist"):
         handover.ensure_running(bench.client, bench.pipeline, bench.generation)
     bench.hand_over()
-    handover.pause(bench.client, bench.name)
+    handover.pause(bench.client, bench.pipeline)
     assert handover.ensure_running(bench.client, bench.pipeline, bench.generation)["healthy"]
     with pytest.raises(FencedError):
         handover.ensure_running(bench.client, bench.pipeline, bench.generation - 1)

@@ -11,6 +11,7 @@ from cdc_pipelines.replication.errors import CdcError, ConfigurationError, Resyn
 from cdc_pipelines.replication.pipeline import Pipeline
 from cdc_pipelines.replication.stream.connector import connector_class, connector_config, quote_regex, validate_extra
 from cdc_pipelines.replication.stream.connector_failures import failure, first_lines
+from cdc_pipelines.replication.stream.connector_seal import foreign_owner, require_sealed, seal_is_broken, sealed
 
 
 def pipeline(*, kind: str = "mysql", source: dict | None = None, **sections: object) -> Pipeline:
@@ -228,3 +229,35 @@ def test_a_failed_task_says_what_to_do(trace: str, kind: type[CdcError], words: 
 def test_a_trace_without_its_stack() -> None:
     trace = "a.B: one\n\tat a.B.c(B.java:1)\nCaused by: d.E: two\n\tat d.E.f(E.java:2)\n\t... 7 more\n"
     assert first_lines(trace) == "    a.B: one\n    d.E: two"
+
+
+def test_a_seal_is_broken_by_what_changes_the_events() -> None:
+    made = sealed(config())
+    assert not seal_is_broken(made)
+    assert not seal_is_broken(config()), "made before there were seals"
+    for key, value in (
+        ("table.include.list", "sh\\.op\\.orders,sh\\.op\\.others"), ("table.exclude.list", "x"),
+        ("topic.prefix", "elsewhere"), ("database.hostname", "other"), ("skipped.operations", "d"),
+        ("transforms", "one,two"), ("predicates", "p"), ("gtid.source.excludes", "x"),
+        ("value.converter.replace.null.with.default", "true"),
+    ):
+        assert seal_is_broken(made | {key: value}), key
+        with pytest.raises(ResyncRequiredError, match=re.escape(f"{key} is {value}")):
+            require_sealed(pipeline(), made | {key: value}, made)
+    with pytest.raises(ResyncRequiredError, match=r"skipped\.operations is not set"):
+        require_sealed(pipeline(), {k: v for k, v in made.items() if k != "skipped.operations"}, made)
+    for key, value in (
+        ("snapshot.mode", "no_data"), ("max.batch.size", "1"), ("database.password", "${env:NEW}"), ("name", "c"),
+        ("database.ssl.mode", "required"), ("tasks.max", "2"),
+    ):
+        assert not seal_is_broken(made | {key: value}), key
+
+
+def test_whose_a_connector_is() -> None:
+    mine = config(owner="postgres:1/2")
+    assert foreign_owner(pipeline(), mine, "postgres:1/2") == ""
+    assert foreign_owner(pipeline(), mine, None) == "", "the target can't be asked"
+    assert foreign_owner(pipeline(), config(), "postgres:1/2") == "", "made before owners were noted"
+    assert "postgres:1/2" in foreign_owner(pipeline(), mine, "postgres:1/3")
+    assert foreign_owner(pipeline(name="other"), mine, "postgres:1/2") == "pipeline shop"
+    assert "somebody else" in foreign_owner(pipeline(), {"connector.class": "x"}, None)

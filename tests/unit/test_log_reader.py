@@ -5,7 +5,13 @@ import pytest
 
 from cdc_pipelines.replication.catalog import Column, MappedColumn, MappedTable, Table
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
-from cdc_pipelines.replication.errors import CdcError, IntegrityError, ResyncRequiredError, UnsupportedChangeError
+from cdc_pipelines.replication.errors import (
+    CdcError,
+    IntegrityError,
+    ResyncRequiredError,
+    TornLogError,
+    UnsupportedChangeError,
+)
 from cdc_pipelines.replication.pipeline import Apply
 from cdc_pipelines.replication.position import Place
 from cdc_pipelines.replication.stream.batches import (
@@ -314,6 +320,7 @@ def test_a_torn_key_change_stops_the_stream(next_row: str) -> None:
         log.row(2, "d", "t", before={"id": 5, "v": "a"}, order=2)
     items = read(log)
     assert "only the first half" in failure(items).message
+    assert isinstance(failure(items), TornLogError), "it can be read again from the source"
     assert applied(items) == {}
 
 
@@ -492,3 +499,37 @@ def test_the_end_of_the_log_inside_a_transaction_moves_nothing() -> None:
     log.begin(3)
     log.row(3, "c", "t", after={"id": 2, "v": "b"})
     assert all(i.next_offset <= 3 for i in read(log, marks=1) if isinstance(i, Commit))
+
+
+@pytest.mark.parametrize("table", ["t", "not_ours"])
+def test_rows_of_an_xa_transaction_stop_the_stream(table: str) -> None:
+    """They stand outside of BEGIN and END. Those of other tables are passed."""
+    log = Log()
+    log.transaction(2, ("c", "t", None, {"id": 1, "v": "a"}))
+    for row in range(2):
+        after = {"id": 10 + row, "v": "xa"}
+        log.add({"op": "c", "after": after, "source": log.source(3, table, row=row), "transaction": None})
+    log.transaction(4, ("c", "t", None, {"id": 2, "v": "b"}))
+    items = read(log)
+    if table == "t":
+        assert isinstance(failure(items), UnsupportedChangeError)
+        assert "XA" in failure(items).message
+        assert applied(items) == {("t", 1): "a"}
+    else:
+        assert applied(items) == {("t", 1): "a", ("t", 2): "b"}
+
+
+@pytest.mark.parametrize("begins_at", [1, 2, 3])
+def test_a_connector_that_began_anew_further_on_stops_the_stream(begins_at: int) -> None:
+    """A schema snapshot at what was read, or before it, is a hand-over's; beyond it, something was left out."""
+    log = Log()
+    log.transaction(2, ("c", "t", None, {"id": 1, "v": "a"}))
+    log.ddl(begins_at, "t", COLUMNS, kind="CREATE", snapshot="true")
+    log.transaction(4, ("c", "t", None, {"id": 2, "v": "b"}))
+    items = read(log)
+    if begins_at <= 2:
+        assert applied(items) == {("t", 1): "a", ("t", 2): "b"}
+    else:
+        assert isinstance(failure(items), ResyncRequiredError)
+        assert "began anew" in failure(items).message
+        assert applied(items) == {("t", 1): "a"}

@@ -6,7 +6,8 @@ from typing import Any
 from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.copy.chunk import Chunk
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
-from cdc_pipelines.replication.errors import ConfigurationError, ResyncRequiredError
+from cdc_pipelines.replication.databases.postgres.identity import target_identity
+from cdc_pipelines.replication.errors import ConfigurationError, ResyncRequiredError, RetryableError
 from cdc_pipelines.replication.operations.mapping import differences, resolve
 from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.replication.stream.handover import hand_over
@@ -30,6 +31,7 @@ def put_connector(rt: Runtime, log: Log) -> dict[str, Any]:
         if offset is None:
             # Nothing was applied yet: the log may be made here, and it starts at the earliest chunk's position.
             position = earliest([MySqlPosition.from_json(c.position or "") for c in chunks])
+            _require_log_from(rt, position)
             rt.topics.create_log(topic)
             state.require_epoch(facts.epoch)
             state.set_log_topic(topic, rt.topics.topic_id(topic) or "")
@@ -41,7 +43,9 @@ def put_connector(rt: Runtime, log: Log) -> dict[str, Any]:
                     f"change log {topic} was deleted, or deleted and made again",
                     f"run `cdc start {rt.name} --force-resync`.",
                 )
+            rt.topics.widen(topic)
         attempt = state.next_history_attempt()
+        owner = target_identity(conn)
         conn.commit()
     done = hand_over(
         rt.pipeline,
@@ -54,6 +58,7 @@ def put_connector(rt: Runtime, log: Log) -> dict[str, Any]:
         log_topic=topic,
         attempt=attempt,
         fingerprints=_fingerprints(rt, tables, chunks),
+        owner=owner,
         log=log,
     )
     return {
@@ -63,6 +68,18 @@ def put_connector(rt: Runtime, log: Log) -> dict[str, Any]:
         "position": f"{position.file}:{position.pos}",
         "gtids": position.gtids,
     }
+
+
+def _require_log_from(rt: Runtime, position: MySqlPosition) -> None:
+    """Nothing has streamed yet, so a log that was purged meanwhile costs the copied chunks only."""
+    try:
+        rt.source.require_reachable(position)
+    except ResyncRequiredError as error:
+        raise RetryableError(
+            f"pipeline {rt.name}: {error.message}",
+            f"run `cdc start {rt.name}` again: the chunks that were read there are copied again. Let the source keep "
+            "its log for longer than a copy takes (binlog_expire_logs_seconds).",
+        ) from error
 
 
 def earliest(positions: list[MySqlPosition]) -> MySqlPosition:

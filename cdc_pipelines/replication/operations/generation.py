@@ -9,9 +9,10 @@ import psycopg
 from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.copy.chunk import Chunk
 from cdc_pipelines.replication.copy.plan import plan
+from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.databases.postgres import ddl
 from cdc_pipelines.replication.databases.postgres.state import PipelineState, TargetState
-from cdc_pipelines.replication.errors import ConfigurationError
+from cdc_pipelines.replication.errors import ConfigurationError, ResyncRequiredError
 from cdc_pipelines.replication.operations.mapping import differences
 from cdc_pipelines.replication.operations.runtime import Runtime
 
@@ -37,6 +38,7 @@ def open_generation(rt: Runtime, log: Log, *, force_resync: bool) -> Generation:
             facts = _begin(rt, log, conn, state, facts)
         else:
             _go_on(rt, state)
+            _replan_purged(rt, log, state)
         tables = state.mapped_tables()
         chunks = state.chunks()
         conn.commit()
@@ -107,6 +109,21 @@ def _go_on(rt: Runtime, state: TargetState) -> None:
             f"pipeline {rt.name} was copied under another mapping: {'; '.join(changed)}",
             f"`cdc start {rt.name} --force-resync` copies everything again under the new one.",
         )
+
+
+def _replan_purged(rt: Runtime, log: Log, state: TargetState) -> None:
+    """Chunks from whose position on the source no longer has its log are copied again, while nothing has streamed."""
+    if state.offset() is not None:
+        return
+    gone = []
+    for position in sorted({c.position for c in state.chunks() if c.state == "done" and c.position}):
+        try:
+            rt.source.require_reachable(MySqlPosition.from_json(position))
+        except ResyncRequiredError as error:
+            log.warning("  %s", error.message)
+            gone.append(position)
+    if gone:
+        log.warning("  %d chunks that were copied there are copied again", state.replan_at(gone))
 
 
 def _plan(

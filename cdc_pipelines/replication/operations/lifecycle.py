@@ -27,8 +27,8 @@ def stop(rt: Runtime, log: Log) -> dict[str, Any]:
     """Consumer stopped, connector paused. The connector's task is not restarted: a restart could tear a transaction."""
     rt.store.set_desired(rt.name, "stopped")
     consumer = stop_consumer(rt, log)
-    paused = connector_life.pause(rt.connect, rt.pipeline.connector_name)
-    log.info("connector %s: %s", rt.pipeline.connector_name, "paused" if paused else "does not exist")
+    paused = connector_life.pause(rt.connect, rt.pipeline, rt.owner())
+    log.info("connector %s: %s", rt.pipeline.connector_name, "paused" if paused else "there is none of this pipeline")
     if rt.refresh().generation is not None:
         rt.store.set_status(rt.name, "stopped", is_active=False, message="")
     rt.store.record(rt.name, "stop", _holder(), "done", consumer)
@@ -95,7 +95,7 @@ def teardown(rt: Runtime, log: Log, *, drop_tables: bool = False) -> dict[str, A
     """
     rt.store.set_desired(rt.name, "stopped")
     consumer = stop_consumer(rt, log)
-    connector_life.teardown_connector(rt.connect, rt.topics, rt.pipeline)
+    connector_life.teardown_connector(rt.connect, rt.topics, rt.pipeline, rt.owner())
     log.info("connector %s and the topics %s.* are gone", rt.pipeline.connector_name, rt.pipeline.topic_prefix)
     with rt.target("teardown") as (conn, state):
         state.ensure_schema()

@@ -14,7 +14,9 @@ from cdc_pipelines.replication.connect import ConnectClient
 from cdc_pipelines.replication.control.store import ControlStore, PipelineRecord
 from cdc_pipelines.replication.databases.mysql.source import MySqlSource
 from cdc_pipelines.replication.databases.postgres.connection import connect
+from cdc_pipelines.replication.databases.postgres.identity import target_identity
 from cdc_pipelines.replication.databases.postgres.state import TargetState
+from cdc_pipelines.replication.errors import RetryableError
 from cdc_pipelines.replication.pipeline import Pipeline, Target
 from cdc_pipelines.replication.stream.log_topic import LogTopics
 
@@ -60,6 +62,14 @@ class Runtime:
     @cached_property
     def topics(self) -> LogTopics:
         return LogTopics(self.pipeline)
+
+    def owner(self) -> str | None:
+        """The target's identity, by which a connector is known to be this pipeline's; None while it is out of reach."""
+        try:
+            with self.target("identity") as (conn, _):
+                return target_identity(conn)
+        except RetryableError:
+            return None
 
     @contextmanager
     def target(self, purpose: str) -> Iterator[tuple[psycopg.Connection, TargetState]]:

@@ -17,8 +17,13 @@ SnapshotMode = Literal["recovery", "no_data"]
 
 # Ours, not Debezium's: by them we know our own connector again. Connect keeps unknown keys.
 PIPELINE_KEY = "cdc.pipeline"
+OWNER_KEY = "cdc.owner"
 GENERATION_KEY = "cdc.generation"
 START_KEY = "cdc.start"
+SEAL_KEY = "cdc.seal"
+# Topics that somebody deleted come back by themselves, without what was in them: the id tells.
+HISTORY_ID_KEY = "cdc.history.id"
+OFFSETS_ID_KEY = "cdc.offsets.id"
 
 LOG_TOPIC_KEY = "transforms.one.replacement"
 HISTORY_TOPIC_KEY = "schema.history.internal.kafka.topic"
@@ -53,11 +58,13 @@ def connector_config(
     snapshot_mode: SnapshotMode,
     offsets_topic: str | None = None,
     start: MySqlPosition | None = None,
+    owner: str | None = None,
     exactly_once: bool = True,
 ) -> dict[str, str]:
     """The whole configuration; the password stands in it as a reference only.
 
-    `start` is the position from which the connector was made to read; it is kept as a mark. `offsets_topic` is where
+    `start` is the position from which the connector was made to read, `owner` the identity of the target; both are
+    kept as marks. `offsets_topic` is where
     its offsets are kept (the worker's own topic otherwise): with exactly-once every batch writes one, up to 100 a
     second, and who starts a connector reads all of them; they must not pile up in a topic made for one a minute.
     Raises ConfigurationError where `connect.config` holds a setting that is not the user's to make.
@@ -82,6 +89,8 @@ def connector_config(
         config[OFFSETS_TOPIC_KEY] = offsets_topic
     if start is not None:
         config[START_KEY] = start.to_json()
+    if owner is not None:
+        config[OWNER_KEY] = owner
     return config | pipeline.connect.config
 
 

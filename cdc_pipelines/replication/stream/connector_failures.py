@@ -61,7 +61,8 @@ _CAUSES = (
     _Cause(
         r"RecordTooLarge|when serialized which is larger|message size larger than", ConfigurationError,
         "an event is larger than kafka.max_message_bytes",
-        "raise kafka.max_message_bytes in the pipeline's file, and max.message.bytes of the change log's topic.",
+        "raise kafka.max_message_bytes in the pipeline's file, `cdc configure` it, then `cdc start NAME`: the change "
+        "log's topic is raised along, and the connector goes on with that event.",
     ),
     _Cause(
         r"Access denied|1045|1227|authentication", ConfigurationError,

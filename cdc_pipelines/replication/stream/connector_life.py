@@ -12,9 +12,9 @@ from cdc_pipelines.replication.stream.connector import (
     HISTORY_TOPIC_KEY,
     LOG_TOPIC_KEY,
     OFFSETS_TOPIC_KEY,
-    PIPELINE_KEY,
 )
 from cdc_pipelines.replication.stream.connector_failures import failure, first_lines
+from cdc_pipelines.replication.stream.connector_seal import foreign_owner, require_sealed
 from cdc_pipelines.replication.stream.log_topic import LogTopics
 
 _LOOK_PATIENCE_S = 3.0
@@ -38,7 +38,7 @@ def connector_state(client: ConnectClient, name: str) -> dict[str, Any]:
     healthy = state == "RUNNING" and bool(tasks) and all(task["state"] == "RUNNING" for task in tasks)
     trace = failed_trace(status)
     if trace is not None:
-        message = failure(name, trace).message
+        message = str(failure(name, trace))
     elif healthy:
         message = ""
     elif state == "RUNNING":
@@ -54,13 +54,14 @@ def source_offset(client: ConnectClient, name: str) -> dict[str, Any] | None:
     return dict(offsets[0]["offset"]) if offsets else None
 
 
-def pause(client: ConnectClient, name: str) -> bool:
-    """Pause, and wait until it is. The task stays alive, so that nothing is torn. False: there is no such connector.
+def pause(client: ConnectClient, pipeline: Pipeline, owner: str | None = None) -> bool:
+    """Pause, and wait until it is. The task stays alive, so that nothing is torn.
 
-    A connector that somebody STOPPED is left so.
+    False: there is no such connector, or it is not this pipeline's. One that somebody STOPPED is left so.
     """
-    status = client.status(name)
-    if status is None or not client.config(name):
+    name = pipeline.connector_name
+    status, config = client.status(name), client.config(name)
+    if status is None or not config or foreign_owner(pipeline, config, owner):
         return False
     if status["connector"]["state"] == "STOPPED":
         return True
@@ -88,11 +89,14 @@ def wait_running(client: ConnectClient, name: str, *, deadline_s: float) -> None
     client.wait_state(name, "RUNNING", deadline_s=deadline_s, accept=runs)
 
 
-def ensure_running(client: ConnectClient, pipeline: Pipeline, generation: int, *, deadline_s: float = 60.0) -> Json:
+def ensure_running(
+    client: ConnectClient, pipeline: Pipeline, generation: int, *, owner: str | None = None, deadline_s: float = 60.0
+) -> Json:
     """Mend what can be mended: a paused connector resumes, failed tasks restart. Returns `connector_state`.
 
     Never resumes a STOPPED connector: that is a person's doing, or a hand-over's. Raises ConfigurationError where it is
-    missing, foreign, stopped or of another generation, and what the trace means where the task fails again.
+    missing, foreign, stopped or of another generation, ResyncRequiredError where it was changed by hand so that changes
+    may be missing, and what the trace means where the task fails again.
     """
     name = pipeline.connector_name
     config = client.config(name)
@@ -101,11 +105,12 @@ def ensure_running(client: ConnectClient, pipeline: Pipeline, generation: int, *
             f"connector {name} does not exist at {client.url}",
             f"run `cdc start {pipeline.name}`: it is made anew, from the applied position.",
         )
-    if require_ours(client, pipeline, config, generation) != generation:
+    if require_ours(client, pipeline, config, generation, owner) != generation:
         raise ConfigurationError(
             f"connector {name} belongs to an older generation of pipeline {pipeline.name}",
             f"run `cdc start {pipeline.name}`.",
         )
+    require_sealed(pipeline, config)
     status = client.status(name)
     state = status["connector"]["state"] if status else "UNASSIGNED"
     if state == "STOPPED":
@@ -144,19 +149,19 @@ def raise_failed(name: str, status: Json | None) -> None:
         raise failure(name, trace)
 
 
-def require_ours(client: ConnectClient, pipeline: Pipeline, config: Config, generation: int) -> int:
-    """The generation of an existing connector that this pipeline made.
+def require_ours(
+    client: ConnectClient, pipeline: Pipeline, config: Config, generation: int, owner: str | None = None
+) -> int:
+    """The generation of an existing connector that this pipeline made; `owner` is the target's identity.
 
     Raises ConfigurationError where somebody else made it, FencedError where it is newer than `generation`.
     """
     name = pipeline.connector_name
-    if config.get(PIPELINE_KEY) != pipeline.name:
-        owner = config.get(PIPELINE_KEY)
-        whose = f"pipeline {owner}" if owner else f"somebody else ({config.get('connector.class')})"
+    if whose := foreign_owner(pipeline, config, owner):
         raise ConfigurationError(
             f"connector {name} already exists at {client.url} and belongs to {whose}; it was left as it is",
-            f"set connect.connector in the file of pipeline {pipeline.name} to a name that is free, or delete that "
-            "connector if nobody needs it.",
+            f"give pipeline {pipeline.name} another config id (or connect.connector and kafka.topic_prefix), or delete "
+            "that connector if nobody needs it.",
         )
     try:
         found = int(config.get(GENERATION_KEY, ""))
@@ -194,27 +199,32 @@ def remove(client: ConnectClient, name: str) -> None:
         time.sleep(_POLL_S)
 
 
-def topics_of(client: ConnectClient, topics: LogTopics, pipeline: Pipeline) -> list[str]:
+def topics_of(
+    client: ConnectClient, topics: LogTopics, pipeline: Pipeline, owner: str | None = None
+) -> list[str]:
     """Every log, history and offsets topic of the pipeline, of all generations; never one that another connector uses.
 
-    (Two pipelines may have been given the same topic prefix.)
+    (Two pipelines may have been given the same topic prefix, and even the same connector's name.)
     """
     ours = re.compile(re.escape(pipeline.topic_prefix) + r"\.g\d+\.(log|(history|offsets)\.\d+)")
     used = {
         connector["info"]["config"].get(key)
-        for name, connector in client.all("info").items() if name != pipeline.connector_name
+        for name, connector in client.all("info").items()
+        if name != pipeline.connector_name or foreign_owner(pipeline, connector["info"]["config"], owner)
         for key in (LOG_TOPIC_KEY, HISTORY_TOPIC_KEY, OFFSETS_TOPIC_KEY)
     }
     return [t for t in topics.list(f"{pipeline.topic_prefix}.g") if ours.fullmatch(t) and t not in used]
 
 
-def teardown_connector(client: ConnectClient, topics: LogTopics, pipeline: Pipeline) -> None:
+def teardown_connector(
+    client: ConnectClient, topics: LogTopics, pipeline: Pipeline, owner: str | None = None
+) -> None:
     """Connector, its offsets and the pipeline's topics gone. A connector of that name that isn't ours stays."""
     name = pipeline.connector_name
     config = client.config(name)
-    if config is not None and config.get(PIPELINE_KEY) == pipeline.name:
+    if config is not None and not foreign_owner(pipeline, config, owner):
         remove(client, name)
-    topics.delete(topics_of(client, topics, pipeline))
+    topics.delete(topics_of(client, topics, pipeline, owner))
 
 
 __all__ = [

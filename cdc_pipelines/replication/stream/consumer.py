@@ -1,16 +1,28 @@
 """The consumer: keeps a target equal to the change log of one pipeline, one committed run after the other."""
 
 import logging
+import os
 import queue
+import socket
 import threading
 import time
+from contextlib import closing
 
 import psycopg
 
+from cdc_pipelines.replication import secrets
+from cdc_pipelines.replication.connect import ConnectClient
 from cdc_pipelines.replication.control.store import ControlStore, Heartbeat, PipelineRecord
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
+from cdc_pipelines.replication.databases.mysql.source import MySqlSource
 from cdc_pipelines.replication.databases.postgres.connection import connect, take_replica_role
-from cdc_pipelines.replication.errors import ConfigurationError, FencedError, ResyncRequiredError, RetryableError
+from cdc_pipelines.replication.errors import (
+    ConfigurationError,
+    FencedError,
+    ResyncRequiredError,
+    RetryableError,
+    TornLogError,
+)
 from cdc_pipelines.replication.stream import parking
 from cdc_pipelines.replication.stream.applying import Applier
 from cdc_pipelines.replication.stream.batches import AtBarrier, Commit, Failed, Item
@@ -18,6 +30,8 @@ from cdc_pipelines.replication.stream.log_client import LogClient
 from cdc_pipelines.replication.stream.log_topic import LogTopics
 from cdc_pipelines.replication.stream.pulse import Pulse, moment
 from cdc_pipelines.replication.stream.reader import LogReader
+from cdc_pipelines.replication.stream.rewind import rewind
+from cdc_pipelines.replication.stream.watch import Watch
 
 _LEADER_WAIT_S = 30
 _BARRIER_POLL_S = 0.25
@@ -32,9 +46,11 @@ class Consumer:
         if record.generation is None or record.consumer_group is None:
             raise ConfigurationError(f"pipeline {record.name} was never started", f"run `cdc start {record.name}`.")
         self._record, self._group, self._log = record, record.consumer_group, log
+        self._store = store
         self._pipeline = record.spec
         self._pair = (self._pipeline.source.type, self._pipeline.target.type)
         self._reader: LogReader | None = None
+        self._watch: Watch | None = None
         self._barrier_polled = 0.0
         self._caught_up = False
         self.stop = threading.Event()
@@ -53,11 +69,18 @@ class Consumer:
                         f"the target is at generation {self._applier.facts.generation} of {name}, this consumer "
                         f"belongs to {self._record.generation}"
                     )
+                self._watch = Watch(self._pipeline, self._applier.facts, lambda: self._applier.position, self._log)
+                self._watch.start()
                 self._open_log()
                 self._log.info("consumer of %s streams from offset %d", name, self._applier.offset)
                 self.pulse.now("streaming")
                 self._loop()
+            except TornLogError as error:
+                self._close_log()
+                self._read_again(conn, error)
             finally:
+                if self._watch is not None:
+                    self._watch.close()
                 self._close_log()
                 if not conn.closed:
                     conn.rollback()
@@ -129,7 +152,9 @@ class Consumer:
     # Running
 
     def _loop(self) -> None:
+        assert self._watch is not None
         while not self.stop.is_set():
+            self._watch.raise_alarm()
             item = self._next(0.1)
             if item is not None:
                 self._handle(item)
@@ -190,6 +215,22 @@ class Consumer:
         beat.events_total, beat.transactions_total = self._applier.events, self._applier.transactions
         beat.last_heartbeat_event_at = moment(reader.facts.last_record_at) or beat.last_heartbeat_event_at
         beat.message = f"Kafka: {reader.facts.error}" if reader.facts.error else ""
+
+    def _read_again(self, conn: psycopg.Connection, error: TornLogError) -> None:
+        """What the log misses is read from the source once more; raises RetryableError then, for a new beginning."""
+        self._log.warning("%s; it is read from the source again", error.message)
+        conn.rollback()
+        name, pipeline = self._record.name, self._pipeline
+        with self._store.lease(name, f"{socket.gethostname()}:{os.getpid()}", "rewind"), \
+                closing(MySqlSource(pipeline.source)) as source:
+            end = rewind(
+                pipeline, conn, self._applier.facts, client=ConnectClient(secrets.resolve(pipeline.connect.url)),
+                topics=LogTopics(pipeline), source=source, log=self._log,
+            )
+        raise RetryableError(
+            f"{error.message}; the connector went back to before it, and the consumer goes on at offset {end}",
+            "nothing need be done.",
+        ) from error
 
     # Barriers
 

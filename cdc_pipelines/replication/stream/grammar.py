@@ -9,7 +9,7 @@ predecessor had sent in part: that one then waits, while the ones before it come
 
 from dataclasses import dataclass
 
-from cdc_pipelines.replication.errors import IntegrityError, ResyncRequiredError
+from cdc_pipelines.replication.errors import IntegrityError, ResyncRequiredError, TornLogError
 from cdc_pipelines.replication.position import Place, log_file_number
 from cdc_pipelines.replication.stream.messages import Message, SourceBlock, place_of
 
@@ -202,7 +202,7 @@ class Grammar:
         if current.commit_ms is None and current.source is not None:
             current.commit_ms = current.source.ts_ms
         if current.torn_key and not current.repeated:
-            raise ResyncRequiredError(
+            raise TornLogError(
                 f"transaction {current.id} changes a key, but only the first half of the change is in the log "
                 "(the connector was restarted between the two)",
                 "run `cdc start NAME --force-resync`; avoid restarting the connector's tasks by hand.",

@@ -22,8 +22,10 @@ from cdc_pipelines.replication.errors import CdcError, ResyncRequiredError, Retr
 from cdc_pipelines.replication.pipeline import Pipeline
 from cdc_pipelines.replication.stream.connector import (
     EXACTLY_ONCE_KEY,
+    HISTORY_ID_KEY,
     HISTORY_TOPIC_KEY,
     LOG_TOPIC_KEY,
+    OFFSETS_ID_KEY,
     OFFSETS_TOPIC_KEY,
     START_KEY,
     SnapshotMode,
@@ -42,6 +44,12 @@ from cdc_pipelines.replication.stream.connector_life import (
     source_offset,
     teardown_connector,
     topics_of,
+)
+from cdc_pipelines.replication.stream.connector_seal import (
+    lost_topics,
+    own_topics,
+    require_sealed,
+    sealed,
 )
 from cdc_pipelines.replication.stream.connector_steps import ConnectorSteps, Log, runs
 from cdc_pipelines.replication.stream.log_topic import LogTopics
@@ -75,16 +83,18 @@ def hand_over(
     attempt: int,
     fingerprints: Mapping[str, str],
     log: Log,
+    owner: str | None = None,
     deadline_s: float = 120.0,
     on_step: Callable[[str], None] = lambda step: None,
 ) -> HandOver:
     """Returns when changes flow into `log_topic`, each one after `position` exactly once (or again as a whole).
 
     `attempt` numbers the schema history and must be new; `fingerprints` are of the definitions that the rows up to
-    `position` have. A healthy connector of this generation is kept where it stands. `on_step` is told each step's name
-    once it is done. Raises ResyncRequiredError (definitions changed, log purged or reset, change log gone),
-    ConfigurationError (a foreign connector of that name, a refused setting), FencedError (a newer generation has it),
-    RetryableError (something out of reach, or no progress within `deadline_s` seconds).
+    `position` have; `owner` is the target's identity. A healthy connector of this generation is kept where it stands.
+    `on_step` is told each step's name once it is done. Raises ResyncRequiredError (definitions changed, log purged or
+    reset, change log gone, connector changed by hand), ConfigurationError (a foreign connector of that name, a refused
+    setting), FencedError (a newer generation has it), RetryableError (something out of reach, or no progress within
+    `deadline_s` seconds).
     """
 
     def is_at_end(offset: dict[str, Any]) -> bool:
@@ -97,7 +107,7 @@ def hand_over(
         pipeline.offsets_topic(generation, attempt), {"server": pipeline.topic_prefix}, position.connect_offset(), log,
         time.monotonic() + deadline_s, is_at_end, on_step,
     )
-    return _HandOver(pipeline, tables, source, position, generation, fingerprints, steps).run()
+    return _HandOver(pipeline, tables, source, position, generation, fingerprints, owner, steps).run()
 
 
 @dataclass
@@ -108,11 +118,13 @@ class _HandOver:
     position: MySqlPosition
     generation: int
     fingerprints: Mapping[str, str]
+    owner: str | None
     steps: ConnectorSteps
 
     def __post_init__(self) -> None:
         self.name, self.client, self.topics = self.steps.name, self.steps.client, self.steps.topics
         self.log = self.steps.log
+        self._topics: Config = {}  # the connector's own, as its configuration names them
 
     def run(self) -> HandOver:
         began = time.monotonic()
@@ -134,8 +146,9 @@ class _HandOver:
 
     def _go_on(self, found: Config) -> bool:
         """Let a connector that exists go on from where it is. False where it must be made anew."""
-        if require_ours(self.client, self.pipeline, found, self.generation) != self.generation:
+        if require_ours(self.client, self.pipeline, found, self.generation, self.owner) != self.generation:
             return False
+        require_sealed(self.pipeline, found, self._like(found))
         if self._may_keep(found):
             return self._keep(found)
         if self._may_continue(found):
@@ -152,14 +165,21 @@ class _HandOver:
         """
         if found.get("snapshot.mode") != "no_data" or found.get(LOG_TOPIC_KEY) != self.steps.log_topic:
             return False
+        if self._has_lost_topics(found):
+            return False
         offset = self.steps.offset()
         return offset is not None and "snapshot" not in offset
 
+    def _has_lost_topics(self, found: Config) -> bool:
+        """Whether its history or offsets were deleted. It may go on for long without, but not over its next restart."""
+        lost = lost_topics(self.topics, found)
+        if lost:
+            self.log.warning("connector %s: deleted behind its back: %s", self.name, ", ".join(lost))
+        return bool(lost)
+
     def _may_continue(self, found: Config) -> bool:
         """Whether a hand-over that was broken off was this same one, and nothing failed."""
-        wanted = self._config("recovery", found.get(EXACTLY_ONCE_KEY) == "required") | _topics(found)
-        history = found.get(HISTORY_TOPIC_KEY, "")
-        if found != wanted | {"name": self.name} or history not in self.topics.list(history):
+        if found != self._like(found, "recovery") | {"name": self.name} or self._has_lost_topics(found):
             return False
         status = self.client.status(self.name)
         if status is not None and failed_trace(status) is not None:
@@ -169,9 +189,7 @@ class _HandOver:
 
     def _keep(self, found: Config) -> bool:
         """Resume, mend or reconfigure. False where it can't go on, because its schema history was lost."""
-        wanted = self._config("no_data", found.get(EXACTLY_ONCE_KEY) == "required") | _topics(found)
-        if START_KEY in found:
-            wanted[START_KEY] = found[START_KEY]
+        wanted = self._like(found)
         other = sorted(k for k in wanted.keys() | found.keys() if k != "name" and wanted.get(k) != found.get(k))
         status = self.client.status(self.name)
         if other or not runs(status):
@@ -203,12 +221,21 @@ class _HandOver:
         self.topics.create_history(self.steps.history)
         self.topics.create_offsets(self.steps.offsets_topic)
         self.steps.done("history")
+        self._topics = self._made_topics()
         exactly_once = self.steps.create(lambda offered: self._config("recovery", offered))
         self._recover(exactly_once)
+
+    def _made_topics(self) -> Config:
+        steps, topics = self.steps, self.topics
+        return {
+            HISTORY_TOPIC_KEY: steps.history, HISTORY_ID_KEY: topics.topic_id(steps.history) or "",
+            OFFSETS_TOPIC_KEY: steps.offsets_topic, OFFSETS_ID_KEY: topics.topic_id(steps.offsets_topic) or "",
+        }
 
     def _adopt(self, found: Config) -> None:
         """Go on with the topics of the connector that is there."""
         self.steps.history, self.steps.offsets_topic = found[HISTORY_TOPIC_KEY], found[OFFSETS_TOPIC_KEY]
+        self._topics = own_topics(found)
 
     def _recover(self, exactly_once: bool) -> None:
         """From a connector in recovery, wherever it is, to one that streams for good."""
@@ -249,23 +276,29 @@ class _HandOver:
             )
 
     def _config(self, mode: SnapshotMode, exactly_once: bool) -> Config:
+        return sealed(self._plain(mode, exactly_once) | self._topics)
+
+    def _like(self, found: Config, mode: SnapshotMode = "no_data") -> Config:
+        """What the connector that is there should have: its own topics, and the mark of where it began."""
+        wanted = self._plain(mode, found.get(EXACTLY_ONCE_KEY) == "required") | own_topics(found)
+        if mode == "no_data" and START_KEY in found:
+            wanted[START_KEY] = found[START_KEY]
+        return sealed(wanted)
+
+    def _plain(self, mode: SnapshotMode, exactly_once: bool) -> Config:
         steps = self.steps
         return connector_config(
             self.pipeline, self.tables, generation=self.generation, log_topic=steps.log_topic,
             history_topic=steps.history, offsets_topic=steps.offsets_topic, snapshot_mode=mode, start=self.position,
-            exactly_once=exactly_once,
+            owner=self.owner, exactly_once=exactly_once,
         )
 
     def _sweep(self) -> None:
         """Delete topics that nobody reads again: earlier generations', and histories of connectors that are gone."""
         config = self.client.config(self.name) or {}
-        used = {self.steps.log_topic, *_topics(config).values()}
+        used = {self.steps.log_topic, *own_topics(config).values()}
         try:
-            self.topics.delete(t for t in topics_of(self.client, self.topics, self.pipeline) if t not in used)
+            old = topics_of(self.client, self.topics, self.pipeline, self.owner)
+            self.topics.delete(t for t in old if t not in used)
         except CdcError as error:
             self.log.warning("old topics of pipeline %s were not deleted: %s", self.pipeline.name, error.message)
-
-
-def _topics(found: Config) -> Config:
-    """The topics that are a connector's own for its life."""
-    return {key: found[key] for key in (HISTORY_TOPIC_KEY, OFFSETS_TOPIC_KEY) if key in found}

@@ -2,8 +2,8 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from confluent_kafka import (
     Consumer,
@@ -14,52 +14,24 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
+from confluent_kafka.admin import (
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    OffsetSpec,
+    ResourceType,
+)
 
-from cdc_pipelines.replication import secrets
 from cdc_pipelines.replication.errors import ConfigurationError, ResyncRequiredError, RetryableError
-from cdc_pipelines.replication.pipeline import Pipeline
+from cdc_pipelines.replication.stream.kafka_admin import UNKNOWN, KafkaAdmin, code_of, text_of
 
-T = TypeVar("T")
-
-_CALL_S = 10.0
-_POLL_S = 0.05
-# Faults that a moment mends: an election, a request that got lost, metadata that is still on its way.
-_PASSING = frozenset({
-    KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN, KafkaError._WAIT_COORD,
-    KafkaError._RESOLVE, KafkaError.REQUEST_TIMED_OUT, KafkaError.NOT_CONTROLLER,
-    KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-    KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.BROKER_NOT_AVAILABLE, KafkaError.NETWORK_EXCEPTION,
-    KafkaError.KAFKA_STORAGE_ERROR,
-})
-_UNKNOWN = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
 # Kept whole: what the consumer has not read must not go by age, a history without its beginning is worthless.
 _SETTINGS = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
 
 
-class LogTopics:
+class LogTopics(KafkaAdmin):
     """The topics of one pipeline. RetryableError wherever the brokers stay out of reach for `deadline_s` seconds."""
-
-    def __init__(self, pipeline: Pipeline, *, deadline_s: float = 30.0) -> None:
-        self._kafka = pipeline.kafka
-        self._servers = secrets.resolve(pipeline.kafka.bootstrap_servers)
-        self._deadline_s = deadline_s
-        self._call_s = min(_CALL_S, deadline_s)
-        self._admin_client: AdminClient | None = None
-
-    @property
-    def _admin(self) -> AdminClient:
-        if self._admin_client is None:
-            self._admin_client = AdminClient({
-                "bootstrap.servers": self._servers,
-                "log_level": 0,  # what matters is raised
-                "socket.timeout.ms": int(self._call_s * 1000),
-                **self._client_settings(),
-            })
-        return self._admin_client
-
-    def _client_settings(self) -> dict[str, str]:
-        return {key: secrets.resolve_secret(value) for key, value in self._kafka.client.items()}
 
     # Looking
 
@@ -78,7 +50,7 @@ class LogTopics:
                 found = self._admin.describe_topics(TopicCollection([topic]), request_timeout=self._call_s)[topic]
                 return str(found.result(self._call_s).topic_id)
             except KafkaException as error:
-                if _code(error) in _UNKNOWN:
+                if code_of(error) in UNKNOWN:
                     return None
                 raise
         return self._insist(f"describe topic {topic}", describe)
@@ -88,21 +60,27 @@ class LogTopics:
 
         Raises ResyncRequiredError where the topic is gone.
         """
+        return self._ask(topic, OffsetSpec.earliest()), self._ask(topic, OffsetSpec.latest())
+
+    def offset_since(self, topic: str, unix_ms: int) -> int:
+        """The first record that is not older; the log's end where all are. ResyncRequiredError where it is gone."""
+        found = self._ask(topic, OffsetSpec.for_timestamp(unix_ms))
+        return found if found >= 0 else self._ask(topic, OffsetSpec.latest())
+
+    def _ask(self, topic: str, spec: OffsetSpec) -> int:
         partition = TopicPartition(topic, 0)
 
-        def ask(spec: OffsetSpec) -> int:
-            def answer() -> int:
-                futures = self._admin.list_offsets(
-                    {partition: spec}, request_timeout=self._call_s, isolation_level=IsolationLevel.READ_COMMITTED
-                )
-                found: Any = futures[partition].result(self._call_s)
-                return int(found.offset)
-            return self._insist(f"offsets of topic {topic}", answer)
+        def answer() -> int:
+            futures = self._admin.list_offsets(
+                {partition: spec}, request_timeout=self._call_s, isolation_level=IsolationLevel.READ_COMMITTED
+            )
+            found: Any = futures[partition].result(self._call_s)
+            return int(found.offset)
 
         try:
-            return ask(OffsetSpec.earliest()), ask(OffsetSpec.latest())
+            return self._insist(f"offsets of topic {topic}", answer)
         except KafkaException as error:
-            if _code(error) in _UNKNOWN or topic not in self._metadata().topics:
+            if code_of(error) in UNKNOWN or topic not in self._metadata().topics:
                 raise self._gone(topic) from error
             raise
 
@@ -147,14 +125,7 @@ class LogTopics:
         metadata = self._metadata().topics.get(topic)
         if metadata is None:
             raise self._gone(topic)
-        resource = ConfigResource(ResourceType.TOPIC, topic)
-
-        def read() -> dict[str, str]:
-            future = self._admin.describe_configs([resource], request_timeout=self._call_s)[resource]
-            entries = future.result(self._call_s)
-            return {name: str(entry.value) for name, entry in entries.items()}
-
-        found = self._insist(f"settings of topic {topic}", read)
+        found = self._settings(topic)
         wrong = [f"{key} is {found.get(key)}, not {wanted}" for key, wanted in _SETTINGS.items()
                  if found.get(key) != wanted]
         if len(metadata.partitions) != 1:
@@ -167,6 +138,60 @@ class LogTopics:
                 f"topic {topic} has settings that would lose or reorder records: {'; '.join(wrong)}",
                 "alter the topic, or delete it (then `cdc start NAME --force-resync`).",
             )
+
+    def _settings(self, topic: str) -> dict[str, str]:
+        resource = ConfigResource(ResourceType.TOPIC, topic)
+
+        def read() -> dict[str, str]:
+            future = self._admin.describe_configs([resource], request_timeout=self._call_s)[resource]
+            entries = future.result(self._call_s)
+            return {name: str(entry.value) for name, entry in entries.items()}
+
+        return self._insist(f"settings of topic {topic}", read)
+
+    # Changing
+
+    def widen(self, topic: str) -> bool:
+        """Let a topic that is there take records of kafka.max_message_bytes; never narrower. Whether that was needed.
+
+        Raises ConfigurationError where the brokers refuse it.
+        """
+        resource, wanted = ConfigResource(ResourceType.TOPIC, topic), self._kafka.max_message_bytes
+        if int(self._settings(topic).get("max.message.bytes", wanted)) >= wanted:
+            return False
+        resource.add_incremental_config(ConfigEntry(
+            "max.message.bytes", str(wanted), incremental_operation=AlterConfigOpType.SET
+        ))
+
+        def alter() -> None:
+            futures = self._admin.incremental_alter_configs([resource], request_timeout=self._call_s)
+            futures[resource].result(self._call_s)
+
+        try:
+            self._insist(f"max.message.bytes of topic {topic}", alter)
+        except KafkaException as error:
+            raise ConfigurationError(
+                f"topic {topic}: max.message.bytes can't be raised to {wanted} on {self._servers}: {text_of(error)}",
+                "raise it yourself, or give the client the right to (ALTER_CONFIGS on the topic).",
+            ) from error
+        return True
+
+    def trim(self, topic: str, before: int) -> None:
+        """Delete the records before offset `before`, for good. ConfigurationError where the brokers refuse it."""
+        partition = TopicPartition(topic, 0, before)
+
+        def delete() -> None:
+            futures = self._admin.delete_records([partition], request_timeout=self._call_s)
+            futures[partition].result(self._call_s)
+
+        try:
+            self._insist(f"trim topic {topic}", delete)
+        except KafkaException as error:
+            raise ConfigurationError(
+                f"topic {topic} can't be trimmed on {self._servers}: {text_of(error)}",
+                "give the client the right to (DELETE on the topic), or set kafka.log_keep_hours to null in the "
+                "pipeline's file: then the log is kept whole.",
+            ) from error
 
     # Making
 
@@ -192,14 +217,14 @@ class LogTopics:
             try:
                 futures[topic].result(2 * self._call_s)
             except KafkaException as error:
-                if _code(error) != KafkaError.TOPIC_ALREADY_EXISTS:
+                if code_of(error) != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise
 
         try:
             self._insist(f"create topic {topic}", create)
         except KafkaException as error:
             raise ConfigurationError(
-                f"topic {topic} can't be created on {self._servers}: {_text(error)}",
+                f"topic {topic} can't be created on {self._servers}: {text_of(error)}",
                 "mend what it says: kafka.replication_factor, the client's rights (CREATE on the topic).",
             ) from error
         self._wait(f"topic {topic} to have a leader", lambda: self._has_leader(topic))
@@ -222,55 +247,14 @@ class LogTopics:
                 try:
                     future.result(2 * self._call_s)
                 except KafkaException as error:
-                    if _code(error) not in _UNKNOWN:
+                    if code_of(error) not in UNKNOWN:
                         raise
 
         try:
             self._insist(f"delete topics {', '.join(names)}", delete)
         except KafkaException as error:
             raise ConfigurationError(
-                f"topics {', '.join(names)} can't be deleted on {self._servers}: {_text(error)}",
+                f"topics {', '.join(names)} can't be deleted on {self._servers}: {text_of(error)}",
                 "mend what it says (delete.topic.enable, DELETE on the topics), or delete them by hand.",
             ) from error
         self._wait(f"topics {', '.join(names)} to be gone", lambda: not set(names) & set(self.list()))
-
-    # Patience
-
-    def _metadata(self) -> Any:
-        return self._insist("cluster metadata", lambda: self._admin.list_topics(timeout=self._call_s))
-
-    def _insist(self, what: str, call: Callable[[], T]) -> T:
-        """Call until it is answered; faults that don't pass are raised as they are."""
-        ends = time.monotonic() + self._deadline_s
-        while True:
-            try:
-                return call()
-            except (KafkaException, TimeoutError) as error:
-                if isinstance(error, KafkaException) and _code(error) not in _PASSING:
-                    raise
-                if time.monotonic() > ends:
-                    raise RetryableError(
-                        f"Kafka at {self._servers}: {what}: no answer within {self._deadline_s:.0f} s ({error})",
-                        "see that the brokers run and are reachable from here, then run the same command again.",
-                    ) from error
-            time.sleep(_POLL_S)
-
-    def _wait(self, what: str, condition: Callable[[], bool]) -> None:
-        ends = time.monotonic() + self._deadline_s
-        while not condition():
-            if time.monotonic() > ends:
-                raise RetryableError(
-                    f"Kafka at {self._servers}: waited {self._deadline_s:.0f} s in vain for {what}",
-                    "look at the brokers' logs, then run the same command again.",
-                )
-            time.sleep(_POLL_S)
-
-
-def _code(error: KafkaException) -> int:
-    cause = error.args[0]
-    return cause.code() if isinstance(cause, KafkaError) else KafkaError._FAIL
-
-
-def _text(error: KafkaException) -> str:
-    cause = error.args[0]
-    return cause.str() if isinstance(cause, KafkaError) else str(cause)

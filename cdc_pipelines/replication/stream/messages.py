@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from cdc_pipelines.replication.errors import IntegrityError
+from cdc_pipelines.replication.errors import IntegrityError, UnsupportedChangeError
 from cdc_pipelines.replication.position import Place
 
 NULL = msgspec.Raw(b"null")
@@ -88,6 +88,19 @@ class Message(msgspec.Struct, gc=False):
 def place_of(source: SourceBlock) -> Place:
     """Where the event of this source block stands."""
     return Place(source.gtid, source.file, source.pos)
+
+
+def xa_row(source: SourceBlock) -> UnsupportedChangeError:
+    """A row outside of BEGIN and END is one of an XA transaction: the log has it from when that was prepared.
+
+    Whether it was committed later on, or rolled back, the log does not tell.
+    """
+    return UnsupportedChangeError(
+        f"table {source.db}.{source.table} was changed in an XA transaction ({source.gtid or source.file}, "
+        f"{source.file}:{source.pos}): the change log tells when it was prepared, not whether it was committed",
+        "let the application change replicated tables without XA, or leave the table out of the pipeline; then "
+        "`cdc start NAME --force-resync`.",
+    )
 
 
 _ID_PLACE = re.compile(r"file=([^,]+),pos=(\d+)")

@@ -202,6 +202,8 @@ class LogReader(threading.Thread):
         if wanted and source.db == self._database:
             codec = self._codecs.get(source.table or "")
             if codec is not None:
+                if transaction is None:
+                    raise messages.xa_row(source)
                 self._fold(codec, message, size)
         if transaction is None:  # nothing will say that it ends
             self._complete(grammar.close_open(), offset + 1)
@@ -236,6 +238,8 @@ class LogReader(threading.Thread):
         place, source = message.place(), message.source
         assert source is not None
         snapshot = source.snapshot not in (None, False, "false")
+        if snapshot:
+            self._run.require_reached(place)
         if not snapshot and not self._standalone(place, offset):
             return
         ddl = message.ddl or ""

@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
+from cdc_pipelines.replication.errors import ResyncRequiredError
 from cdc_pipelines.replication.pipeline import Apply
-from cdc_pipelines.replication.position import Place
+from cdc_pipelines.replication.position import Place, log_file_number
 from cdc_pipelines.replication.stream.batches import (
     Commit,
     CopyBatch,
@@ -67,6 +68,22 @@ class Run:
         if place.gtid:
             return place.gtid in self.applied
         return MySqlPosition(self._place.file, self._place.pos).covers(place)
+
+    def require_reached(self, place: Place) -> None:
+        """A connector has taken its schema's snapshot at `place`, from where it reads on: nothing may lie in between.
+
+        A hand-over lets it begin where the target is, or before. One that has lost its offsets begins at "now".
+        """
+        furthest = max(
+            (log_file_number(self._place.file), self._place.pos), (log_file_number(self._start.file), self._start.pos)
+        )
+        if (log_file_number(place.file), place.pos) > furthest:
+            raise ResyncRequiredError(
+                f"the connector began anew at {place.file}:{place.pos} of the source's log, and the change log before "
+                f"that reaches to {self._place.file}:{self._place.pos} only: its offsets were lost or changed by hand, "
+                "and what was written in between is missing",
+                "run `cdc start NAME --force-resync`.",
+            )
 
     def add(self, table: str, op: str, key: Key | None, before: Row | None, after: Row | None, size: int) -> None:
         """Fold one row event in; `key` is None for a table without one."""

@@ -23,6 +23,17 @@ _RESYNC = "copy again: `cdc start NAME --force-resync`."
 
 def require_reachable(conn: "Connection[Cursor]", identity: str, position: MySqlPosition) -> None:
     """Raises ResyncRequiredError where the server is another one, its log was reset, or purged beyond `position`."""
+    files = require_same_history(conn, identity, position)
+    if position.file in {f.name for f in files}:
+        return
+    if position.flavor == "mariadb":
+        _require_not_purged_mariadb(conn, files, position)
+    else:
+        _require_not_purged_mysql(conn, files, position)
+
+
+def require_same_history(conn: "Connection[Cursor]", identity: str, position: MySqlPosition) -> list[LogFile]:
+    """Raises ResyncRequiredError where the server is another one, or its log was reset. Returns the log's files."""
     if position.server and position.server != identity:
         raise ResyncRequiredError(
             f"the source at {conn.host}:{conn.port} is another server ({identity}) than the one that position "
@@ -32,12 +43,7 @@ def require_reachable(conn: "Connection[Cursor]", identity: str, position: MySql
     if not files:
         raise ResyncRequiredError(f"the source at {conn.host}:{conn.port} has no binary log any more", _RESYNC)
     _require_not_reset(conn, files, position)
-    if position.file in {f.name for f in files}:
-        return
-    if position.flavor == "mariadb":
-        _require_not_purged_mariadb(conn, files, position)
-    else:
-        _require_not_purged_mysql(conn, files, position)
+    return files
 
 
 def _reset(position: MySqlPosition, why: str) -> ResyncRequiredError:

@@ -14,7 +14,7 @@ from cdc_pipelines.replication.catalog import Table
 from cdc_pipelines.replication.databases.mysql import introspect
 from cdc_pipelines.replication.databases.mysql.binlog import binlog_status, value
 from cdc_pipelines.replication.databases.mysql.connection import connect, connect_reader
-from cdc_pipelines.replication.databases.mysql.history import log_runway, require_reachable
+from cdc_pipelines.replication.databases.mysql.history import log_runway, require_reachable, require_same_history
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.databases.mysql.reader import Reader
 from cdc_pipelines.replication.databases.mysql.snapshot import START, Snapshot, mariadb_position, open_snapshot, touch
@@ -102,6 +102,12 @@ class MySqlSource:
         identity = self.identity()
         with self.session() as conn:
             require_reachable(conn, identity, position)
+
+    def require_same_history(self, position: MySqlPosition) -> None:
+        """The same, but for a log that was purged: that does no harm while what follows has been read already."""
+        identity = self.identity()
+        with self.session() as conn:
+            require_same_history(conn, identity, position)
 
     def log_runway(self, position: MySqlPosition) -> dict[str, Any]:
         """How long the log will still reach back to `position`; see `history.log_runway`."""

@@ -102,6 +102,14 @@ class ChunkStore:
             [self._name, table],
         )
 
+    def replan_at(self, positions: Sequence[str]) -> int:
+        """The chunks read at these positions back to planned; returns how many. Copying one replaces its range."""
+        return self._conn.execute(
+            "update _cdc.chunk set state = 'planned', rows = 0, bytes = 0, seconds = 0, position = null, "
+            "copied_at = null where pipeline = %s and state = 'done' and position = any(%s)",
+            [self._name, list(positions)],
+        ).rowcount
+
 
 def _chunk(row: tuple[Any, ...]) -> Chunk:
     table, ordinal, lower, upper, *rest = row

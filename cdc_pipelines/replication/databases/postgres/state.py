@@ -208,6 +208,15 @@ class TargetState(ChunkStore, TableStore):
         ).fetchone()
         return None if row is None else LogOffset(*row)
 
+    def slowest_offset(self, epoch: int) -> int | None:
+        """The next offset of the reader that is furthest behind; None where the epoch is not ours any more."""
+        row = self._conn.execute(
+            "select min(o.next_offset) from _cdc.log_offset o join _cdc.pipeline p on p.name = o.pipeline "
+            "where p.name = %s and p.epoch = %s",
+            [self._name, epoch],
+        ).fetchone()
+        return None if row is None else row[0]
+
     def init_offset(self, next_offset: int, position_json: str, lane: str = "main") -> bool:
         """Where the log is read from first. An offset that is there already stays (returns False)."""
         cursor = self._conn.execute(

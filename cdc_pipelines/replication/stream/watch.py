@@ -1,0 +1,118 @@
+"""What a stream rests on beside its records, looked at now and then while it runs.
+
+A source whose log was reset numbers its transactions anew, and they look like ones that were applied. A change log that
+was made again, or a connector that captures something else since somebody changed it, look like a source at rest. None
+of it shows in the records; so it is looked for. The watch also trims the change log.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from cdc_pipelines.replication import secrets
+from cdc_pipelines.replication.connect import ConnectClient
+from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
+from cdc_pipelines.replication.databases.mysql.source import MySqlSource
+from cdc_pipelines.replication.databases.postgres.connection import connect
+from cdc_pipelines.replication.databases.postgres.identity import target_identity
+from cdc_pipelines.replication.databases.postgres.state import PipelineState
+from cdc_pipelines.replication.errors import CdcError, ResyncRequiredError
+from cdc_pipelines.replication.pipeline import Pipeline
+from cdc_pipelines.replication.stream.connector import GENERATION_KEY
+from cdc_pipelines.replication.stream.connector_seal import foreign_owner, require_sealed
+from cdc_pipelines.replication.stream.log_topic import LogTopics
+from cdc_pipelines.replication.stream.trimming import trim
+
+INTERVAL_S = 15.0
+TRIM_EVERY_S = 60.0
+_PATIENCE_S = 5.0
+
+Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
+
+
+class Watch(threading.Thread):
+    """Looks every INTERVAL_S until closed. What is out of reach is left for the next look.
+
+    `applied` gives the position that the target is at. `alarm` is the error that the stream must end with, once there
+    is one.
+    """
+
+    def __init__(
+        self, pipeline: Pipeline, facts: PipelineState, applied: Callable[[], MySqlPosition], log: Log
+    ) -> None:
+        super().__init__(name="watch", daemon=True)
+        self.alarm: CdcError | None = None
+        self._pipeline, self._facts, self._applied, self._log = pipeline, facts, applied, log
+        self._source = MySqlSource(pipeline.source)
+        self._connect = ConnectClient(
+            secrets.resolve(pipeline.connect.url), timeout_s=_PATIENCE_S, patience_s=_PATIENCE_S
+        )
+        self._topics = LogTopics(pipeline, deadline_s=_PATIENCE_S)
+        self._owner: str | None = None
+        self._closing = threading.Event()
+        self._trimmed_at = time.monotonic() - TRIM_EVERY_S
+        self._told: set[str] = set()
+
+    def close(self) -> None:
+        self._closing.set()
+
+    def raise_alarm(self) -> None:
+        """Raises what was found, if anything was."""
+        if self.alarm is not None:
+            raise self.alarm
+
+    def run(self) -> None:
+        looks = (self._look_at_source, self._look_at_log, self._look_at_connector, self._trim)
+        while not self._closing.wait(INTERVAL_S):
+            for look in looks:
+                try:
+                    look()
+                except ResyncRequiredError as error:
+                    self.alarm = error
+                    return
+                except CdcError as error:
+                    self._tell(look.__name__, error.message)
+                except Exception as error:  # noqa: BLE001 (a look that fails must not end the stream)
+                    self._tell(look.__name__, f"{type(error).__name__}: {secrets.redact(str(error))}")
+        self._source.close()
+
+    def _tell(self, look: str, message: str) -> None:
+        """Once per kind of look: what is out of reach for long is told by the status, too."""
+        if look not in self._told:
+            self._told.add(look)
+            self._log.warning("watch: %s", message)
+
+    def _look_at_source(self) -> None:
+        self._source.require_same_history(self._applied())
+
+    def _look_at_log(self) -> None:
+        topic = self._facts.log_topic or ""
+        found = self._topics.topic_id(topic)
+        if found != self._facts.log_topic_id:
+            raise ResyncRequiredError(
+                f"change log {topic} was {'deleted' if found is None else 'deleted and made again'}",
+                f"run `cdc start {self._pipeline.name} --force-resync`.",
+            )
+
+    def _look_at_connector(self) -> None:
+        """A missing one, or one whose task failed, is the status's to tell: what is in the log can be applied."""
+        config = self._connect.config(self._pipeline.connector_name)
+        if config is None or config.get(GENERATION_KEY) != str(self._facts.generation):
+            return
+        if not foreign_owner(self._pipeline, config, self._target_identity()):
+            require_sealed(self._pipeline, config)
+
+    def _target_identity(self) -> str:
+        if self._owner is None:
+            with connect(self._pipeline.target, purpose=f"{self._pipeline.name}:watch") as conn:
+                self._owner = target_identity(conn)
+        return self._owner
+
+    def _trim(self) -> None:
+        if time.monotonic() - self._trimmed_at < TRIM_EVERY_S:
+            return
+        self._trimmed_at = time.monotonic()
+        self._look_at_log()
+        if (before := trim(self._pipeline, self._topics, self._facts)) is not None:
+            self._log.info("change log %s: trimmed up to offset %d", self._facts.log_topic, before)

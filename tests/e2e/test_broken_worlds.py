@@ -1,0 +1,253 @@
+"""Somebody deletes, edits or wipes a part of a running pipeline: equal data, or a stop that says what mends it."""
+
+import contextlib
+import json
+import time
+from typing import Any
+
+import psycopg
+import pytest
+import requests
+from confluent_kafka import KafkaException, Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from cdc_pipelines.stack.settings import StackSettings
+from tests.e2e.conftest import Pipe, wait_until
+from tests.e2e.own_source import TABLE
+
+
+class Parts:
+    """A pipeline's parts in Kafka and Kafka Connect, as somebody with other tools gets at them."""
+
+    def __init__(self, pipe: Pipe, stack: StackSettings) -> None:
+        pipe.run(*TABLE)
+        self.name = pipe.configure().json["connector_name"]
+        self.group = pipe.start()["consumer"]["group"]
+        self.url = f"{stack.connect_url}/connectors/{self.name}"
+        self.kafka = AdminClient({"bootstrap.servers": stack.kafka_bootstrap})
+        self.log = pipe.rows("select log_topic from _cdc.pipeline")[0][0]
+        pipe.run("insert into t values (3, 'c')")
+        pipe.arrives("select count(*) from t", [(3,)])
+
+    def config(self) -> dict[str, str]:
+        return requests.get(f"{self.url}/config", timeout=30).json()
+
+    def put(self, **changes: str) -> None:
+        """Change settings, and wait until the task runs under them."""
+        config = self.config() | {key.replace("__", "."): value for key, value in changes.items()}
+        requests.put(f"{self.url}/config", json=config, timeout=90).raise_for_status()
+        time.sleep(1)  # the old task's state is seen for a moment
+        wait_until(self.runs, "the task to run", 60)
+
+    def state(self, word: str) -> None:
+        requests.put(f"{self.url}/{word}", timeout=90).raise_for_status()
+        wanted = {"stop": "STOPPED", "resume": "RUNNING"}[word]
+        wait_until(lambda: self.status()["connector"]["state"] == wanted, wanted, 60)
+
+    def status(self) -> dict[str, Any]:
+        return requests.get(f"{self.url}/status", timeout=30).json()
+
+    def runs(self) -> bool:
+        tasks = self.status().get("tasks", [])
+        return bool(tasks) and all(task["state"] == "RUNNING" for task in tasks)
+
+    def delete_topic(self, topic: str) -> None:
+        self.kafka.delete_topics([topic])[topic].result(30)
+        wait_until(lambda: topic not in self.kafka.list_topics(timeout=10).topics, "the topic to be gone")
+
+    def make_topic(self, topic: str) -> None:
+        self.kafka.create_topics([NewTopic(topic, 1, 1)])[topic].result(30)
+
+
+@pytest.fixture
+def parts(pipe: Pipe, stack: StackSettings) -> Parts:
+    return Parts(pipe, stack)
+
+
+def stops(pipe: Pipe, *words: str, timeout_s: float = 90) -> dict[str, Any]:
+    """Wait until the status is failed, with these words and the command that mends it; the start alone refuses."""
+    seen: dict[str, Any] = {}
+
+    def told() -> bool:
+        seen.update(pipe.status())
+        text = " ".join([*seen["errors"], seen["config"]["message"], seen["connector"]["message"]])
+        return seen["overall"] == "failed" and all(word in text for word in words)
+
+    try:
+        wait_until(told, f"a failed status with {words}", timeout_s)
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{seen}\n{pipe.log_tail()}") from None
+    return seen
+
+
+def resync_mends(pipe: Pipe, *, refuses: bool = True) -> None:
+    """A start refuses (unless the consumer alone does), naming the way; with it both sides are equal and stay so."""
+    if refuses:
+        refused = pipe.cdc("start", pipe.name)
+        assert refused.code != 0
+        assert f"cdc start {pipe.name} --force-resync" in refused.stderr
+    pipe.start("--force-resync")
+    pipe.run("insert into t values (1000, 'after')")
+    pipe.arrives("select count(*) from t where id = 1000", [(1,)])
+    assert pipe.status()["overall"] == "healthy", pipe.status()
+    pipe.equal()
+
+
+@pytest.mark.parametrize("made_again", [False, True])
+def test_the_change_log_is_deleted(pipe: Pipe, parts: Parts, *, made_again: bool) -> None:
+    parts.delete_topic(parts.log)
+    if made_again:
+        with contextlib.suppress(KafkaException):  # the connector was quicker
+            parts.make_topic(parts.log)
+    pipe.run("insert into t values (4, 'd')")
+    stops(pipe, "change log", f"cdc start {pipe.name} --force-resync")
+    resync_mends(pipe)
+
+
+def test_the_change_log_is_deleted_while_the_pipeline_is_stopped(pipe: Pipe, parts: Parts) -> None:
+    pipe.ok("stop")
+    parts.delete_topic(parts.log)
+    stops(pipe, "was deleted", f"cdc start {pipe.name} --force-resync")
+    resync_mends(pipe)
+
+
+def test_the_consumer_group_is_deleted(pipe: Pipe, parts: Parts) -> None:
+    """It only publishes lag: nothing is lost, and it comes back."""
+    assert parts.group in groups(parts)
+    parts.kafka.delete_consumer_groups([parts.group])[parts.group].result(30)
+    pipe.run("insert into t values (4, 'd')")
+    pipe.arrives("select count(*) from t", [(4,)])
+    pipe.ok("restart")
+    pipe.run("insert into t values (5, 'e')")
+    pipe.arrives("select count(*) from t", [(5,)])
+    assert pipe.status()["overall"] == "healthy"
+    pipe.equal()
+
+
+def groups(parts: Parts) -> list[str]:
+    return [group.group_id for group in parts.kafka.list_consumer_groups().result(30).valid]
+
+
+@pytest.mark.parametrize("topic", ["schema.history.internal.kafka.topic", "offsets.storage.topic"])
+def test_a_topic_of_the_connector_is_deleted(pipe: Pipe, parts: Parts, topic: str) -> None:
+    """The status says so while the connector still runs; a start makes it anew, without a copy and without a gap."""
+    name = parts.config()[topic]
+    copied = pipe.rows("select max(copied_at) from _cdc.chunk")
+    parts.delete_topic(name)
+    pipe.run("insert into t values (4, 'd')")
+    told = wait_until(lambda: next((e for e in pipe.status()["errors"] if name in e), None), "the status to tell")
+    assert f"cdc start {pipe.name}" in told
+    assert pipe.status()["overall"] != "healthy"
+    pipe.start()
+    pipe.run("insert into t values (5, 'e')", "alter table t add column w int", "insert into t values (6, 'f', 6)")
+    pipe.arrives("select count(*) from t", [(6,)])
+    assert pipe.status()["overall"] == "healthy", pipe.status()
+    assert pipe.rows("select max(copied_at) from _cdc.chunk") == copied
+    pipe.equal()
+
+
+def test_the_schema_history_is_deleted_before_a_table_changes(pipe: Pipe, parts: Parts) -> None:
+    """The connector can't keep the change and stops at it; what follows could be read by the old columns only."""
+    parts.delete_topic(parts.config()["schema.history.internal.kafka.topic"])
+    pipe.run("alter table t add column w int", "insert into t values (5, 'e', 5)")
+    stops(pipe, "history")
+    assert pipe.rows("select count(*) from t") == [(3,)]
+    refused = pipe.cdc("start", pipe.name)
+    assert "table definitions on the source are not those of position" in refused.stderr
+    assert f"cdc start {pipe.name} --force-resync" in refused.stderr
+    pipe.configure()
+    pipe.start("--force-resync")
+    pipe.run("insert into t values (6, 'f', 6)")
+    pipe.arrives("select id, w from t where id > 4 order by id", [(5, 5), (6, 6)])
+    pipe.equal()
+
+
+@pytest.mark.parametrize("edit", ["tables", "prefix"])
+def test_the_connector_is_edited_so_that_changes_are_missing(pipe: Pipe, parts: Parts, edit: str) -> None:
+    """Nothing in the log shows that it captured less for a while; so it is not gone on with."""
+    if edit == "tables":
+        parts.put(table__include__list=parts.config()["table.include.list"].split(",")[1])
+    else:
+        parts.put(topic__prefix="elsewhere")
+    pipe.run("insert into t values (4, 'lost')")
+    stops(pipe, "by hand", f"cdc start {pipe.name} --force-resync")
+    resync_mends(pipe)
+
+
+def test_the_connector_is_edited_and_nothing_is_lost(pipe: Pipe, parts: Parts) -> None:
+    """A snapshot mode that would copy, or skip, does neither where an offset is; the next start sets it right."""
+    parts.put(snapshot__mode="initial", max__batch__size="512")
+    pipe.run("insert into t values (4, 'd')")
+    pipe.arrives("select count(*) from t", [(4,)])
+    pipe.start()
+    config = parts.config()
+    assert (config["snapshot.mode"], config["max.batch.size"]) == ("no_data", "4096")
+    pipe.run("insert into t values (5, 'e')")
+    pipe.arrives("select count(*) from t", [(5,)])
+    pipe.equal()
+
+
+def wipe_offsets(parts: Parts, stack: StackSettings) -> None:
+    """Stop the connector and forget its offsets, by a record without a value in their topic.
+
+    Connect 4.3 never answers DELETE /offsets for a connector with an offsets topic of its own, and takes no other
+    request meanwhile.
+    """
+    parts.state("stop")
+    config = parts.config()
+    key = json.dumps([parts.name, {"server": config["topic.prefix"]}], separators=(",", ":"))
+    producer = Producer({"bootstrap.servers": stack.kafka_bootstrap})
+    producer.produce(config["offsets.storage.topic"], None, key=key)
+    assert producer.flush(30) == 0
+    assert requests.get(f"{parts.url}/offsets", timeout=60).json() == {"offsets": []}
+
+
+def test_wiped_offsets_are_no_gap(pipe: Pipe, parts: Parts, stack: StackSettings) -> None:
+    wipe_offsets(parts, stack)
+    pipe.run("insert into t values (4, 'between')")
+    pipe.start()
+    pipe.run("insert into t values (5, 'e')")
+    pipe.arrives("select id from t order by id", [(1,), (2,), (3,), (4,), (5,)])
+    pipe.equal()
+
+
+def test_a_connector_that_began_at_now_is_not_believed(pipe: Pipe, parts: Parts, stack: StackSettings) -> None:
+    """Offsets wiped and the connector resumed by hand: what was written in between never reaches the log."""
+    wipe_offsets(parts, stack)
+    pipe.run("insert into t values (4, 'lost')")
+    parts.state("resume")
+    wait_until(parts.runs, "the task to run")
+    pipe.run("insert into t values (5, 'e')")
+    stops(pipe, "began anew", f"cdc start {pipe.name} --force-resync")
+    resync_mends(pipe)
+
+
+def test_two_pipelines_of_one_name_in_two_places(
+    pipe: Pipe, parts: Parts, stack: StackSettings, target_database: str, target: psycopg.Connection
+) -> None:
+    """The second, of another control store and for another target, leaves the first one's connector alone."""
+    other = f"{target_database}_other"
+    target.execute(f"create database {other}")
+    try:
+        text = pipe.file.read_text()
+        pipe.file.write_text(text.replace(target_database, other))
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("CDC_CONTROL_URL", f"sqlite:///{pipe.home}/other.sqlite")
+            pipe.configure()
+            refused = pipe.cdc("start", pipe.name)
+            assert refused.code != 0
+            assert f"connector {parts.name} already exists" in refused.stderr
+            assert "another target" in refused.stderr
+            pipe.cdc("stop", pipe.name)
+            assert parts.status()["connector"]["state"] == "RUNNING", "stopped the other's connector"
+            told = pipe.status()
+            assert told["overall"] != "healthy"
+            assert any("another target" in error for error in told["errors"])
+            pipe.ok("teardown", "--yes")
+        pipe.file.write_text(text)
+        pipe.run("insert into t values (4, 'd')")
+        pipe.arrives("select count(*) from t", [(4,)])
+        assert pipe.status()["overall"] == "healthy"
+        pipe.equal()
+    finally:
+        target.execute(f"drop database if exists {other} with (force)")
