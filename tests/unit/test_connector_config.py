@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from cdc_pipelines.replication import secrets
 from cdc_pipelines.replication.catalog import Column, MappedColumn, MappedTable, Table
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.errors import CdcError, ConfigurationError, ResyncRequiredError, RetryableError
@@ -85,6 +86,10 @@ def test_what_exactness_rests_on() -> None:
         "value.converter.decimal.format": "NUMERIC",
         "value.converter.schemas.enable": "false",
         "tasks.max": "1",
+        # What can't be read stops the connector; each of these has a setting that skips it instead.
+        "errors.tolerance": "none",
+        "event.processing.failure.handling.mode": "fail",
+        "inconsistent.schema.handling.mode": "fail",
     }
     made = config()
     assert {key: made.get(key) for key in wanted} == wanted
@@ -228,3 +233,10 @@ def test_a_failed_task_says_what_to_do(trace: str, kind: type[CdcError], words: 
 def test_a_trace_without_its_stack() -> None:
     trace = "a.B: one\n\tat a.B.c(B.java:1)\nCaused by: d.E: two\n\tat d.E.f(E.java:2)\n\t... 7 more\n"
     assert first_lines(trace) == "    a.B: one\n    d.E: two"
+
+
+def test_a_trace_shows_no_secret() -> None:
+    secrets.resolve_secret("${env:X}", {"X": "trace-secret"})
+    trace = "org.apache.kafka.connect.errors.ConnectException: login with trace-secret failed\n\tat x.Y.z(Y.java:1)"
+    assert "trace-secret" not in str(failure("c", trace))
+    assert secrets.MASK in str(failure("c", trace))

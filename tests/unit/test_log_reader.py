@@ -53,11 +53,12 @@ def read(
     stop_at: MySqlPosition | None = None,
     position: MySqlPosition | None = None,
     marks: int = 0,
+    batch: int = 3,
     **limits: float,
 ) -> list[Item]:
     """All items that the log gives, from transaction `start` (applied) on; ends with the reader's own end."""
     reader = LogReader(
-        FakeClient(log.records, marks=marks),
+        FakeClient(log.records, batch, marks),
         database="shop",
         pair=("mysql", "postgres"),
         tables=[KEYED, KEYLESS],
@@ -321,7 +322,9 @@ def test_what_a_chunk_holds_is_not_applied_again() -> None:
     )
     log.transaction(4, ("u", "t", {"id": 10, "v": "?"}, {"id": 10, "v": "new"}))
     overlap = Overlap({"t": TableOverlap([(None, (10,)), ((10,), None)], [at(2), at(3)])})
-    assert applied(read(log, overlap=overlap)) == {("t", 1): "new", ("t", 10): "new"}
+    items = read(log, overlap=overlap)
+    assert applied(items) == {("t", 1): "new", ("t", 10): "new"}
+    assert sum(i.events for i in items if isinstance(i, Part)) == 2, "what the chunks hold was applied again"
     assert overlap.passed
 
 
@@ -336,11 +339,12 @@ def test_a_truncate_reaches_only_chunks_copied_before_it() -> None:
     ]
 
 
-def test_the_reader_stops_exactly_at_a_barrier() -> None:
+@pytest.mark.parametrize("batch", [3, 100])
+def test_the_reader_stops_exactly_at_a_barrier(batch: int) -> None:
     log = Log()
     for n in (2, 3, 4):
         log.transaction(n, ("c", "t", None, {"id": n, "v": "a"}))
-    items = read(log, stop_at=at(3))
+    items = read(log, stop_at=at(3), batch=batch)
     assert isinstance(items[-1], AtBarrier)
     assert applied(items) == {("t", 2): "a", ("t", 3): "a"}
 
