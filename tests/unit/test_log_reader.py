@@ -1,5 +1,7 @@
 """What the reader makes of a change log: whole transactions, no repetition, no time travel, nothing unnoticed."""
 
+import queue
+
 import msgspec
 import pytest
 
@@ -57,8 +59,9 @@ def read(
     **limits: float,
 ) -> list[Item]:
     """All items that the log gives, from transaction `start` (applied) on; ends with the reader's own end."""
+    client = FakeClient(log.records, batch, marks)
     reader = LogReader(
-        FakeClient(log.records, batch, marks),
+        client,
         database="shop",
         pair=("mysql", "postgres"),
         tables=[KEYED, KEYLESS],
@@ -71,11 +74,12 @@ def read(
     )
     reader.start()
     items: list[Item] = []
-    while True:
+    while client.idle_s < 0.15 or not reader.queue.empty():  # until long after the idle commit
         try:
-            item = reader.queue.get(timeout=0.25)
-        except Exception:  # noqa: BLE001 (queue.Empty: the log is read)
-            break
+            item = reader.queue.get(timeout=0.02)
+        except queue.Empty:
+            assert reader.is_alive()
+            continue
         items.append(item)
         if isinstance(item, Failed | AtBarrier):
             break

@@ -42,6 +42,18 @@ def test_a_transaction_that_comes_again_without_gtids_is_dropped() -> None:
     assert keyless(read(log, position=position)) == [(None, 3), (None, 4)]
 
 
+def test_a_stretch_of_transactions_that_comes_again_without_gtids_is_dropped_to_its_end() -> None:
+    """The first one of them must not take the applied place back: the next ones would pass for new."""
+    log = Log(with_gtids=False)
+    for n in (2, 3, 4, 5, 3, 4, 5, 6):
+        log.transaction(n, ("c", "k", None, row(n)))
+    items = read(log, position=MySqlPosition("binlog.000001", 4000, "", "s", exact=False))
+    assert keyless(items) == [(None, 5), (None, 6)]
+    places = [MySqlPosition.from_json(i.position).pos for i in items if isinstance(i, Commit)]
+    assert places == sorted(places), "an applied position went back"
+    assert places[-1] == 6000
+
+
 def test_places_are_ordered_by_file_first() -> None:
     log = Log(with_gtids=False)
     log.transaction(2, ("c", "k", None, row(2)))

@@ -61,9 +61,15 @@ MUTANTS = [
     ),
     Mutant(
         "the reader does not remember the places that it reads", EXACTLY_ONCE, "replication/stream/run.py",
-        "            self._place = place\n",
-        "            pass\n",
+        "                self._place = place  # never",
+        "                pass  # never",
         (_REPEATS + "test_a_transaction_that_comes_again_without_gtids_is_dropped",),
+    ),
+    Mutant(
+        "a repeated transaction takes the applied place back", EXACTLY_ONCE, "replication/stream/run.py",
+        "        if not repeated:\n            if place is not None",
+        "        if True:\n            if place is not None",
+        (_REPEATS + "test_a_stretch_of_transactions_that_comes_again_without_gtids_is_dropped_to_its_end",),
     ),
     Mutant(
         "a MariaDB domain's high-water mark may fall", EXACTLY_ONCE, "replication/databases/mysql/gtid.py",
