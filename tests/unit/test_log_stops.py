@@ -1,9 +1,11 @@
 """Where the reader must not go on, and where a run must not end."""
 
+import json
 import time
 
 import pytest
 
+from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.errors import CdcError, IntegrityError, ResyncRequiredError, UnsupportedChangeError
 from cdc_pipelines.replication.pipeline import Apply
 from cdc_pipelines.replication.stream.batches import Commit, Item
@@ -13,20 +15,6 @@ from tests.unit.log_records import FakeClient, Log, Record
 from tests.unit.test_log_reader import COLUMNS, KEYED, applied, at, failure, read
 
 
-class Watched(FakeClient):
-    """Knows for how long it has had nothing more to give."""
-
-    def __init__(self, records: list[Record]) -> None:
-        super().__init__(records)
-        self.empty_since: float | None = None
-
-    def read(self, wait_s: float, most: int = 5000) -> list[Record]:
-        found = super().read(wait_s, most)
-        if not found and self.empty_since is None:
-            self.empty_since = time.monotonic()
-        return found
-
-
 def test_a_pause_inside_a_transaction_ends_no_run() -> None:
     """The applier is busy, so that a whole transaction is still gathered when the next one has come in part."""
     log = Log()
@@ -34,13 +22,13 @@ def test_a_pause_inside_a_transaction_ends_no_run() -> None:
         log.transaction(n, ("c", "t", None, {"id": n, "v": "a"}))
     log.begin(4)
     log.row(4, "c", "t", after={"id": 4, "v": "half"})
-    client = Watched(log.records)
+    client = FakeClient(log.records)
     reader = LogReader(
         client, database="shop", pair=("mysql", "postgres"), tables=[KEYED], known={}, offset=0, position=at(1),
         overlap=Overlap({}), limits=Apply(idle_commit_seconds=0.05),
     )
     reader.start()
-    while client.empty_since is None or time.monotonic() - client.empty_since < 0.3:  # long past the idle commit
+    while client.idle_s < 0.3:  # long past the idle commit
         time.sleep(0.01)
     items: list[Item] = []
     while not reader.queue.empty():
@@ -91,6 +79,26 @@ def test_a_record_that_can_not_be_read_stops_the_stream() -> None:
     assert isinstance(error, IntegrityError)
     assert "record 3" in error.message
     assert applied(items) == {("t", 1): "a"}
+
+
+@pytest.mark.parametrize("with_gtids", [True, False])
+def test_rows_of_an_xa_transaction_stop_the_stream(with_gtids: bool) -> None:
+    """They come where it is prepared, outside of any transaction: after the first, all would pass for repeated ones."""
+    log = Log(with_gtids=with_gtids)
+    log.transaction(2, ("c", "t", None, {"id": 1, "v": "a"}))
+    for n in (2, 3):
+        log.row(3, "c", "t", after={"id": n, "v": "xa"}, row=n - 2)
+        log.records[-1] = Record(len(log.records) - 1, json.loads(log.records[-1].value()) | {"transaction": None})
+    log.transaction(4, ("c", "t", None, {"id": 4, "v": "behind"}))
+    position = at(1) if with_gtids else MySqlPosition("binlog.000001", 1500, "", "s")
+    items = read(log, position=position)
+    error = failure(items)
+    assert isinstance(error, UnsupportedChangeError)
+    assert "table t: rows of an XA transaction" in error.message
+    assert applied(items) == {("t", 1): "a"}
+    # After a resync it lies before the position, and is in the copy or was rolled back.
+    position = at(3) if with_gtids else MySqlPosition("binlog.000001", 3500, "", "s")
+    assert applied(read(log, position=position)) == {("t", 4): "behind"}
 
 
 def described() -> Log:

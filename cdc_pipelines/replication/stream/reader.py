@@ -14,6 +14,7 @@ from typing import Any
 
 from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
+from cdc_pipelines.replication.errors import UnsupportedChangeError
 from cdc_pipelines.replication.pipeline import Apply
 from cdc_pipelines.replication.position import Place
 from cdc_pipelines.replication.stream import messages, schema_changes
@@ -29,7 +30,7 @@ from cdc_pipelines.replication.stream.batches import (
 )
 from cdc_pipelines.replication.stream.grammar import Grammar, Open
 from cdc_pipelines.replication.stream.log_client import LogClient
-from cdc_pipelines.replication.stream.messages import Message
+from cdc_pipelines.replication.stream.messages import Message, SourceBlock
 from cdc_pipelines.replication.stream.overlap import Overlap
 from cdc_pipelines.replication.stream.rows import RowCodec
 from cdc_pipelines.replication.stream.run import OPS, Run
@@ -192,6 +193,8 @@ class LogReader(threading.Thread):
             repeated = self._run.repeats(place)
             if self._beyond(place, offset):
                 return
+            if transaction is None and not repeated:
+                raise _xa(source, place)
             self._overlap.enter(place)
             self._complete(grammar.enter(group, repeated), offset)
             current = grammar.open
@@ -301,3 +304,16 @@ class LogReader(threading.Thread):
         if self._reached or self._grammar.half_read:
             return
         self._run.pause(eager=self._stop_at is not None)
+
+
+def _xa(source: SourceBlock, place: Place) -> UnsupportedChangeError:
+    """Rows that stand in no transaction: those of an XA transaction, at the place where it was prepared.
+
+    Debezium tells neither that it was committed later on, nor that it was rolled back.
+    """
+    return UnsupportedChangeError(
+        f"table {source.table}: rows of an XA transaction at {place.gtid or f'{place.file}:{place.pos}'}; "
+        "the change log does not tell whether and when it is committed",
+        "nothing of it was applied. XA COMMIT or XA ROLLBACK it (XA RECOVER lists them), then "
+        "`cdc start NAME --force-resync`; keep XA transactions away from replicated tables.",
+    )

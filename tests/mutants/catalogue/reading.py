@@ -204,6 +204,12 @@ MUTANTS = [
         (_STOPS + "test_an_event_without_one_of_the_columns_stops_the_stream",),
     ),
     Mutant(
+        "rows of an XA transaction are applied when it is prepared", NOT_SILENT, "replication/stream/reader.py",
+        "            if transaction is None and not repeated:\n",
+        "            if False:\n",
+        (_STOPS + "test_rows_of_an_xa_transaction_stop_the_stream",),
+    ),
+    Mutant(
         "a record that is none of ours is passed over", NOT_SILENT, "replication/stream/messages.py",
         "    except (msgspec.DecodeError, msgspec.ValidationError) as error:\n        raise IntegrityError(",
         "    except (msgspec.DecodeError, msgspec.ValidationError) as error:\n"
