@@ -128,6 +128,58 @@ def test_a_dropped_table_stops_the_stream() -> None:
     assert "was dropped" in stopped(log).message
 
 
+@pytest.mark.parametrize("text", ["drop database shop", "DROP SCHEMA IF EXISTS `shop`"])
+def test_a_dropped_database_stops_the_stream(text: str) -> None:
+    """No table is named: made again, they would be filled on top of the old rows."""
+    log = described()
+    log.ddl(2, "t", COLUMNS, text=text)
+    log.records[-1] = Record(len(log.records) - 1, json.loads(log.records[-1].value()) | {"tableChanges": []})
+    assert "was dropped with its database" in stopped(log).message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "alter table t drop column v, add column v varchar(9)",
+        "alter table t drop `V`, add v varchar(9)",
+        "alter table t rename column v to id, rename column id to v",
+        "alter table t change v w varchar(9), add column v varchar(9)",
+        "ALTER TABLE t CHANGE COLUMN `id` v varchar(9), CHANGE v id bigint",
+    ],
+)
+def test_columns_made_anew_in_one_statement_stop_the_stream(text: str) -> None:
+    """The table looks as before, and its values changed without a row event."""
+    log = described()
+    log.ddl(2, "t", COLUMNS, text=text)
+    assert "made anew" in stopped(log).message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "alter table t drop index v, drop key `i`, drop primary key, add primary key (id)",
+        "alter table t drop foreign key f, drop constraint c, alter column v drop default",
+        "alter table t comment 'never drop v, nor rename column v to w'",
+        "alter table t change v v varchar(9) default 'x' first",
+        "alter table t modify v varchar(9) comment 'id'",
+        "drop database other",
+        "alter table t drop column gone_before_it_was_described",
+    ],
+)
+def test_statements_that_only_look_like_it_are_passed(text: str) -> None:
+    log = described()
+    log.ddl(2, "t", COLUMNS, text=text)
+    log.transaction(3, ("c", "t", None, {"id": 3, "v": "behind"}))
+    assert applied(read(log)) == {("t", 3): "behind"}
+
+
+def test_an_alter_that_drops_rows_stops_the_stream() -> None:
+    """MariaDB's ALTER IGNORE deletes what a new unique index would not take, without events."""
+    log = described()
+    log.ddl(2, "t", COLUMNS, text="alter ignore table t add unique (v)")
+    assert "had rows moved" in stopped(log).message
+
+
 def test_a_change_of_a_table_that_was_never_described_stops_the_stream() -> None:
     log = Log()
     log.ddl(2, "t", COLUMNS, text="alter table t something")
