@@ -133,3 +133,43 @@ def test_a_value_too_long_is_refused_not_cut(target: psycopg.Connection, count: 
     with pytest.raises(psycopg.errors.StringDataRightTruncation):
         applier.apply(codec.pack(batch))
     target.rollback()
+
+
+def test_rows_that_are_there_already_though_they_came_as_new(target: psycopg.Connection) -> None:
+    """A stretch of inserts that comes again: straight COPY is refused, and the careful way must follow."""
+    create(target)
+    target.autocommit = False
+    codec = RowCodec(table(), "mysql", "postgres")
+    applier = TableApplier(target, codec, 1, unique=False)
+    for code in ("first", "again"):
+        images = {(n,): codec.row(raw(row(n, code))) for n in range(SMALL * 2)}
+        applier.apply(codec.pack(KeyedBatch(images=images, fresh=True)))  # type: ignore[arg-type]
+        target.commit()
+        assert {k: v[0] for k, v in contents(target).items()} == dict.fromkeys(range(SMALL * 2), code)
+        target.commit()
+
+
+def test_large_deletes_and_upserts_of_one_batch(target: psycopg.Connection) -> None:
+    """Several in one target transaction: what one batch staged must not be applied by the next."""
+    create(target)
+    target.autocommit = False
+    codec = RowCodec(table(), "mysql", "postgres")
+    applier = TableApplier(target, codec, 1, unique=False)
+    many = SMALL * 2
+
+    def rows(first: int, note: str) -> dict[Any, Any]:
+        return {(n,): codec.row(raw(row(n, note))) for n in range(first, first + many)}
+
+    def gone(first: int) -> dict[Any, Any]:
+        return {(n,): None for n in range(first, first + many)}
+
+    for images in (
+        rows(0, "old") | rows(many, "old"),
+        gone(0) | rows(many, "new"),
+        gone(many),
+        rows(0, "back"),
+        gone(5 * many),
+    ):
+        applier.apply(codec.pack(KeyedBatch(images=images, fresh=False)))
+    target.commit()
+    assert {k: v[0] for k, v in contents(target).items()} == dict.fromkeys(range(many), "back")

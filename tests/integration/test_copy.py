@@ -431,6 +431,31 @@ def test_a_readers_error_leaves_no_part_of_a_chunk(shop: Copy) -> None:
     assert progress.snapshot()["rows"] == 12_000
 
 
+@ONLY_MYSQL
+def test_a_mark_that_can_not_be_written_takes_its_rows_with_it(shop: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the process died between the two: there is no between."""
+    numbers(shop.server, "a", 1000)
+    shop.begin()
+    finish, finished = TargetState.finish_chunk, []
+
+    def fail_at_third(state: TargetState, chunk: Chunk) -> Any:
+        finished.append(chunk)
+        if len(finished) == 3:
+            raise RetryableError("the target went away", "run it again.")
+        return finish(state, chunk)
+
+    monkeypatch.setattr(TargetState, "finish_chunk", fail_at_third)
+    with shop.snapshot() as snapshot, pytest.raises(RetryableError, match="the target went away"):
+        shop.copy(snapshot)
+    assert finished[2].rows > 0
+    assert sum(c.done for c in shop.chunks()) == 2
+    assert shop.count("a") == sum(c.rows for c in shop.chunks() if c.done)
+    monkeypatch.undo()
+    with shop.snapshot() as snapshot:
+        shop.copy(snapshot)
+    assert shop.target_rows("a") == expected(1000)
+
+
 def test_a_killed_source_session_leaves_no_part_of_a_chunk(shop: Copy) -> None:
     """The real thing: the server ends the session while rows are on their way."""
     megabytes(shop.server, 25)

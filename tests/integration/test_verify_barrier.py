@@ -290,3 +290,17 @@ def test_only_the_named_tables_and_only_known_ones(rt: FakeRuntime, copied: Copi
     told: list[str] = []
     assert verify(rt, _LOG, tables=["t", "t"], on_table=lambda t: told.append(t.table)).equal
     assert told == ["t"]
+
+
+def test_a_column_that_the_stream_added_is_compared(rt: FakeRuntime, copied: Copied) -> None:
+    """The mapping as of the target's snapshot counts, not the one that was configured."""
+    copied.run("alter table t add column later int default 7")
+    copied.target.execute("alter table t add column later int default 7")
+    with copied.target.transaction():
+        state = TargetState(copied.target, _NAME)
+        state.save_mapping(copied.mapped("t"))
+        state.advance_offset(5, 6, far_ahead(copied), None, 1, 1)
+    assert verify(rt, _LOG).equal
+    copied.target.execute("update t set later = 8 where id = 2")
+    [table] = verify(rt, _LOG).tables
+    assert [(d.kind, d.key, d.columns) for d in table.differences] == [("differs", {"id": 2}, ("later",))]

@@ -1,6 +1,7 @@
 """Records of a change log, shaped as Debezium sends them, and a client that reads them without a broker."""
 
 import json
+import time
 from typing import Any
 
 UUID = "3e11fa47-71ca-11e1-9e33-c80aa9429562"
@@ -128,6 +129,9 @@ class FakeClient:
         self.end: int | None = None
         self._marks = marks
         self._last = records[-1].offset() + 1 if records else 0
+        self._empty_since: float | None = None
+        self.idle_s = 0.0
+        """For how long the reader has asked, and there was nothing more."""
 
     def end_offset(self) -> int | None:
         return None
@@ -139,6 +143,10 @@ class FakeClient:
         out, self._records = self._records[: self._batch], self._records[self._batch :]
         if not self._records:
             self.end = self._last + self._marks
+        if not out:
+            time.sleep(0.005)
+            self._empty_since = self._empty_since or time.monotonic()
+            self.idle_s = time.monotonic() - self._empty_since
         return out
 
 

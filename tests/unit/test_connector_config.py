@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from cdc_pipelines.replication import secrets
 from cdc_pipelines.replication.catalog import Column, MappedColumn, MappedTable, Table
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.errors import CdcError, ConfigurationError, ResyncRequiredError, RetryableError
@@ -86,6 +87,10 @@ def test_what_exactness_rests_on() -> None:
         "value.converter.decimal.format": "NUMERIC",
         "value.converter.schemas.enable": "false",
         "tasks.max": "1",
+        # What can't be read stops the connector; each of these has a setting that skips it instead.
+        "errors.tolerance": "none",
+        "event.processing.failure.handling.mode": "fail",
+        "inconsistent.schema.handling.mode": "fail",
     }
     made = config()
     assert {key: made.get(key) for key in wanted} == wanted
@@ -261,3 +266,10 @@ def test_whose_a_connector_is() -> None:
     assert "postgres:1/2" in foreign_owner(pipeline(), mine, "postgres:1/3")
     assert foreign_owner(pipeline(name="other"), mine, "postgres:1/2") == "pipeline shop"
     assert "somebody else" in foreign_owner(pipeline(), {"connector.class": "x"}, None)
+
+
+def test_a_trace_shows_no_secret() -> None:
+    secrets.resolve_secret("${env:X}", {"X": "trace-secret"})
+    trace = "org.apache.kafka.connect.errors.ConnectException: login with trace-secret failed\n\tat x.Y.z(Y.java:1)"
+    assert "trace-secret" not in str(failure("c", trace))
+    assert secrets.MASK in str(failure("c", trace))

@@ -1,5 +1,7 @@
 """What the reader makes of a change log: whole transactions, no repetition, no time travel, nothing unnoticed."""
 
+import queue
+
 import msgspec
 import pytest
 
@@ -59,11 +61,13 @@ def read(
     stop_at: MySqlPosition | None = None,
     position: MySqlPosition | None = None,
     marks: int = 0,
+    batch: int = 3,
     **limits: float,
 ) -> list[Item]:
     """All items that the log gives, from transaction `start` (applied) on; ends with the reader's own end."""
+    client = FakeClient(log.records, batch, marks)
     reader = LogReader(
-        FakeClient(log.records, marks=marks),
+        client,
         database="shop",
         pair=("mysql", "postgres"),
         tables=[KEYED, KEYLESS],
@@ -76,11 +80,12 @@ def read(
     )
     reader.start()
     items: list[Item] = []
-    while True:
+    while client.idle_s < 0.15 or not reader.queue.empty():  # until long after the idle commit
         try:
-            item = reader.queue.get(timeout=0.25)
-        except Exception:  # noqa: BLE001 (queue.Empty: the log is read)
-            break
+            item = reader.queue.get(timeout=0.02)
+        except queue.Empty:
+            assert reader.is_alive()
+            continue
         items.append(item)
         if isinstance(item, Failed | AtBarrier):
             break
@@ -351,7 +356,9 @@ def test_what_a_chunk_holds_is_not_applied_again() -> None:
     )
     log.transaction(4, ("u", "t", {"id": 10, "v": "?"}, {"id": 10, "v": "new"}))
     overlap = Overlap({"t": TableOverlap([(None, (10,)), ((10,), None)], [at(2), at(3)])})
-    assert applied(read(log, overlap=overlap)) == {("t", 1): "new", ("t", 10): "new"}
+    items = read(log, overlap=overlap)
+    assert applied(items) == {("t", 1): "new", ("t", 10): "new"}
+    assert sum(i.events for i in items if isinstance(i, Part)) == 2, "what the chunks hold was applied again"
     assert overlap.passed
 
 
@@ -366,11 +373,12 @@ def test_a_truncate_reaches_only_chunks_copied_before_it() -> None:
     ]
 
 
-def test_the_reader_stops_exactly_at_a_barrier() -> None:
+@pytest.mark.parametrize("batch", [3, 100])
+def test_the_reader_stops_exactly_at_a_barrier(batch: int) -> None:
     log = Log()
     for n in (2, 3, 4):
         log.transaction(n, ("c", "t", None, {"id": n, "v": "a"}))
-    items = read(log, stop_at=at(3))
+    items = read(log, stop_at=at(3), batch=batch)
     assert isinstance(items[-1], AtBarrier)
     assert applied(items) == {("t", 2): "a", ("t", 3): "a"}
 

@@ -136,9 +136,9 @@ class Run:
         self.whole = self._moved = True
         if gtid:
             self.applied.add(gtid)
-        if place is not None and place.file:
-            self._place = place
         if not repeated:
+            if place is not None and place.file:
+                self._place = place  # never back to that of a repeated one: the next ones would pass for new
             self._transactions += 1
             self._commit_ms = commit_ms or self._commit_ms
         if self.events >= self._most_events or self._part.size >= self._most_bytes:

@@ -16,25 +16,47 @@ from cdc_pipelines.replication.values import form_for
 
 _RENAME = re.compile(r"\brename\b(?!\s+(column|index|key)\b)", re.IGNORECASE)
 _MOVES_ROWS = re.compile(
-    r"\b(drop|truncate|exchange|discard|import)\s+(partition|tablespace)\b|\bcreate\s+or\s+replace\s+table\b",
+    r"\b(drop|truncate|exchange|discard|import)\s+(partition|tablespace)\b|\bcreate\s+or\s+replace\s+table\b|"
+    r"\balter\s+(online\s+)?ignore\s+table\b",
     re.IGNORECASE,
 )
+_DROPS_DATABASE = re.compile(r"\bdrop\s+(database|schema)\b", re.IGNORECASE)
+_NAME = r"(`(?:[^`]|``)+`|[\w$]+)"
+_DROPS = re.compile(rf"\bdrop\s+(?:column\s+)?(?:if\s+exists\s+)?{_NAME}", re.IGNORECASE)
+_RENAMES = re.compile(
+    rf"\b(?:rename\s+column\s+(?:if\s+exists\s+)?{_NAME}\s+to|change\s+(?:column\s+)?(?:if\s+exists\s+)?{_NAME})"
+    rf"\s+{_NAME}",
+    re.IGNORECASE,
+)
+# What DROP is followed by without being a column's name; a column of such a name stands in backticks.
+_DROPPABLE = {"index", "key", "primary", "foreign", "constraint", "check", "partition", "default"}
 _GENERATED = re.compile(r"\bgenerated\s+always\b|\bas\s*\(", re.IGNORECASE)
 _COMMENT = re.compile(r"/\*(?!!).*?\*/|--\s[^\n]*|#[^\n]*", re.DOTALL)
+_TEXT = re.compile(r"'(?:[^'\\]|\\.|'')*'", re.DOTALL)
 
 
 def require_harmless(tables: Iterable[MappedTable], ddl: str) -> None:
     """Raises UnsupportedChangeError for a DDL that renames a replicated table or moves its rows out of the log's sight.
 
-    Debezium names the new table only, so that a rename away from a replicated name shows in the text alone.
+    Debezium names the new table only, so that a rename away from a replicated name shows in the text alone; of a
+    database that is dropped it names no table at all.
     """
     text = _COMMENT.sub(" ", ddl)
+    if _DROPS_DATABASE.search(text):
+        for table in tables:
+            if _is_named(table.source.schema, text):
+                raise _stop(table, "was dropped with its database", ddl)
+        return
     renames, moves = _RENAME.search(text), _MOVES_ROWS.search(text)
     if not renames and not moves:
         return
     for table in tables:
-        if re.search(rf"(?<![\w$]){re.escape(table.name)}(?![\w$])", text, re.IGNORECASE):
+        if _is_named(table.name, text):
             raise _stop(table, "was renamed, or another table took its name" if renames else "had rows moved", ddl)
+
+
+def _is_named(name: str, text: str) -> bool:
+    return re.search(rf"(?<![\w$]){re.escape(name)}(?![\w$])", text, re.IGNORECASE) is not None
 
 
 def describe(definition: TableDefinition) -> str:
@@ -62,12 +84,34 @@ def added_columns(table: MappedTable, known: str | None, change: TableChange, dd
     lost = [name for name in before if name not in after]
     if lost:
         raise _stop(table, f"lost column(s) {', '.join(lost)} (dropped or renamed)", ddl)
+    new = _made_anew(ddl, after)
+    if new:
+        raise _stop(table, f"has column(s) {', '.join(new)} made anew", ddl)
     changed = [name for name, column in before.items() if _shape(after[name]) != _shape(column)]
     if changed:
         raise _stop(table, f"has column(s) {', '.join(changed)} with another type", ddl)
     if (change.table.primaryKeyColumnNames or []) != (old.primaryKeyColumnNames or []):
         raise _stop(table, f"has the key ({', '.join(change.table.primaryKeyColumnNames or [])}) now", ddl)
     return [column for name, column in after.items() if name not in before]
+
+
+def _made_anew(ddl: str, after: Iterable[str]) -> list[str]:
+    """Columns that are there, but not the ones of that name before: dropped and added, or renamed, in one statement.
+
+    Their values changed without a row event, and the columns before and after tell nothing of it.
+    """
+    text = _TEXT.sub("''", _COMMENT.sub(" ", ddl))
+    gone = {m[1] for m in _DROPS.finditer(text) if m[1].lower() not in _DROPPABLE}
+    for match in _RENAMES.finditer(text):
+        old = match[1] or match[2]
+        if _bare(old) != _bare(match[3]):
+            gone |= {old, match[3]}
+    names = {_bare(name) for name in gone}
+    return [name for name in after if name.lower() in names]
+
+
+def _bare(name: str) -> str:
+    return (name[1:-1].replace("``", "`") if name.startswith("`") else name).lower()
 
 
 def _shape(column: ColumnChange) -> tuple[object, ...]:

@@ -1,0 +1,43 @@
+"""The applier on a target that goes away."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+
+from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
+from cdc_pipelines.replication.databases.postgres.state import TargetState
+from cdc_pipelines.replication.errors import RetryableError
+from cdc_pipelines.replication.stream.applying import Applier
+from cdc_pipelines.replication.stream.batches import Commit, Learn
+
+POSITION = MySqlPosition("binlog.000001", 4).to_json()
+
+
+@contextmanager
+def session(target: psycopg.Connection) -> Iterator[psycopg.Connection]:
+    """Another one of the same user, with transactions."""
+    info = target.info
+    with psycopg.connect(
+        host=info.host, port=info.port, user=info.user, password=info.password, dbname=info.dbname
+    ) as connection:
+        yield connection
+
+
+def test_a_session_that_ends_inside_a_run_is_told_as_such(target: psycopg.Connection) -> None:
+    with session(target) as conn:
+        state = TargetState(conn, "shop")
+        state.ensure_schema()
+        state.new_generation(1, "server", [])
+        state.set_log_topic("log", "id")
+        state.init_offset(0, POSITION)
+        conn.commit()
+        applier = Applier(conn, "shop", ("mysql", "postgres"), logging.getLogger("test"))
+        applier.handle(Learn("t", "[]"))
+        target.execute("select pg_terminate_backend(%s)", [conn.info.backend_pid])
+        with pytest.raises(RetryableError, match="the target went away"):
+            applier.handle(Commit(7, POSITION, None, 1, 1))
+        applier.abandon()  # has nothing left to undo, and must not hide the reason
+        assert not applier.in_run
