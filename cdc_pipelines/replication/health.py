@@ -61,6 +61,7 @@ def status(rt: Runtime) -> Facts:
     lag = ask("source", lambda: _lag(rt, target, messages), {"seconds": None, "source_bytes": None})
     lag["messages"] = messages
     tables = target.get("tables", [])
+    errors += _differences(rt.name, tables)
     return {
         "overall": "failed" if ends else _overall(record.status, record.is_active, connector, consumer, errors),
         "connector": connector,
@@ -93,6 +94,15 @@ def status(rt: Runtime) -> Facts:
         "errors": list(dict.fromkeys(ends + errors)),
         "timestamp": _iso(datetime.now(UTC)),
     }
+
+
+def _differences(pipeline: str, tables: list[Facts]) -> list[str]:
+    """What the last comparison of each table found, until a later one finds it mended."""
+    return [
+        f"table {table['table']}: {found['differences']} row(s) differed from the source at {found['at']}; run "
+        f"`cdc verify {pipeline} --table {table['table']} --repair`"
+        for table in tables if (found := table["verified"]) and (found["differences"] or not found["complete"])
+    ]
 
 
 def _consumer(rt: Runtime) -> Facts:

@@ -128,6 +128,9 @@ def test_what_was_changed_on_the_target_is_mended_under_load(pipe: Pipe) -> None
         assert found.code == 3, found.stderr
         assert pipe.rows("select n from word where w = 'niemals'") == [(None,)], "without --repair nothing is changed"
         before = written[0]
+        status = pipe.status()
+        assert status["overall"] == "degraded"
+        assert f"cdc verify {pipe.name} --table seat --repair" in " ".join(status["errors"])
 
         done = pipe.cdc("verify", pipe.name, "--repair", "--json")
 
@@ -147,3 +150,4 @@ def test_what_was_changed_on_the_target_is_mended_under_load(pipe: Pipe) -> None
         assert plain_compare(pipe.mysql, pipe.target, table, table, key).equal, table
     verified = {t["table"]: t["verified"] for t in pipe.status()["tables"]}
     assert all(v["differences"] == 0 and v["complete"] and v["through"] for v in verified.values())
+    assert not pipe.status()["errors"]
