@@ -160,6 +160,11 @@ class Copy(Strict):
     workers: int = Field(2, ge=1, le=64, description="Parallel readers, each with its own snapshot session.")
     chunk_mb: int = Field(32, ge=1, le=4096, description="Aimed size of a chunk, in MiB of source data.")
     shards: int = Field(4, ge=1, le=64, description="Fan-out steps of a Dagster run.")
+    early_connector_minutes: float = Field(
+        60, ge=0,
+        description="A copy that may take longer than this, or than a third of the time for which the source keeps its "
+        "log, gets its connector before it begins, so that the source may purge its log meanwhile. 0: every copy.",
+    )
     lock_wait_seconds: int = Field(
         5, ge=1, le=5, description="How long the brief lock may wait for running statements, per try."
     )

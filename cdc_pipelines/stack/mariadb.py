@@ -46,6 +46,7 @@ class MariaDb(Part):
         ]
         config = self.layout.write(self.layout.conf(self.name) / "initialize.cnf", self._config(data))
         self.layout.own_dir(data / "mysql")
+        self.layout.own_dir(self._temporary)
         script = "\n".join([
             "create database if not exists mysql;", "use mysql;",
             "SET @auth_root_socket=NULL;",
@@ -66,6 +67,7 @@ class MariaDb(Part):
     def launch(self) -> Launch:
         config = self._config(self.data)
         self.layout.write(self.config_file, config)
+        self.layout.own_dir(self._temporary)
         argv = (*self.root.command("usr/sbin/mariadbd"), f"--defaults-file={self.config_file}")
         return Launch(argv, server_environment(), self.data, self.log, str(self.config_file),
                       fingerprint(argv, config))
@@ -75,11 +77,17 @@ class MariaDb(Part):
             self.name, self.port, self.values["CDC_STACK_MARIADB_USER"], self.values["CDC_STACK_MARIADB_PASSWORD"]
         )
 
+    @property
+    def _temporary(self) -> Path:
+        """Of its own: a server that starts deletes all temporary tables in its folder, also those of another server."""
+        return self.layout.base / "tmp" / self.name
+
     def _config(self, data: Path) -> str:
         root = self.root.path
         return f"""[mariadbd]
 basedir = {root}/usr
 datadir = {data}
+tmpdir = {self._temporary}
 lc-messages-dir = {root}/usr/share/mysql
 character-sets-dir = {root}/usr/share/mysql/charsets
 plugin-dir = {root}/usr/lib/mysql/plugin

@@ -10,10 +10,12 @@ import pytest
 from cdc_pipelines.replication.control.store import ControlStore
 from cdc_pipelines.replication.errors import RetryableError
 from cdc_pipelines.replication.operations.connector import put_connector
+from cdc_pipelines.replication.operations.consumer_state import connector_covers
 from cdc_pipelines.replication.operations.runtime import Runtime
-from cdc_pipelines.replication.operations.start import step_copy_all, step_plan
+from cdc_pipelines.replication.operations.start import copy_chunk, step_copy_all, step_plan
 from cdc_pipelines.stack.settings import StackSettings
 from tests.conftest import CommandResult, mysql_connection
+from tests.e2e.conftest import edit, wait_until
 from tests.e2e.own_source import KINDS, TABLE, OwnPipe, own_pipe, prepare, purge
 from tests.e2e.test_broken_worlds import resync_mends, stops
 from tests.integration.own_servers import own_server
@@ -115,4 +117,29 @@ def test_the_log_is_purged_between_copy_and_stream(configured: OwnPipe, monkeypa
     assert pipe.rows("select generation from _cdc.pipeline") == before
     pipe.run("insert into t values (5, 'e')")
     pipe.arrives("select id from t order by id", [(1,), (2,), (3,), (4,), (5,)])
+    pipe.equal()
+
+
+@on("gtid", "mariadb")
+def test_a_long_copy_outlasts_the_log(configured: OwnPipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its connector is made first: what the source purges while the copy runs is in the change log by then."""
+    pipe = configured
+    edit(pipe.file, copy={"early_connector_minutes": 0})
+    pipe.configure()
+    monkeypatch.setenv("CDC_HOME", str(pipe.home))
+    with Runtime.open(pipe.name, ControlStore.open()) as rt:
+        step_plan(rt, LOG, force_resync=False)
+        pipe.run("insert into t values (3, 'before')")
+        copy_chunk(rt, LOG, "t", 0, lambda chunk: None)
+        pipe.run("update t set v = 'after' where id = 1", "delete from t where id = 2", "insert into u values (7)")
+        now = rt.source.position()
+        wait_until(lambda: connector_covers(rt, now), "the connector to have read all")
+        purge(pipe)
+        assert pipe.rows("select count(*) from _cdc.chunk where state = 'planned'") == [(1,)]
+    copied = pipe.rows("select copied_at from _cdc.chunk where table_name = 't'")
+    pipe.start()  # goes on with the copy, keeps the connector
+    assert pipe.rows("select copied_at from _cdc.chunk where table_name = 't'") == copied, "copied again"
+    pipe.arrives("select id, v from t order by id", [(1, "after"), (3, "before")])
+    pipe.run("insert into t values (5, 'e')")
+    pipe.arrives("select count(*) from t", [(3,)])
     pipe.equal()

@@ -28,8 +28,8 @@ def own_server(flavor: str, *settings: str) -> Iterator[ServerAccess]:
     """A running server with an empty data folder; root and `cdc` may do anything, from this machine only."""
     layout = discover()
     folder = Path(tempfile.mkdtemp(prefix="cdc-own-"))
-    (folder / "data").mkdir()
-    for path in (folder, folder / "data"):
+    for path in (folder, folder / "data", folder / "tmp"):  # a MariaDB that starts empties a common one
+        path.mkdir(exist_ok=True)
         if os.geteuid() == 0:
             os.chown(path, layout.user.uid, layout.user.gid)
     root = PackageRoot(layout.parts / ("mysql-9" if flavor == "mysql" else "mariadb-10.11"))
@@ -69,6 +69,7 @@ def _options(flavor: str, root: PackageRoot, folder: Path, port: int, settings: 
     share = root.path / "usr/share/mysql"
     common = [
         "--no-defaults", f"--basedir={root.path}/usr", f"--datadir={folder / 'data'}", f"--port={port}",
+        f"--tmpdir={folder / 'tmp'}",
         "--bind-address=127.0.0.1", f"--socket=/tmp/cdc-own-{port}.sock", f"--pid-file={folder / 'server.pid'}",
         f"--lc-messages-dir={share}", f"--character-sets-dir={share / 'charsets'}", "--skip-name-resolve",
         f"--plugin-dir={root.path}/usr/lib/mysql/plugin", "--innodb-buffer-pool-size=64M", "--log-bin=binlog",

@@ -8,6 +8,7 @@ from cdc_pipelines.replication.copy.chunk import Chunk
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.databases.postgres.identity import target_identity
 from cdc_pipelines.replication.errors import ConfigurationError, ResyncRequiredError, RetryableError
+from cdc_pipelines.replication.operations.early import covers
 from cdc_pipelines.replication.operations.mapping import differences, resolve
 from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.replication.stream.handover import hand_over
@@ -15,12 +16,15 @@ from cdc_pipelines.replication.stream.handover import hand_over
 Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 
-def put_connector(rt: Runtime, log: Log) -> dict[str, Any]:
-    """Create the log and the connector, or find them at work. Idempotent, also after a kill at any point."""
+def put_connector(rt: Runtime, log: Log, *, early: bool = False) -> dict[str, Any]:
+    """Create the log and the connector, or find them at work. Idempotent, also after a kill at any point.
+
+    `early`: before the copy is complete, from a position that no chunk is read before.
+    """
     with rt.target("connector") as (conn, state):
         facts = state.load()
         chunks = state.chunks()
-        if facts is None or not chunks or any(c.state != "done" for c in chunks):
+        if facts is None or not chunks or (not early and any(c.state != "done" for c in chunks)):
             raise ConfigurationError(
                 f"pipeline {rt.name}: the initial copy is not complete",
                 f"run `cdc start {rt.name}`: it copies the rest.",
@@ -30,12 +34,15 @@ def put_connector(rt: Runtime, log: Log) -> dict[str, Any]:
         topic = facts.log_topic or rt.pipeline.log_topic(facts.generation)
         if offset is None:
             # Nothing was applied yet: the log may be made here, and it starts at the earliest chunk's position.
-            position = earliest([MySqlPosition.from_json(c.position or "") for c in chunks])
-            _require_log_from(rt, position)
+            copied = [MySqlPosition.from_json(c.position or "") for c in chunks if c.state == "done"]
+            position = earliest([*copied, *([rt.source.position()] if early else [])])
+            if not covers(rt, log, facts):
+                _require_log_from(rt, position)
             rt.topics.create_log(topic)
             state.require_epoch(facts.epoch)
             state.set_log_topic(topic, rt.topics.topic_id(topic) or "")
-            state.init_offset(rt.topics.offsets(topic)[0], position.to_json())
+            if not early:  # an offset says that the copy is complete
+                state.init_offset(rt.topics.offsets(topic)[0], position.to_json())
         else:
             position = MySqlPosition.from_json(offset.position)
             if facts.log_topic_id != (rt.topics.topic_id(topic) or ""):
@@ -96,7 +103,8 @@ def _fingerprints(rt: Runtime, tables: list[MappedTable], chunks: list[Chunk]) -
 
     A table that gained columns through the log since then is compared by its mapping instead.
     """
-    copied = {c.table: c.fingerprint or "" for c in chunks}
+    copied = {t.name: t.source.fingerprint() for t in tables}
+    copied |= {c.table: c.fingerprint for c in chunks if c.fingerprint}
     live = {t.name: t for t in rt.source.tables([t.name for t in tables])}
     found = {}
     for table in tables:

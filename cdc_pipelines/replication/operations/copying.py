@@ -13,6 +13,8 @@ from cdc_pipelines.replication.copy.move import copy_chunks
 from cdc_pipelines.replication.copy.progress import Progress
 from cdc_pipelines.replication.databases.mysql.ranges import is_exact
 from cdc_pipelines.replication.errors import ConfigurationError, IntegrityError, RetryableError
+from cdc_pipelines.replication.operations.connector import put_connector
+from cdc_pipelines.replication.operations.early import estimated_seconds, is_long
 from cdc_pipelines.replication.operations.generation import open_generation
 from cdc_pipelines.replication.operations.runtime import Runtime
 
@@ -75,7 +77,21 @@ def step_plan(rt: Runtime, log: Log, *, force_resync: bool) -> CopyPlan:
         f"{sum(c.rows_estimate for c in plan.chunks):,}",
         f"; {done} chunks are copied already" if done else "",
     )
+    if done < len(plan.chunks):
+        _connect_early(rt, log, plan.tables)
     return CopyPlan(plan.generation, plan.tables, plan.chunks, shards)
+
+
+def _connect_early(rt: Runtime, log: Log, tables: list[MappedTable]) -> None:
+    with rt.target("plan") as (_, state):
+        streaming = state.offset() is not None
+    if streaming or not is_long(rt, tables, rt.source.position()):
+        return
+    log.info(
+        "  the copy may take %.1f h: the connector is made first, so that the source need not keep its log that long",
+        estimated_seconds(tables) / 3600,
+    )
+    put_connector(rt, log, early=True)
 
 
 def step_copy_shard(rt: Runtime, log: Log, *, shard: int, on_chunk: OnChunk) -> None:

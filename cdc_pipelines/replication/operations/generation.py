@@ -13,6 +13,7 @@ from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.databases.postgres import ddl
 from cdc_pipelines.replication.databases.postgres.state import PipelineState, TargetState
 from cdc_pipelines.replication.errors import ConfigurationError, ResyncRequiredError
+from cdc_pipelines.replication.operations.early import covers
 from cdc_pipelines.replication.operations.mapping import differences
 from cdc_pipelines.replication.operations.runtime import Runtime
 
@@ -113,7 +114,7 @@ def _go_on(rt: Runtime, state: TargetState) -> None:
 
 def _replan_purged(rt: Runtime, log: Log, state: TargetState) -> None:
     """Chunks from whose position on the source no longer has its log are copied again, while nothing has streamed."""
-    if state.offset() is not None:
+    if state.offset() is not None or covers(rt, log, state.load()):
         return
     gone = []
     for position in sorted({c.position for c in state.chunks() if c.state == "done" and c.position}):

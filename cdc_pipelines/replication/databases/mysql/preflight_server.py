@@ -17,7 +17,6 @@ from cdc_pipelines.replication.errors import CdcError, CheckResult
 from cdc_pipelines.replication.pipeline import Pipeline, Source
 
 OLDEST = {"mysql": (8, 0), "mariadb": (10, 5)}
-_COPY_BYTES_PER_SECOND = 20_000_000
 _LEAST_RETENTION_S = 3600
 
 
@@ -170,19 +169,16 @@ def server_id(look: Look) -> CheckResult:
 
 
 def retention(look: Look) -> CheckResult:
-    """The log must last longer than the copy, with room to spare."""
-    size = sum(t.data_bytes for t in look.tables)
-    estimate = size // _COPY_BYTES_PER_SECOND
-    needed = max(3 * estimate, _LEAST_RETENTION_S)
+    """The log must bridge an outage of the connector. (A copy that would outlast it gets its connector first.)"""
     seconds = int(float(look.settings.get("binlog_expire_logs_seconds", "0")))
     seconds = seconds or int(float(look.settings.get("expire_logs_days", "0")) * 86400)
     purges = look.settings.get("binlog_expire_logs_auto_purge", "ON") == "ON"
     if not seconds or not purges:
         return CheckResult("source log retention", True, "the server keeps its log until told otherwise")
     return CheckResult(
-        "source log retention", seconds >= needed,
-        f"the log is kept for {seconds / 3600:.1f} h; copying {size / 1e9:.1f} GB may take {estimate / 3600:.1f} h",
-        "" if seconds >= needed else persist(look, "binlog_expire_logs_seconds", str(max(needed, 86400))),
+        "source log retention", seconds >= _LEAST_RETENTION_S,
+        f"the log is kept for {seconds / 3600:.1f} h",
+        "" if seconds >= _LEAST_RETENTION_S else persist(look, "binlog_expire_logs_seconds", "86400"),
     )
 
 
