@@ -50,7 +50,7 @@ class _PatienceOverError(Exception):
 
 def campaign(place: Arena, seed: int, plan: Plan, score: Score) -> None:
     """Run the plan. What was found wrong is in `score.problems`."""
-    random = Random(seed)
+    random = Random(f"{seed}/{place.kind.name}")
     writers = [
         Writer(n + 1, seed, place.source, pause_s=plan.pause_s, ahead=lambda: place.observer.stalls.behind_s > AHEAD_S)
         for n in range(WRITERS)
@@ -102,8 +102,8 @@ def _strike_all(place: Arena, random: Random, plan: Plan, score: Score, writers:
             raise BrokenError(f"the balances did not add up, after {name} and {other}")
         if number % COMPARE_EVERY == 0:
             _settle(place, score, writers)
-            for writer in writers:
-                writer.going.set()
+            for busy in (place.beats, *writers):
+                busy.going.set()
 
 
 def _order(names: list[str], random: Random) -> Iterator[str]:
@@ -139,7 +139,7 @@ def _strike(place: Arena, random: Random, score: Score, name: str, other: str | 
     place.agent()
 
 
-def _recover(place: Arena, score: Score, *, patience_s: float = float("inf")) -> None:
+def _recover(place: Arena, score: Score, *, number: int | None = None, patience_s: float = float("inf")) -> None:
     """Wait until what is committed now is on the target; as long as it takes, while the stream goes on.
 
     With patience for so many seconds only: a source that was lost is looked for by Debezium once a minute, and what
@@ -147,8 +147,7 @@ def _recover(place: Arena, score: Score, *, patience_s: float = float("inf")) ->
 
     A connector whose task failed is started again, as `cdc status` asks its operator to; that is counted.
     """
-    number = place.beats.last + 1
-    began = time.monotonic()
+    wanted, began = number or place.beats.last + 1, time.monotonic()
 
     def moves() -> object:
         """Behind a large transaction the target stands still while the log is read."""
@@ -165,7 +164,7 @@ def _recover(place: Arena, score: Score, *, patience_s: float = float("inf")) ->
         return place.progress()
 
     with contextlib.suppress(_PatienceOverError):
-        if not place.observer.passed(number, STALL_S, moves=moves):
+        if not place.observer.passed(wanted, STALL_S, moves=moves):
             raise BrokenError(f"nothing moves for {STALL_S} s")
 
 
@@ -173,7 +172,7 @@ def _settle(place: Arena, score: Score, writers: list[Writer]) -> None:
     """With the writers at rest: everything is on the target, and all tables are equal."""
     for writer in writers:
         writer.pause()
-    _recover(place, score)
+    _recover(place, score, number=place.beats.last_words())
     found = place.differences()
     score.compared(found)
     place.say(f"compared: {found or 'equal'}")

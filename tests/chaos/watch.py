@@ -35,19 +35,27 @@ class Beats(threading.Thread):
             if self.going.wait(0.2):
                 try:
                     connection = connection or self._connect()
-                    self.beat(connection)
+                    self.beat(connection, only_if_going=True)
                 except (pymysql.err.MySQLError, OSError):
                     connection = None  # whether the last one was committed, nobody knows: the next says more
             self._over.wait(_BEAT_S)
 
-    def beat(self, connection: pymysql.Connection) -> int:
+    def beat(self, connection: pymysql.Connection, *, only_if_going: bool = False) -> int:
         with self._lock:
+            if only_if_going and not self.going.is_set():
+                return self.last
             number = self.last + 1
             with connection.cursor() as cursor:
                 cursor.execute(f"update beat set n = {number}")
             self.last = number
             self._committed.append((number, time.monotonic()))
             return number
+
+    def last_words(self) -> int:
+        """Beat once more, and no more until `going` is set again; the number."""
+        self.going.clear()
+        with self._connect() as connection:
+            return self.beat(connection)
 
     def waiting_since(self, seen: int) -> float | None:
         """When the first beat after `seen` was committed; None where there is none. What was seen is forgotten."""

@@ -6,14 +6,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import pymysql
 import pytest
 
+from cdc_pipelines.replication.catalog import Table
+from cdc_pipelines.replication.databases.mysql import source
 from cdc_pipelines.replication.databases.mysql.connection import connect
 from cdc_pipelines.replication.databases.mysql.lock import tables_locked
+from cdc_pipelines.replication.databases.mysql.reader import Reader
+from cdc_pipelines.replication.databases.mysql.snapshot import touch
 from cdc_pipelines.replication.errors import ConfigurationError, RetryableError
 from tests.integration.conftest import SourceServer
 from tests.integration.writers import ONLY_MYSQL, Writers, two_tables
@@ -69,8 +73,12 @@ def test_the_lock_goes_away_when_the_block_ends_in_an_error(server: SourceServer
 _HOLDER = """
 import sys, time
 from cdc_pipelines.replication.databases.mysql import snapshot as snapshot_module
+from cdc_pipelines.replication.catalog import Table
+from cdc_pipelines.replication.databases.mysql import source
 from cdc_pipelines.replication.databases.mysql.connection import connect
 from cdc_pipelines.replication.databases.mysql.lock import tables_locked
+from cdc_pipelines.replication.databases.mysql.reader import Reader
+from cdc_pipelines.replication.databases.mysql.snapshot import touch
 from cdc_pipelines.replication.databases.mysql.source import MySqlSource
 from cdc_pipelines.replication.pipeline import Source
 spec = Source.model_validate_json(sys.argv[1])
@@ -192,6 +200,21 @@ def test_ddl_waits_while_a_snapshot_or_a_guard_is_open(server: SourceServer) -> 
             guard.check()
         for statement in statements[:2]:
             cursor.execute(statement)
+
+
+def test_a_guard_opens_while_tables_are_emptied(server: SourceServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    two_tables(server)
+
+    def late(reader: Reader, tables: Sequence[Table]) -> None:
+        for table in tables:  # each is emptied after the transaction began, and before it is read in it
+            server.run(f"truncate table {table.name}")
+            touch(reader, [table])
+
+    monkeypatch.setattr(source, "touch", late)
+    with server.source.guard(server.source.tables()), short_patience(server) as cursor:
+        for name in ("a", "b"):
+            with pytest.raises(pymysql.err.OperationalError, match="1205"):
+                cursor.execute(f"truncate table {name}")
 
 
 def test_a_guard_that_was_killed_says_so(server: SourceServer) -> None:

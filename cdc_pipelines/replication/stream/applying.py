@@ -82,7 +82,8 @@ class Applier:
                     self._commit(item)
                     return True
         except psycopg.OperationalError as error:
-            raise RetryableError(f"the target went away: {error}", "the consumer will be started again.") from error
+            what = "went away" if self.conn.broken else "can't do it now"  # a full disk, for instance
+            raise RetryableError(f"the target {what}: {error}", "the consumer will be started again.") from error
         return False
 
     def abandon(self) -> None:

@@ -17,7 +17,7 @@ from cdc_pipelines.replication.databases.mysql.connection import connect, connec
 from cdc_pipelines.replication.databases.mysql.history import log_runway, require_reachable, require_same_history
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.databases.mysql.reader import Reader
-from cdc_pipelines.replication.databases.mysql.snapshot import START, Snapshot, mariadb_position, open_snapshot, touch
+from cdc_pipelines.replication.databases.mysql.snapshot import Snapshot, mariadb_position, open_snapshot, touch
 from cdc_pipelines.replication.pipeline import Source
 
 
@@ -93,7 +93,9 @@ class MySqlSource:
     def guard(self, tables: Sequence[Table]) -> Iterator["Guard"]:
         """Within the block no DDL changes the tables: a session's transaction has read each of them."""
         with connect_reader(self.spec, purpose="guard") as reader:
-            reader.execute(START)
+            # Each statement sees the present: to a snapshot, a table that was emptied since then can't be read.
+            reader.execute("set transaction isolation level read committed")
+            reader.execute("start transaction read only")
             touch(reader, tables)
             yield Guard(reader)
 
