@@ -11,6 +11,7 @@ import requests
 
 from cdc_pipelines.replication.control.store import Heartbeat
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
+from cdc_pipelines.replication.databases.postgres.identity import target_identity
 from cdc_pipelines.replication.errors import CdcError, ResyncRequiredError, named
 from cdc_pipelines.replication.operations import foundations
 from cdc_pipelines.replication.operations.consumer_state import (
@@ -54,7 +55,7 @@ def status(rt: Runtime) -> Facts:
     if broken := _broken_off(rt):
         errors.append(broken)
     if connector["state"] not in ("MISSING", "UNREACHABLE"):
-        ask("connector", lambda: foundations.connector_as_made(rt), {})
+        ask("connector", lambda: foundations.connector_as_made(rt, target), {})
     log = ask("change log", lambda: foundations.change_log(rt, target), {})
     ask("source", lambda: foundations.source_history(rt, target, connector), {})
     ask("connector", lambda: foundations.connector_speaks(rt, target, connector, beat), {})
@@ -135,14 +136,14 @@ def _consumer(rt: Runtime) -> Facts:
 
 
 def _target(rt: Runtime) -> Facts:
-    with rt.target("status") as (_, state):
-        if not state.exists():
-            return {}
-        facts = state.load()
+    with rt.target("status") as (conn, state):
+        identity = target_identity(conn)
+        facts = state.load() if state.exists() else None
         if facts is None:
-            return {}
+            return {"identity": identity}
         offset = state.offset()
         return {
+            "identity": identity,
             "generation": facts.generation,
             "epoch": facts.epoch,
             "log_topic": facts.log_topic,

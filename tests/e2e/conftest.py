@@ -52,7 +52,9 @@ class Pipe:
         return self.ok("start", *words, "--json").json
 
     def status(self) -> dict[str, Any]:
-        return self.cdc("status", self.name, "--json").json
+        done = self.cdc("status", self.name, "--json")
+        assert done.stdout, done.stderr
+        return done.json
 
     def run(self, *statements: str) -> None:
         """Statements on the source, each its own transaction unless they say otherwise."""

@@ -22,7 +22,7 @@ from tests.e2e.own_source import KINDS, TABLE, OwnPipe, own_pipe
 
 
 class Torn:
-    """Puts a transaction into a pipeline's log as a torn one looks there, and lets the connector go on behind it."""
+    """Puts a transaction into a pipeline's log as a torn one looks there, with the connector's offset behind it."""
 
     def __init__(self, pipe: OwnPipe, kind: str, stack: StackSettings) -> None:
         self.pipe, self.kind = pipe, kind
@@ -32,7 +32,8 @@ class Torn:
         self.topic = pipe.rows("select log_topic from _cdc.pipeline")[0][0]
 
     def tear(self, change: str, old: dict[str, Any], new: dict[str, Any]) -> None:
-        self._put("stop", "STOPPED")
+        requests.put(f"{self.url}/stop", timeout=90).raise_for_status()
+        wait_until(self._is_stopped, "the connector to be stopped")
         before = self.rt.source.position()
         self.pipe.run(change)
         after = self.rt.source.position()
@@ -43,6 +44,8 @@ class Torn:
         identity = gtid or f"file={before.file},pos={before.pos}"
         source = {"db": "shop", "table": "t", "gtid": gtid, "file": after.file, "pos": after.pos - 60, "row": 0,
                   "ts_ms": 1, "snapshot": None}
+        offset = {"partition": {"server": self.rt.pipeline.topic_prefix}, "offset": after.connect_offset()}
+        requests.patch(f"{self.url}/offsets", json={"offsets": [offset]}, timeout=90).raise_for_status()
         self._send({"status": "BEGIN", "id": identity, "ts_ms": 1})
         self._send(
             {"op": "d", "before": old, "after": None, "source": source, "ts_ms": 1,
@@ -50,19 +53,14 @@ class Torn:
             [("__debezium.newkey", json.dumps(new).encode())],
         )
         self._send({"status": "END", "id": identity, "event_count": 1, "ts_ms": 1})
-        offset = {"partition": {"server": self.rt.pipeline.topic_prefix}, "offset": after.connect_offset()}
-        requests.patch(f"{self.url}/offsets", json={"offsets": [offset]}, timeout=90).raise_for_status()
-        self._put("resume", "RUNNING")
 
     def _send(self, value: dict[str, Any], headers: list[tuple[str, bytes]] | None = None) -> None:
         self.producer.produce(self.topic, json.dumps(value).encode(), headers=headers or [])
         assert self.producer.flush(30) == 0
 
-    def _put(self, word: str, state: str) -> None:
-        requests.put(f"{self.url}/{word}", timeout=90).raise_for_status()
-        wait_until(
-            lambda: requests.get(f"{self.url}/status", timeout=30).json()["connector"]["state"] == state, state, 90
-        )
+    def _is_stopped(self) -> bool:
+        status = requests.get(f"{self.url}/status", timeout=30).json()
+        return status["connector"]["state"] == "STOPPED" and not status["tasks"]
 
 
 @pytest.mark.parametrize("kind", list(KINDS))

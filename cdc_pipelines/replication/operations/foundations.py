@@ -36,6 +36,8 @@ def source_history(rt: Runtime, target: Facts, connector: Facts) -> None:
     rt.source.require_same_history(applied)
     if connector["state"] == "UNREACHABLE":
         return
+    if connector["healthy"]:
+        return  # it is reading
     read = connector_life.source_offset(_connect(rt), rt.pipeline.connector_name)
     # What the connector has read is in the change log: the source may have purged it.
     rt.source.require_reachable(MySqlPosition.from_connect_offset(read, applied) if read else applied)
@@ -63,12 +65,12 @@ def change_log(rt: Runtime, target: Facts) -> Facts:
     return {"topic": topic, "begin": begin, "end": end, "records": end - begin}
 
 
-def connector_as_made(rt: Runtime) -> None:
+def connector_as_made(rt: Runtime, target: Facts) -> None:
     """Whether the connector is ours, as we made it, with its own topics."""
     config = _connect(rt).config(rt.pipeline.connector_name)
     if config is None or rt.record.generation is None:
         return
-    connector_life.require_ours(_connect(rt), rt.pipeline, config, rt.record.generation, rt.owner())
+    connector_life.require_ours(_connect(rt), rt.pipeline, config, rt.record.generation, target.get("identity"))
     require_sealed(rt.pipeline, config)
     lost = lost_topics(LogTopics(rt.pipeline, deadline_s=_LOOK_S), config)
     if lost:
@@ -83,7 +85,8 @@ def connector_speaks(rt: Runtime, target: Facts, connector: Facts, beat: Heartbe
     """Whether a connector that says it runs also sends something, where the source has something new."""
     if not connector["healthy"] or not target.get("position") or beat is None or beat.state != "streaming":
         return
-    last = beat.last_heartbeat_event_at
+    # A consumer that began after the silence did has seen no record yet.
+    last = beat.last_heartbeat_event_at or target.get("last_sync_at")
     silent_s = (beat.at - last).total_seconds() if last is not None else 0.0
     if silent_s < SILENT_AFTER_S or (datetime.now(UTC) - beat.at).total_seconds() > SILENT_AFTER_S:
         return

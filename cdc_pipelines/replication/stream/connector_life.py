@@ -50,8 +50,8 @@ def connector_state(client: ConnectClient, name: str) -> dict[str, Any]:
 
 def source_offset(client: ConnectClient, name: str) -> dict[str, Any] | None:
     """The committed source offset (`file`, `pos`, `gtids`, …); None where there is none."""
-    offsets = client.offsets(name)
-    return dict(offsets[0]["offset"]) if offsets else None
+    offsets = [entry["offset"] for entry in client.offsets(name) if entry["offset"]]  # a wiped one is an empty entry
+    return dict(offsets[0]) if offsets else None
 
 
 def pause(client: ConnectClient, pipeline: Pipeline, owner: str | None = None) -> bool:

@@ -177,7 +177,8 @@ class LogReader(threading.Thread):
         if done is None or self._grammar.waiting:
             return
         gtid = done.place.gtid if done.place else (done.id if self._start.gtids else None)
-        self._run.complete(gtid, done.place, done.commit_ms, next_offset, repeated=done.repeated)
+        begin = messages.transaction_place(done.id).pos
+        self._run.complete(gtid, done.place, done.commit_ms, next_offset, repeated=done.repeated, begin=begin)
 
     # Rows
 

@@ -48,7 +48,7 @@ class Run:
         self._most_events, self._most_bytes = limits.run_events, limits.run_mb << 20
         self._start = position
         self.applied = position.gtid_set.copy()
-        self._place = Place(None, position.file, position.pos)
+        self._place, self._begin = Place(None, position.file, position.pos), position.begin
         self._part = Part()
         self._table = ""
         self._batch: KeyedBatch | OrderedBatch = KeyedBatch()
@@ -129,16 +129,21 @@ class Run:
         self.events += 1
 
     def complete(
-        self, gtid: str | None, place: Place | None, commit_ms: int | None, next_offset: int, *, repeated: bool
+        self, gtid: str | None, place: Place | None, commit_ms: int | None, next_offset: int, *, repeated: bool,
+        begin: int = 0,
     ) -> None:
-        """A transaction is whole: the run may end here, and does where it is large enough."""
+        """A transaction is whole: the run may end here, and does where it is large enough.
+
+        `place` is of its last row, `begin` the offset of its beginning in the same file, where that is known.
+        """
         self.boundary = next_offset
         self.whole = self._moved = True
         if gtid:
             self.applied.add(gtid)
         if not repeated:
             if place is not None and place.file:
-                self._place = place  # never back to that of a repeated one: the next ones would pass for new
+                # Never back to that of a repeated one: the next ones would pass for new.
+                self._place, self._begin = place, begin
             self._transactions += 1
             self._commit_ms = commit_ms or self._commit_ms
         if self.events >= self._most_events or self._part.size >= self._most_bytes:
@@ -177,6 +182,7 @@ class Run:
             self._start.server,
             self._start.flavor,
             exact=self._start.exact and not self._moved,
+            begin=0 if self._start.gtids else self._begin,
         )
         self.put(Commit(self.boundary, position.to_json(), self._commit_ms, self._transactions, self.events))
         self.events = self._transactions = 0

@@ -17,6 +17,7 @@ from cdc_pipelines.replication.position import log_file_number
 _BAD_PLACE = 1220
 _EVENTS = 500  # looked at to find the next transaction's begin; a large transaction may have more
 _IN_FLIGHT = 1000
+_SHORT_BYTES = 16_000_000  # MariaDB reads a file of its log from the beginning to tell which transactions it holds
 _GTID = re.compile(r"'([-0-9a-fA-F]{36}(?::\w*[a-zA-Z_]\w*)?):(\d+)'")
 _RESYNC = "copy again: `cdc start NAME --force-resync`."
 
@@ -32,8 +33,13 @@ def require_reachable(conn: "Connection[Cursor]", identity: str, position: MySql
         _require_not_purged_mysql(conn, files, position)
 
 
-def require_same_history(conn: "Connection[Cursor]", identity: str, position: MySqlPosition) -> list[LogFile]:
-    """Raises ResyncRequiredError where the server is another one, or its log was reset. Returns the log's files."""
+def require_same_history(
+    conn: "Connection[Cursor]", identity: str, position: MySqlPosition, *, often: bool = False
+) -> list[LogFile]:
+    """Raises ResyncRequiredError where the server is another one, or its log was reset. Returns the log's files.
+
+    Who asks `often` costs the server little: MariaDB then need not read a long part of its log to answer.
+    """
     if position.server and position.server != identity:
         raise ResyncRequiredError(
             f"the source at {conn.host}:{conn.port} is another server ({identity}) than the one that position "
@@ -42,7 +48,7 @@ def require_same_history(conn: "Connection[Cursor]", identity: str, position: My
     files = log_files(conn)
     if not files:
         raise ResyncRequiredError(f"the source at {conn.host}:{conn.port} has no binary log any more", _RESYNC)
-    _require_not_reset(conn, files, position)
+    _require_not_reset(conn, files, position, often=often)
     return files
 
 
@@ -60,7 +66,9 @@ def _purged(position: MySqlPosition, why: str) -> ResyncRequiredError:
     )
 
 
-def _require_not_reset(conn: "Connection[Cursor]", files: list[LogFile], position: MySqlPosition) -> None:
+def _require_not_reset(
+    conn: "Connection[Cursor]", files: list[LogFile], position: MySqlPosition, *, often: bool
+) -> None:
     newest = files[-1]
     if log_file_number(position.file) > log_file_number(newest.name):
         raise _reset(position, f"the newest file is {newest.name}")
@@ -70,7 +78,7 @@ def _require_not_reset(conn: "Connection[Cursor]", files: list[LogFile], positio
     executed = str(value(conn, "@@global.gtid_executed" if position.flavor == "mysql" else "@@global.gtid_binlog_pos"))
     if position.gtids and not _gtids(position, executed).includes(position.gtid_set):  # type: ignore[arg-type]
         raise _reset(position, f"the server has executed {executed or 'nothing'}")
-    if size is None:
+    if size is None or (often and position.flavor == "mariadb" and position.pos > _SHORT_BYTES):
         return
     if position.flavor == "mariadb":
         then, ours = _mariadb_state(conn, position.file, position.pos), MariaDbGtidSet(position.gtids)

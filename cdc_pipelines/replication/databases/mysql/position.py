@@ -23,6 +23,7 @@ class MySqlPosition(msgspec.Struct, frozen=True, dict=True):
     server: str = ""
     flavor: str = "mysql"
     exact: bool = True
+    begin: int = 0
 
     @cached_property
     def gtid_set(self) -> MySqlGtidSet | MariaDbGtidSet:
@@ -59,7 +60,7 @@ class MySqlPosition(msgspec.Struct, frozen=True, dict=True):
 
     def connect_offset(self) -> dict[str, Any]:
         """The offset that makes Debezium start right here. No other keys: `ts_sec` would fake progress."""
-        offset: dict[str, Any] = {"file": self.file, "pos": self.pos}
+        offset: dict[str, Any] = {"file": self.file, "pos": self.begin or self.pos}
         if self.gtids:
             offset["gtids"] = self.gtids
         return offset

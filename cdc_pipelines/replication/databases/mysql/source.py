@@ -106,10 +106,13 @@ class MySqlSource:
             require_reachable(conn, identity, position)
 
     def require_same_history(self, position: MySqlPosition) -> None:
-        """The same, but for a log that was purged: that does no harm while what follows has been read already."""
+        """The same, but for a log that was purged: that does no harm while what follows has been read already.
+
+        May be asked often.
+        """
         identity = self.identity()
         with self.session() as conn:
-            require_same_history(conn, identity, position)
+            require_same_history(conn, identity, position, often=True)
 
     def log_runway(self, position: MySqlPosition) -> dict[str, Any]:
         """How long the log will still reach back to `position`; see `history.log_runway`."""
