@@ -24,3 +24,41 @@ def test_an_xa_transaction_stops_the_stream_before_its_rows(pipe: Pipe) -> None:
     pipe.run("insert into k values (4)")
     pipe.arrives("select n from k order by n", [(1,), (2,), (3,), (4,)])
     pipe.equal()
+
+
+def test_a_column_made_anew_and_a_dropped_database_stop_the_stream(pipe: Pipe) -> None:
+    """No row event, and no difference of columns, tells of either."""
+    pipe.run("create table t (id int primary key, v int)", "insert into t values (1, 7)")
+    pipe.configure()
+    pipe.start()
+    pipe.run("alter table t drop column v, add column v int", "insert into t values (2, 8)")
+    status = wait_until(lambda: (s := pipe.status())["overall"] == "failed" and s, "the pipeline to stop")
+    assert "table t has column(s) v made anew: alter table t drop column v" in status["config"]["message"]
+    assert pipe.rows("select id, v from t") == [(1, 7)]
+    pipe.configure()
+    pipe.start("--force-resync")
+    assert pipe.rows("select id, v from t order by id") == [(1, None), (2, 8)]
+
+    pipe.run(f"drop database {pipe.mysql.db.decode()}")
+    message = wait_until(lambda: pipe.status()["config"]["message"], "the pipeline to stop")
+    assert "table t was dropped with its database" in message
+    assert len(pipe.rows("select id from t")) == 2
+
+
+def test_a_table_that_is_moved_to_another_database_is_told_by_verify_alone(pipe: Pipe) -> None:
+    """The statement belongs to the other database, so that Debezium leaves it out."""
+    other = f"{pipe.mysql.db.decode()}_other"
+    pipe.run("create table t (id int primary key)", "create table k (id int primary key)", f"create database {other}")
+    try:
+        pipe.run(f"create table {other}.k (id int primary key)")
+        pipe.configure()
+        pipe.start()
+        pipe.run(f"rename table t to {other}.t", "insert into k values (1)")
+        pipe.arrives("select id from k", [(1,)])
+        assert pipe.cdc("verify", pipe.name).code not in (0, 3)
+
+        pipe.run(f"rename table k to {other}.k2, {other}.k to k")  # one that comes in is seen
+        status = wait_until(lambda: (s := pipe.status())["overall"] == "failed" and s, "the pipeline to stop")
+        assert "table k was renamed, or another table took its name" in status["config"]["message"]
+    finally:
+        pipe.run(f"drop database {other}")

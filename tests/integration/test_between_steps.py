@@ -4,6 +4,7 @@ The source and the target are real; Kafka and the connector are played.
 """
 
 import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +21,7 @@ from cdc_pipelines.replication.databases.postgres import ddl
 from cdc_pipelines.replication.errors import (
     CheckResult,
     ConfigurationError,
+    FencedError,
     IntegrityError,
     LeaseHeldError,
     PrerequisiteError,
@@ -217,3 +219,26 @@ def test_a_start_waits_for_nobody_and_does_nothing_beside_another_operation(rt: 
     with rt.store.lease(rt.name, "somebody", "verify"), pytest.raises(LeaseHeldError, match="held by somebody"):
         start(rt, LOG, holder="me")
     assert rt.sql("select to_regclass('_cdc.pipeline')") == [(None,)]
+
+
+def test_a_start_that_lost_its_lease_ends_before_its_next_step(rt: Started, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was frozen for longer than its lease, and another operation has begun."""
+    lease = rt.store.lease
+    thief = lease(rt.name, "thief", "teardown")
+
+    def frozen(*_: Any, **__: Any) -> None:
+        rt.store.release(rt.name, "me")
+        thief.__enter__()
+        time.sleep(0.6)  # it wakes, and its lease is looked after once more
+
+    monkeypatch.setattr(rt.store, "lease", lambda *words: lease(*words, ttl_s=1))
+    monkeypatch.setattr(start_module, "check", lambda *_, **__: [])
+    monkeypatch.setattr(start_module, "step_copy_all", frozen)
+    monkeypatch.setattr(start_module, "step_check_copy", lambda *_: [])
+    with pytest.raises(FencedError, match="no longer held by me"):
+        start(rt, LOG, holder="me")
+    assert rt.handed == [], "a connector was made"
+    held = rt.store.lease_info(rt.name)
+    assert held is not None
+    assert held.holder == "thief", "what another operation holds was given back"
+    thief.__exit__(None, None, None)

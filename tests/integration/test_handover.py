@@ -549,6 +549,16 @@ def test_a_purged_log_asks_for_a_resync(
         purge(server)
         with pytest.raises(ResyncRequiredError, match="purged"):
             bench.hand_over()
+
+        # Reset, and grown beyond the connector's old place: Debezium itself would go on from there.
+        bench.generation += 1
+        bench.copied()
+        bench.hand_over()
+        connector_life.stop(bench.client, bench.name)
+        server.run("reset binary logs and gtids" if flavor == "mysql" else "reset master")
+        server.run(*[f"insert into item values ({n})" for n in range(100, 200)])
+        with pytest.raises(ResyncRequiredError, match="reset"):
+            bench.hand_over()
         handover.teardown_connector(bench.client, bench.topics, bench.pipeline)
         server.source.close()
         bench.source.close()

@@ -131,3 +131,19 @@ def test_a_lost_offset_is_told(pipeline: Pipeline, log: str) -> None:
             read_until_end(client)
     finally:
         client.close()
+
+
+def test_a_large_record_is_read_in_its_place(pipeline: Pipeline, log: str) -> None:
+    """Many times as large as what is fetched at a time."""
+    producer = Producer({
+        "bootstrap.servers": pipeline.kafka.bootstrap_servers, "message.max.bytes": 60_000_000, "log_level": 0,
+    })
+    sizes = [10, 40_000_000, 10]
+    for size in sizes:
+        producer.produce(log, b"x" * size)
+    assert producer.flush(60) == 0
+    client = LogClient(pipeline.kafka, log, 0, "test")
+    try:
+        assert [len(value) for value in read_until_end(client, 60)] == sizes
+    finally:
+        client.close()

@@ -84,3 +84,18 @@ def test_mariadb_transactions_applied_before_are_dropped() -> None:
     for n in (1, 2, 2, 3):
         log.transaction(n, ("c", "k", None, row(n)))
     assert keyless(read(log, position=MARIADB)) == [(None, 2), (None, 3)]
+
+
+def test_rows_at_one_place_that_come_again_under_new_numbers_can_not_be_told() -> None:
+    """A limit that is known. All rows of a compressed transaction have one place, and numbers that go on."""
+    log = Log()
+    log.begin(2)
+    for order, n in enumerate((1, 2, 1, 2, 3), 1):
+        log.row(2, "c", "k", after=row(n), order=order)
+        log.row(2, "u", "t", before=row(n), after=row(n), order=order + 5)
+    log.records[1:-1] = log.records[1::2] + log.records[2::2]  # in the order of their numbers
+    log.end(2, 10)
+    items = read(log)
+    assert keyless(items) == [(None, 1), (None, 2), (None, 1), (None, 2), (None, 3)], "doubled"
+    keyed = {key[0] for i in items if isinstance(i, Part) and "t" in i.tables for key in i.tables["t"].images}  # type: ignore[union-attr]
+    assert keyed == {1, 2, 3}

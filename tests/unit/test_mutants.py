@@ -1,6 +1,8 @@
 """The catalogue of deliberate breaks is current: each can be made, each names tests that exist, no rule is without."""
 
 import ast
+import subprocess
+import sys
 from functools import cache
 
 import pytest
@@ -27,6 +29,16 @@ def test_a_break_can_be_made_and_its_tests_are_there(mutant: Mutant) -> None:
     for test in mutant.ids:
         file, _, name = test.partition("::")
         assert name.partition("[")[0] in functions(file), test
+
+
+def test_pytest_knows_every_named_test() -> None:
+    """Parameters included."""
+    ids = sorted({test for mutant in MUTANTS for test in mutant.ids})
+    found = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *ids], cwd=PROJECT,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert found.returncode == 0, "\n".join(line for line in found.stdout.splitlines() if "not found" in line)
 
 
 def test_every_rule_is_broken_and_no_name_is_given_twice() -> None:

@@ -131,17 +131,23 @@ def start(
     on_chunk: OnChunk | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """The four steps in this process, under the pipeline's lease. Running it again finishes or changes nothing."""
-    with rt.store.lease(rt.name, holder, "start"):
+    """The four steps in this process, under the pipeline's lease. Running it again finishes or changes nothing.
+
+    Raises FencedError or RetryableError where the lease was lost meanwhile (see `Lease.check`), before the next step.
+    """
+    with rt.store.lease(rt.name, holder, "start") as lease:
         began = time.monotonic()
         try:
             step_validate(rt, log, force_resync=force_resync)
+            lease.check()
             plan = step_plan(rt, log, force_resync=force_resync)
             if progress is not None:
                 progress.plan(plan.chunks)
             step_copy_all(rt, log, on_chunk=_telling(log, on_chunk, progress), progress=progress)
             copied = step_check_copy(rt, log)
+            lease.check()
             connector = step_connector(rt, log)
+            lease.check()
             consumer = step_consumer(rt, log)
         except Exception as error:
             rt.store.record(rt.name, "start", holder, "failed", str(error))

@@ -43,7 +43,7 @@ MUTANTS = [
         "MariaDB's sessions need not agree", NO_GAP, "replication/databases/mysql/snapshot.py",
         "        if place != chosen:\n",
         "        if False:\n",
-        (_SNAPSHOT + "test_mariadb_sessions_that_do_not_agree_by_themselves[mariadb-False]",),
+        (_SNAPSHOT + "test_mariadb_sessions_that_do_not_agree_by_themselves[False-mariadb]",),
     ),
     Mutant(
         "the connector begins at the latest chunk's position", NO_GAP, "replication/operations/connector.py",

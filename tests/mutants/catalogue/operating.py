@@ -82,9 +82,15 @@ MUTANTS = [
     ),
     Mutant(
         "a start works beside another operation", IDEMPOTENT, "replication/operations/start.py",
-        '    with rt.store.lease(rt.name, holder, "start"):\n',
-        "    if True:\n",
+        'with rt.store.lease(rt.name, holder, "start") as lease:',
+        "with __import__('contextlib').nullcontext(__import__('unittest.mock').mock.Mock()) as lease:",
         (_STEPS + "test_a_start_waits_for_nobody_and_does_nothing_beside_another_operation",),
+    ),
+    Mutant(
+        "a start goes on when its lease is lost", IDEMPOTENT, "replication/operations/start.py",
+        "            copied = step_check_copy(rt, log)\n            lease.check()\n",
+        "            copied = step_check_copy(rt, log)\n",
+        (_STEPS + "test_a_start_that_lost_its_lease_ends_before_its_next_step",),
     ),
     Mutant(
         "a lease that was lost is not told", IDEMPOTENT, "replication/control/leases.py",

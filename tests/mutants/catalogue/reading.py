@@ -254,6 +254,18 @@ MUTANTS = [
         (_READER + "test_what_no_difference_of_columns_shows_stops_the_stream",),
     ),
     Mutant(
+        "a dropped database is none of our business", NOT_SILENT, "replication/stream/schema_changes.py",
+        "    if _DROPS_DATABASE.search(text):\n",
+        "    if False:\n",
+        (_STOPS + "test_a_dropped_database_stops_the_stream",),
+    ),
+    Mutant(
+        "a column that is made anew is the old one", NOT_SILENT, "replication/stream/schema_changes.py",
+        "    if new:\n",
+        "    if False:\n",
+        (_STOPS + "test_columns_made_anew_in_one_statement_stop_the_stream",),
+    ),
+    Mutant(
         "a column whose values the source computes is null", NOT_SILENT, "replication/stream/schema_changes.py",
         'if "(" in value or kind in',
         "if kind in",
