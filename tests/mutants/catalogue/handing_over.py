@@ -55,8 +55,8 @@ MUTANTS = [
     ),
     Mutant(
         "a connector without an offset is kept", NO_GAP, "replication/stream/handover.py",
-        '        return offset is not None and "snapshot" not in offset\n\n    def _may_continue',
-        "        return True\n\n    def _may_continue",
+        '        return offset is not None and "snapshot" not in offset\n\n    def _has_lost',
+        "        return True\n\n    def _has_lost",
         (_HANDOVER + "test_offsets_lost_behind_our_back_do_not_start_it_at_now[mysql]",),
     ),
     # Torn key changes
@@ -101,8 +101,8 @@ MUTANTS = [
     ),
     Mutant(
         "a log that was reset is taken for the old one", NOT_SILENT, _SOURCE_HISTORY,
-        "    _require_not_reset(conn, files, position)\n    if",
-        "    if",
+        "    _require_not_reset(conn, files, position, often=often)\n",
+        "",
         (_HISTORY + "test_a_reset_log_is_never_taken_for_the_old_one[gtid]",),
     ),
     Mutant(
@@ -144,9 +144,9 @@ MUTANTS = [
     ),
     # Whose connector, which topics
     Mutant(
-        "somebody else's connector is ours", NOT_SILENT, "replication/stream/connector_life.py",
-        "    if config.get(PIPELINE_KEY) != pipeline.name:\n        owner",
-        "    if False:\n        owner",
+        "somebody else's connector is ours", NOT_SILENT, "replication/stream/connector_seal.py",
+        "    if found != pipeline.name:\n",
+        "    if False:\n",
         (_HANDOVER + "test_somebody_elses_connector_is_left_alone[mysql]",),
     ),
     Mutant(

@@ -4,6 +4,7 @@ from tests.mutants.mutant import PROOF, QUOTING, Mutant
 
 _VERIFY = "integration/test_verify.py::"
 _BARRIER = "integration/test_verify_barrier.py::"
+_REPAIR = "e2e/test_repair.py::"
 _JUDGE = "unit/test_verify_judge.py::"
 _CHECKSUM = "replication/databases/checksum.py"
 _MEETING = "replication/verify/barrier.py"
@@ -29,19 +30,19 @@ MUTANTS = [
         (_VERIFY + "test_more_than_a_hundred_columns", _VERIFY + "test_every_kind_of_difference_is_found_and_named"),
     ),
     Mutant(
-        "equal numbers of rows are equal rows", PROOF, "replication/verify/compare.py",
+        "equal numbers of rows are equal rows", PROOF, "replication/verify/walk.py",
         "                if ours != theirs:\n",
         "                if ours.rows != theirs.rows:\n",
         (_VERIFY + "test_every_kind_of_difference_is_found_and_named",),
     ),
     Mutant(
         "buckets that only the target has are not looked into", PROOF, "replication/verify/compare.py",
-        "    differing = sorted(b for b in ours.keys() | theirs.keys() if ours.get(b) != theirs.get(b))",
-        "    differing = sorted(b for b in ours if ours.get(b) != theirs.get(b))",
+        "    return {b for b in ours.keys() | theirs.keys() if ours.get(b) != theirs.get(b)}",
+        "    return {b for b in ours if ours.get(b) != theirs.get(b)}",
         (_VERIFY + "test_keys_of_texts", _VERIFY + "test_tables_without_a_key_are_compared_as_multisets"),
     ),
     Mutant(
-        "the source's rows behind the target's last one are not read", PROOF, "replication/verify/compare.py",
+        "the source's rows behind the target's last one are not read", PROOF, "replication/verify/walk.py",
         "        yield Span(lower, span.upper if upper is None else upper)\n        if upper is None:\n",
         "        if upper is not None:\n            yield Span(lower, upper)\n        if upper is None:\n",
         (_VERIFY + "test_every_kind_of_difference_is_found_and_named",),
@@ -61,8 +62,8 @@ MUTANTS = [
     ),
     Mutant(
         "rows that only the target has are no difference", PROOF, "replication/verify/judge.py",
-        'found += [Difference("extra", self._shown_key(row)) for rows in candidates.values() for row in rows]',
-        "pass",
+        'return found + [self._found("extra", row) for rows in candidates.values() for row in rows]',
+        "return found",
         (_JUDGE + "test_rows_are_paired_by_key",),
     ),
     Mutant(
@@ -110,8 +111,8 @@ MUTANTS = [
     ),
     Mutant(
         "two comparisons share a barrier", PROOF, _MEETING,
-        "                    \"where b.expires_at < clock_timestamp() or b.state = 'released' returning id\",",
-        '                    "returning id",',
+        "                \"where b.expires_at < clock_timestamp() or b.state = 'released'\",",
+        '                "where true",',
         (_BARRIER + "test_two_comparisons_do_not_share_a_barrier",),
     ),
     Mutant(
@@ -122,9 +123,41 @@ MUTANTS = [
     ),
     Mutant(
         "columns that the stream added are not compared", PROOF, "replication/verify/run.py",
-        "for table in (current.get(t.name, t) for t in mapped):",
-        "for table in mapped:",
+        "for table in (current.get(t.name, t) for t in chosen):",
+        "for table in chosen:",
         (_BARRIER + "test_a_column_that_the_stream_added_is_compared",),
+    ),
+    # Repair and background
+    Mutant(
+        "rows are repaired while the stream goes on", PROOF, "replication/verify/repair.py",
+        "with meet(rt, [table.source], hold=True) as meeting:",
+        "with meet(rt, [table.source]) as meeting:",
+        (_REPAIR + "test_what_was_changed_on_the_target_is_mended_under_load",),
+    ),
+    Mutant(
+        "rows that the target has too many are not repaired", PROOF, "replication/verify/repair.py",
+        "            removed = theirs.delete(conn, picks)\n",
+        "            removed = 0\n",
+        (_REPAIR + "test_what_was_changed_on_the_target_is_mended_under_load",),
+    ),
+    Mutant(
+        "rows in flight are differences where snapshots have no exact position", PROOF,
+        "replication/verify/recheck.py",
+        "    for _ in range(_LOOKS):\n",
+        "    for _ in range(0):\n",
+        (_REPAIR + "test_without_a_lock_rows_in_flight_are_no_differences",),
+    ),
+    Mutant(
+        "the background begins each slice at a table's start", PROOF, "replication/verify/background.py",
+        "        start = walk.next_key if walk is not None and len(walk.next_key) == len(table.key) else None\n",
+        "        start = None\n",
+        ("e2e/test_background.py::test_a_table_is_walked_in_slices_while_writers_are_at_work",),
+    ),
+    Mutant(
+        "what was verified lately is verified again at once", PROOF, "replication/verify/background.py",
+        "if at.get(t.name, never) <= limit)",
+        "if True)",
+        ("unit/test_verify_background.py::test_what_was_never_verified_comes_first_then_what_waited_longest",),
     ),
     Mutant(
         "names on the target are not quoted when it is compared", QUOTING,

@@ -61,8 +61,8 @@ MUTANTS = [
     ),
     Mutant(
         "the reader does not remember the places that it reads", EXACTLY_ONCE, "replication/stream/run.py",
-        "                self._place = place  # never",
-        "                pass  # never",
+        "                self._place, self._begin = place, begin\n",
+        "                pass\n",
         (_REPEATS + "test_a_transaction_that_comes_again_without_gtids_is_dropped",),
     ),
     Mutant(
@@ -205,8 +205,8 @@ MUTANTS = [
     ),
     Mutant(
         "rows of an XA transaction are applied when it is prepared", NOT_SILENT, "replication/stream/reader.py",
-        "            if transaction is None and not repeated:\n",
-        "            if False:\n",
+        "                if transaction is None:\n                    raise",
+        "                if False:\n                    raise",
         (_STOPS + "test_rows_of_an_xa_transaction_stop_the_stream",),
     ),
     Mutant(
