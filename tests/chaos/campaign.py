@@ -21,7 +21,7 @@ from pathlib import Path
 from random import Random
 
 from tests.chaos.arena import Arena, BrokenError, arena
-from tests.chaos.faults import ALONE, FAULTS, fitting
+from tests.chaos.faults import ALONE, FAULTS, unfit
 from tests.chaos.score import TWO, Score
 from tests.chaos.sources import SOURCES
 from tests.chaos.workload import Writer
@@ -195,7 +195,10 @@ def main() -> None:
     score, started = Score(), time.monotonic()
     for number, kind in enumerate(sources):
         left = arguments.minutes * 60 - (time.monotonic() - started)
-        fit = [name for name in names or FAULTS if name in fitting(kind)]
+        out = unfit(kind)
+        fit = [name for name in names or FAULTS if name not in out]
+        for name, reason in out.items():
+            print(f"{kind}: without `{name}`: {reason}")
         with arena(SOURCES[kind], keep=arguments.logs and arguments.logs / kind) as place:
             # What it takes to start, to compare and to end is counted too.
             plan = Plan(fit, arguments.faults, left / (len(sources) - number) - 75)
