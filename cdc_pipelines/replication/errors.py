@@ -49,6 +49,11 @@ class CdcError(Exception):
         self.next_step = next_step
         super().__init__(message if not next_step else f"{message}\n  Next step: {next_step}")
 
+    def name_pipeline(self, pipeline: str) -> None:
+        """Put the pipeline's name into the commands that its words recommend: who raised it need not have known."""
+        self.message, self.next_step = named(self.message, pipeline), named(self.next_step, pipeline)
+        self.args = tuple(named(part, pipeline) if isinstance(part, str) else part for part in self.args)
+
     def __reduce__(self) -> tuple[type["CdcError"], tuple[str, str]]:
         return type(self), (self.message, self.next_step)
 
@@ -124,5 +129,5 @@ class IntegrityError(CdcError):
 
 
 def named(text: str, pipeline: str) -> str:
-    """A message whose commands name the pipeline: what raised it need not have known which one it serves."""
+    """The text, `cdc … NAME` in it replaced by the command for this pipeline."""
     return re.sub(r"\bcdc ([a-z-]+) NAME\b", rf"cdc \1 {pipeline}", text)

@@ -44,7 +44,10 @@ def source_history(rt: Runtime, target: Facts, connector: Facts) -> None:
 
 
 def change_log(rt: Runtime, target: Facts) -> Facts:
-    """`topic`, `begin`, `end` (offsets), `records` (those that are kept; Kafka's own marks count as well)."""
+    """`topic`, `begin`, `end` (offsets), `records` that are kept (Kafka's own marks count as well), `bytes_estimate`.
+
+    The bytes are those of the records before compression, judged by a sample.
+    """
     topic = target.get("log_topic")
     if not topic:
         return {}
@@ -62,7 +65,8 @@ def change_log(rt: Runtime, target: Facts) -> Facts:
             f"change log {topic} holds offsets {begin} to {end}, the target needs {offset}",
             f"run `cdc start {rt.name} --force-resync`.",
         )
-    return {"topic": topic, "begin": begin, "end": end, "records": end - begin}
+    size = topics.size_estimate(topic, begin, end)
+    return {"topic": topic, "begin": begin, "end": end, "records": end - begin, "bytes_estimate": size}
 
 
 def connector_as_made(rt: Runtime, target: Facts) -> None:

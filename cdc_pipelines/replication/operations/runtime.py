@@ -16,7 +16,7 @@ from cdc_pipelines.replication.databases.mysql.source import MySqlSource
 from cdc_pipelines.replication.databases.postgres.connection import connect
 from cdc_pipelines.replication.databases.postgres.identity import target_identity
 from cdc_pipelines.replication.databases.postgres.state import TargetState
-from cdc_pipelines.replication.errors import RetryableError
+from cdc_pipelines.replication.errors import CdcError, RetryableError
 from cdc_pipelines.replication.pipeline import Pipeline, Target
 from cdc_pipelines.replication.stream.log_topic import LogTopics
 
@@ -92,4 +92,6 @@ class Runtime:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if isinstance(error, CdcError):
+            error.name_pipeline(self.name)
         self.close()

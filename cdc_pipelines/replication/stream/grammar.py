@@ -214,8 +214,10 @@ class Grammar:
     @staticmethod
     def _broken_off(transaction: Open) -> IntegrityError:
         return IntegrityError(
-            f"transaction {transaction.id}: {transaction.rows} rows came without the END that belongs to them",
-            "look at the connector's log; then `cdc start NAME --force-resync`.",
+            f"transaction {transaction.id}: {transaction.rows} rows came without the END that belongs to them; "
+            "those of an XA transaction on MariaDB do, and the change log does not tell whether it was committed",
+            "let the application change replicated tables without XA, or leave the table out of the pipeline; if none "
+            "is used, look at the connector's log; then `cdc start NAME --force-resync`.",
         )
 
     @staticmethod

@@ -149,6 +149,8 @@ class _HandOver:
         if require_ours(self.client, self.pipeline, found, self.generation, self.owner) != self.generation:
             return False
         require_sealed(self.pipeline, found, self._like(found))
+        # One that still runs may wait for ever in a log that was reset, or read the new one.
+        self.source.require_same_history(self.position)
         if self._may_keep(found):
             return self._keep(found)
         if self._may_continue(found):

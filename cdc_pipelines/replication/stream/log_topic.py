@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from confluent_kafka import (
@@ -28,6 +28,8 @@ from cdc_pipelines.replication.stream.kafka_admin import UNKNOWN, KafkaAdmin, co
 
 # Kept whole: what the consumer has not read must not go by age, a history without its beginning is worthless.
 _SETTINGS = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
+
+_SPOTS, _SAMPLE = 4, 50
 
 
 class LogTopics(KafkaAdmin):
@@ -87,31 +89,50 @@ class LogTopics(KafkaAdmin):
     def tail(self, topic: str, records: int) -> Sequence[Message]:
         """The last committed records, at most `records`, oldest first."""
         begin, end = self.offsets(topic)
+        # Markers of Kafka's transactions take offsets as well, about one for each record of a quiet source.
+        found = deque(self._read(topic, max(begin, end - 2 * records), end), maxlen=records)
+        return tuple(found)
+
+    def size_estimate(self, topic: str, begin: int, end: int) -> int:
+        """Bytes of the records between two offsets, before compression, judged by a few of them in several places."""
+        span = (end - begin) // _SPOTS
+        total = 0.0
+        for spot in range(_SPOTS if span > _SAMPLE else 1):
+            first = begin + spot * span
+            sample = list(self._read(topic, first, min(end, first + _SAMPLE)))
+            if sample:
+                read = (sample[-1].offset() or 0) - first + 1
+                total += sum(len(m.value() or b"") + len(m.key() or b"") for m in sample) / read
+        return int(total / (_SPOTS if span > _SAMPLE else 1) * (end - begin))
+
+    def _read(self, topic: str, first: int, end: int) -> Iterator[Message]:
+        """The committed records from offset `first` to before `end`."""
         consumer = Consumer({
             "bootstrap.servers": self._servers, "group.id": "cdc-tail", "enable.auto.commit": False,
             "isolation.level": "read_committed", "enable.partition.eof": True, "auto.offset.reset": "earliest",
+            "queued.max.messages.kbytes": 4096,  # little is asked for
             "receive.message.max.bytes": min(2_147_483_647, 100_000_000 + self._kafka.max_message_bytes),
             "log_level": 0,
             **self._client_settings(),
         })
-        found: deque[Message] = deque(maxlen=records)
         ends = time.monotonic() + self._deadline_s
         try:
-            # Markers of Kafka's transactions take offsets as well, about one for each record of a quiet source.
-            consumer.assign([TopicPartition(topic, 0, max(begin, end - 2 * records))])
+            consumer.assign([TopicPartition(topic, 0, first)])
             while time.monotonic() < ends:
                 message = consumer.poll(0.2)
                 if message is None:
                     continue
-                error = message.error()
+                error, offset = message.error(), message.offset() or 0
+                if (error is not None and error.code() == KafkaError._PARTITION_EOF) or (not error and offset >= end):
+                    return
                 if error is None:
-                    found.append(message)
-                elif error.code() == KafkaError._PARTITION_EOF:
-                    return tuple(found)
+                    yield message
+                    if offset + 1 >= end:
+                        return
         finally:
             consumer.close()
         raise RetryableError(
-            f"Kafka at {self._servers}: the end of topic {topic} could not be read within {self._deadline_s:.0f} s",
+            f"Kafka at {self._servers}: topic {topic} could not be read within {self._deadline_s:.0f} s",
             "see that the brokers run and are reachable from here, then run the same command again.",
         )
 
