@@ -16,17 +16,17 @@ from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.pipeline import Apply
 from cdc_pipelines.replication.position import Place
-from cdc_pipelines.replication.stream import messages, schema_changes
+from cdc_pipelines.replication.stream import messages
 from cdc_pipelines.replication.stream.batches import (
     AtBarrier,
     CopyBatch,
     Failed,
     Item,
     KeyedBatch,
-    Learn,
     Redefine,
     Truncate,
 )
+from cdc_pipelines.replication.stream.definitions import Definitions
 from cdc_pipelines.replication.stream.grammar import Grammar, Open
 from cdc_pipelines.replication.stream.log_client import LogClient
 from cdc_pipelines.replication.stream.messages import Message
@@ -69,10 +69,7 @@ class LogReader(threading.Thread):
         self.queue: queue.Queue[Item] = queue.Queue(maxsize=3)
         self.facts = ReaderFacts(next_offset=offset)
         self._client = client
-        self._database = database
-        self._pair = pair
-        self._codecs = {t.name: RowCodec(t, *pair) for t in tables}
-        self._known = dict(known)
+        self._tables = Definitions(database, pair, tables, known, overlap)
         self._overlap = overlap
         self._stop_at = stop_at
         self._closing = threading.Event()
@@ -200,12 +197,11 @@ class LogReader(threading.Thread):
         wanted = grammar.row(message)
         if wanted and (current.torn_key or message.op == "d"):
             grammar.key_change(message.op or "", first_half="__debezium.newkey" in messages.headers(record))
-        if wanted and source.db == self._database:
-            codec = self._codecs.get(source.table or "")
-            if codec is not None:
-                if transaction is None:
-                    raise messages.xa_row(source)
-                self._fold(codec, message, size)
+        codec = self._tables.codec(source.db, source.table) if wanted else None
+        if codec is not None:
+            if transaction is None:
+                raise messages.xa_row(source)
+            self._fold(codec, message, size)
         if transaction is None:  # nothing will say that it ends
             self._complete(grammar.close_open(), offset + 1)
 
@@ -226,11 +222,11 @@ class LogReader(threading.Thread):
         assert source is not None
         if not self._standalone(place, offset):
             return
-        table = source.table or ""
-        if source.db == self._database and table in self._codecs:
-            ranges = self._overlap.reached_by_truncate(table, place)
+        codec = self._tables.codec(source.db, source.table)
+        if codec is not None:
+            ranges = self._overlap.reached_by_truncate(codec.name, place)
             if ranges is None or ranges:
-                self._run.change(Truncate(table, ranges))
+                self._run.change(Truncate(codec.name, ranges))
         self._stand(place, source.ts_ms, offset)
 
     # Schema
@@ -243,39 +239,13 @@ class LogReader(threading.Thread):
             self._run.require_reached(place)
         if not snapshot and not self._standalone(place, offset):
             return
-        ddl = message.ddl or ""
-        if not snapshot and source.db in (self._database, "", None):
-            schema_changes.require_harmless([c.table for c in self._codecs.values()], ddl)
-        for change in message.tableChanges or ():
-            database, table = change.name
-            codec = self._codecs.get(table)
-            if database != self._database or codec is None:
-                continue
-            if snapshot:
-                self._learn(table, change)
+        for item in self._tables.changes(message, place, snapshot=snapshot):
+            if isinstance(item, Redefine):
+                self._run.change(item)
             else:
-                self._redefine(codec, change, ddl, place)
+                self._run.put(item)
         if not snapshot:
             self._stand(place, source.ts_ms, offset)
-
-    def _learn(self, table: str, change: messages.TableChange) -> None:
-        if change.table is None:
-            return  # the DROP that comes before each CREATE of a schema snapshot
-        text = schema_changes.describe(change.table)
-        if self._known.get(table) != text:
-            self._known[table] = text
-            self._run.put(Learn(table, text))
-
-    def _redefine(self, codec: RowCodec, change: messages.TableChange, ddl: str, place: Place) -> None:
-        table = codec.table
-        # A chunk copied after this change has the new columns already, and so has the mapping.
-        copied_after = not self._overlap.passed and self._overlap.reached_by_truncate(table.name, place) == []
-        added = [] if copied_after else schema_changes.added_columns(table, self._known.get(table.name), change, ddl)
-        if added and table.whole:
-            after, literals = schema_changes.with_columns(table, added, *self._pair, ddl)
-            self._run.change(Redefine(table, after, literals))
-            self._codecs[table.name] = RowCodec(after, *self._pair)
-        self._learn(table.name, change)
 
     # Records that are a transaction of their own
 
@@ -301,7 +271,7 @@ class LogReader(threading.Thread):
 
     def _pack(self, table: str, batch: KeyedBatch) -> KeyedBatch | CopyBatch:
         """In this thread, while the applier's waits for the database with the run before."""
-        return self._codecs[table].pack(batch)
+        return self._tables.named(table).pack(batch)
 
     def _pause(self) -> None:
         """All records that were there have been read: send what is whole, unless the applier is busy anyway."""

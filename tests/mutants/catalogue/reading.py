@@ -205,8 +205,8 @@ MUTANTS = [
     ),
     Mutant(
         "rows of an XA transaction are applied when it is prepared", NOT_SILENT, "replication/stream/reader.py",
-        "                if transaction is None:\n                    raise",
-        "                if False:\n                    raise",
+        "            if transaction is None:\n                raise",
+        "            if False:\n                raise",
         (_STOPS + "test_rows_of_an_xa_transaction_stop_the_stream",),
     ),
     Mutant(
