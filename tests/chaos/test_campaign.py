@@ -14,8 +14,8 @@ from tests.chaos.sources import SOURCES
 
 SEED = 4
 QUICK = [  # without those after which Debezium looks for its source only once a minute
-    "kill -9 consumer", "kill -9 agent", "kill -9 target", "target cut off", "target stalled", "binlog rotated",
-    "connector restarts", "connector's offset set back", "kill -9 copy", "control store gone",
+    "kill -9 consumer", "kill -9 agent", "kill -9 target", "target cut off", "binlog rotated", "connector restarts",
+    "connector's offset set back", "kill -9 copy",
 ]  # fmt: skip
 
 
