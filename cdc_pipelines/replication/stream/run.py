@@ -119,7 +119,8 @@ class Run:
         self.whole = self._moved = True
         if gtid:
             self.applied.add(gtid)
-        if place is not None and place.file:
+        if place is not None and place.file and (place.gtid or not repeated):
+            # Without GTIDs it alone tells what was applied: it must not go back with a log that does.
             self._place = place
         if not repeated:
             self._transactions += 1
