@@ -274,6 +274,19 @@ def test_a_transaction_that_broke_off_comes_again(rows: int, with_gtids: bool) -
     assert sum(i.events for i in items if isinstance(i, Part)) == 3, "something was applied twice"
 
 
+@pytest.mark.parametrize("with_gtids", [True, False])
+def test_several_transactions_that_come_again_are_dropped(with_gtids: bool) -> None:
+    log = Log(with_gtids=with_gtids)
+    for _ in range(2):
+        for n in (2, 3, 4):
+            log.transaction(n, ("c", "t", None, {"id": n, "v": "a"}))
+    start = at(1) if with_gtids else MySqlPosition("binlog.000001", 1500, "", "s")
+    items = read(log, position=start)
+    assert sum(i.events for i in items if isinstance(i, Part)) == 3, "something was applied twice"
+    last = MySqlPosition.from_json([i for i in items if isinstance(i, Commit)][-1].position)
+    assert last.covers(Place(None, "binlog.000001", 4000)), "the position went back"
+
+
 def mariadb_truncate(log: Log, n: int) -> None:
     """MariaDB begins a truncate, as any DDL, and never ends it."""
     log.begin(n)
