@@ -1,4 +1,4 @@
-"""The applier on a target that goes away."""
+"""The applier beside what may happen to its session: it is ended, or a start wants the row that it holds."""
 
 import logging
 from collections.abc import Iterator
@@ -41,3 +41,18 @@ def test_a_session_that_ends_inside_a_run_is_told_as_such(target: psycopg.Connec
             applier.handle(Commit(7, POSITION, None, 1, 1))
         applier.abandon()  # has nothing left to undo, and must not hide the reason
         assert not applier.in_run
+
+
+def test_a_run_that_waits_for_the_log_does_not_hold_up_who_makes_its_connector_anew(target: psycopg.Connection) -> None:
+    """A connector was deleted in the middle of a transaction, of which the applier holds a part."""
+    with session(target) as consumer, session(target) as start:
+        state = TargetState(start, "shop")
+        state.ensure_schema()
+        epoch = state.new_generation(1, "server", [])
+        start.commit()
+        TargetState(consumer, "shop").require_epoch(epoch)
+        start.execute("set lock_timeout = '2s'")
+        assert state.next_history_attempt() == 1
+        start.commit()
+        with pytest.raises(psycopg.errors.LockNotAvailable):  # but the epoch is not raised under it
+            start.execute("select 1 from _cdc.pipeline for update")

@@ -116,11 +116,12 @@ class TargetState(ChunkStore, TableStore):
     def require_epoch(self, epoch: int, generation: int | None = None) -> None:
         """Hold the pipeline's row in share mode till the transaction ends. Raises FencedError if the epoch is not ours.
 
-        Whoever raises the epoch waits for this transaction, or ends it.
+        Whoever raises the epoch waits for this transaction, or ends it. What else is noted in the row need not wait: an
+        applier may hold a part of a transaction whose rest comes only from a connector that is yet to be made.
         """
         try:
             row = self._conn.execute(
-                "select epoch, generation from _cdc.pipeline where name = %s for share", [self._name]
+                "select epoch, generation from _cdc.pipeline where name = %s for key share", [self._name]
             ).fetchone()
         except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
             row = None
