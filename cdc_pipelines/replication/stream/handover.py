@@ -45,12 +45,7 @@ from cdc_pipelines.replication.stream.connector_life import (
     teardown_connector,
     topics_of,
 )
-from cdc_pipelines.replication.stream.connector_seal import (
-    lost_topics,
-    own_topics,
-    require_sealed,
-    sealed,
-)
+from cdc_pipelines.replication.stream.connector_seal import lost_topics, own_topics, require_sealed, sealed
 from cdc_pipelines.replication.stream.connector_steps import ConnectorSteps, Log, runs
 from cdc_pipelines.replication.stream.log_topic import LogTopics
 

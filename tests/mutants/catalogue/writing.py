@@ -59,7 +59,7 @@ MUTANTS = [
     ),
     Mutant(
         "the epoch is looked at, not held", EXACTLY_ONCE, "replication/databases/postgres/state.py",
-        "from _cdc.pipeline where name = %s for share",
+        "from _cdc.pipeline where name = %s for key share",
         "from _cdc.pipeline where name = %s",
         (_STATE + "test_whoever_raises_the_epoch_waits_for_a_short_transaction",),
     ),
