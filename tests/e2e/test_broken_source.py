@@ -55,7 +55,7 @@ def own(configured: OwnPipe) -> OwnPipe:
     return configured
 
 
-@on(*KINDS)
+@on("gtid", "mariadb")
 def test_the_log_is_reset(own: OwnPipe, kind: str) -> None:
     """Its new transactions have the numbers of old ones: they must not be taken for repetitions of these."""
     own.run(RESETS[KINDS[kind][0]])
@@ -83,7 +83,7 @@ def test_the_log_is_purged_while_the_pipeline_is_stopped(own: OwnPipe) -> None:
     resync_mends(own)
 
 
-@on("gtid", "plain")
+@on("gtid")
 def test_the_server_is_replaced(own: OwnPipe, kind: str, stack: StackSettings) -> None:
     """Another server under the same address, with the same tables and a longer log."""
     flavor, settings = KINDS[kind]
@@ -120,7 +120,7 @@ def test_the_log_is_purged_between_copy_and_stream(configured: OwnPipe, monkeypa
     pipe.equal()
 
 
-@on("gtid", "mariadb")
+@on("gtid")
 def test_a_long_copy_outlasts_the_log(configured: OwnPipe, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its connector is made first: what the source purges while the copy runs is in the change log by then."""
     pipe = configured
