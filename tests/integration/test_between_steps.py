@@ -50,7 +50,7 @@ class Started(Runtime):
         self.__dict__["source"] = copied.source
         self.__dict__["topics"] = SimpleNamespace(
             create_log=lambda topic: None, topic_id=lambda topic: self.topic_ids["topic"],
-            offsets=lambda topic: (40, 47),
+            offsets=lambda topic: (40, 47), widen=lambda topic: None,
         )
         self.handed: list[dict[str, Any]] = []
 

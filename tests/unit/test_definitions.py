@@ -14,6 +14,7 @@ from dagster._core.remote_representation.external_data import RepositorySnap  # 
 from dagster._core.snap import JobSnap
 from dagster._serdes import serialize_value
 
+from cdc_pipelines.assets.checks import equality_checks
 from cdc_pipelines.assets.declared import declared_pipelines
 from cdc_pipelines.assets.names import ChunkPartition, node_name
 from cdc_pipelines.assets.tables import replicated_tables
@@ -40,7 +41,8 @@ def load() -> dg.Definitions:
 
     jobs = [job for job in defs.jobs or [] if job.name != "start_replication"]
     return dg.Definitions(
-        assets=[*replicated_tables(pipelines)], jobs=[*jobs, start_job(pipelines)],
+        assets=[*replicated_tables(pipelines)], asset_checks=[*equality_checks(pipelines)],
+        jobs=[*jobs, start_job(pipelines)],
         resources=defs.resources, executor=defs.executor,
     )  # fmt: skip
 
@@ -183,6 +185,9 @@ def test_table_names_may_be_anything(home: Path) -> None:
     definitions = load()
     assert {k.path[-1] for k in definitions.resolve_asset_graph().get_all_asset_keys()} == set(names)
     assert len({a.op.name for a in definitions.assets if isinstance(a, dg.AssetsDefinition)}) == len(names)
+    assert len({check.node_def.name for check in definitions.asset_checks}) == len(names)
+    checks = definitions.get_repository_def().asset_graph.asset_check_keys
+    assert {check.asset_key.path[-1] for check in checks} == set(names)
 
 
 def test_node_names_of_different_tables_differ() -> None:

@@ -65,9 +65,12 @@ class Judge:
                 found.append(self._found("missing", row))
         return found + [self._found("extra", row) for rows in candidates.values() for row in rows]
 
+    def pick(self, row: Row) -> Key:
+        """What finds the row again."""
+        return (int(row[-1]),) if row[-1] else tuple(int(row[i] or 0) for i in self._key)
+
     def _found(self, kind: Literal["missing", "extra", "differs"], row: Row, columns: tuple[str, ...] = ()) -> Found:
-        pick = (int(row[-1]),) if row[-1] else tuple(int(row[i] or 0) for i in self._key)
-        return Found(Difference(kind, self._shown_key(row), columns), pick)
+        return Found(Difference(kind, self._shown_key(row), columns), self.pick(row))
 
     def _normalised(self, row: Row) -> Row:
         return tuple(

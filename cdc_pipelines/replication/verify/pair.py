@@ -37,12 +37,16 @@ class Pair:
 
         return self._judge.compare(*self.both(fetch, fetch))
 
-    def picked(self, picks: Collection[Key]) -> list[Found]:
-        """The differences among the rows that were picked."""
+    def picked(self, picks: Collection[Key]) -> tuple[list[Found], dict[Key, frozenset[Row]]]:
+        """The differences among the rows that were picked, and the target's rows by their picks."""
         def fetch(side: TableChecksum) -> list[Row]:
             return side.picked_rows(picks)
 
-        return self._judge.compare(*self.both(fetch, fetch))
+        ours, theirs = self.both(fetch, fetch)
+        images: dict[Key, set[Row]] = {}
+        for row in theirs:
+            images.setdefault(self._judge.pick(row), set()).add(row)
+        return self._judge.compare(ours, theirs), {pick: frozenset(rows) for pick, rows in images.items()}
 
     def buckets(self, count: int, span: Span) -> tuple[dict[int, Totals], dict[int, Totals]]:
         def ask(side: TableChecksum) -> dict[int, Totals]:

@@ -11,7 +11,7 @@ from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.databases.checksum import Salt
 from cdc_pipelines.replication.verify.barrier import meet
 from cdc_pipelines.replication.verify.compare import Compared
-from cdc_pipelines.replication.verify.tables import look_again
+from cdc_pipelines.replication.verify.tables import Images, look_again
 
 if TYPE_CHECKING:
     from cdc_pipelines.replication.operations.runtime import Runtime
@@ -28,9 +28,13 @@ def recheck(rt: "Runtime", table: MappedTable, compared: Compared, salt: Salt) -
     source = rt.pipeline.source
     if source.type != "mysql" or source.locking != "none":
         return compared
-    for _ in range(_LOOKS):
+    images: Images | None = None
+    for look in range(_LOOKS):
         if not compared.picks or len(compared.picks) > _MOST or not compared.result.complete:
             break
+        last = compared.picks
         with meet(rt, [table.source]) as meeting:
-            compared = look_again(meeting.source, meeting.target, table, compared, salt)
+            compared, images = look_again(meeting.source, meeting.target, table, compared, salt, images)
+        if look > 1 and compared.picks == last:  # the same rows, and the stream has not touched them
+            break
     return compared

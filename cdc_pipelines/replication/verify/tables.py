@@ -8,7 +8,7 @@ import msgspec
 import psycopg
 
 from cdc_pipelines.replication.catalog import MappedTable
-from cdc_pipelines.replication.databases.checksum import Key, Salt
+from cdc_pipelines.replication.databases.checksum import Key, Row, Salt
 from cdc_pipelines.replication.databases.mysql.checksum import MySqlChecksum, has_ranges
 from cdc_pipelines.replication.databases.mysql.read import SnapshotSession
 from cdc_pipelines.replication.databases.postgres.checksum import PostgresChecksum, key_is_sound, require_table
@@ -33,24 +33,33 @@ def verify_table(
     )
 
 
+Images = dict[Key, frozenset[Row]]
+"""Rows of the target by their picks."""
+
+
 def look_again(
-    source: SnapshotSession, target: psycopg.Connection, table: MappedTable, compared: Compared, salt: Salt
-) -> Compared:
+    source: SnapshotSession, target: psycopg.Connection, table: MappedTable, compared: Compared, salt: Salt,
+    before: Images | None,
+) -> tuple[Compared, Images]:
     """What is left, in another pair of snapshots, of the differences that a comparison (with `salt`) found.
 
-    Where nothing is left, as many rows count for the target as for the source: the others were in flight.
+    A row of the target that is not what it was at the look `before` is no difference: the stream has written the whole
+    of it anew since then. Where nothing is left, as many rows count for the target as for the source: the others were
+    in flight.
     """
     ours, theirs, ranges = both_sides(source, target, table, salt)
     if ranges != compared.ranges:
-        return compared
+        return compared, before or {}
     with ThreadPoolExecutor(1, thread_name_prefix="verify-target") as pool:
-        found = Pair(ours, theirs, pool).picked(compared.picks)
+        found, images = Pair(ours, theirs, pool).picked(compared.picks)
+    if before is not None:
+        found = [f for f in found if images.get(f.pick) == before.get(f.pick)]
     result = msgspec.structs.replace(
         compared.result, differences=tuple(f.difference for f in found)[: len(compared.result.differences)],
         difference_count=len(found),
         rows_target=compared.result.rows_source if not found else compared.result.rows_target,
     )
-    return compared._replace(result=result, picks=frozenset(f.pick for f in found))
+    return compared._replace(result=result, picks=frozenset(f.pick for f in found)), images
 
 
 def both_sides(

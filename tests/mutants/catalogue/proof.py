@@ -143,8 +143,8 @@ MUTANTS = [
     Mutant(
         "rows in flight are differences where snapshots have no exact position", PROOF,
         "replication/verify/recheck.py",
-        "    for _ in range(_LOOKS):\n",
-        "    for _ in range(0):\n",
+        "    for look in range(_LOOKS):\n",
+        "    for look in range(0):\n",
         (_REPAIR + "test_without_a_lock_rows_in_flight_are_no_differences",),
     ),
     Mutant(
