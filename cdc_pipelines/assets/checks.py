@@ -36,7 +36,7 @@ def _check(name: str, table: DeclaredTable) -> dg.AssetChecksDefinition:
     )
 
     @dg.op(
-        name=f"verify__{node_name(name, table.name)}", ins={"table": dg.In(dg.Nothing)}, out={_OUT: dg.Out()},
+        name=f"verify__{node_name(name, table.name)}", ins={"table": dg.In(dg.Nothing)}, out={_OUT: dg.Out(None)},
         retry_policy=RETRIES,
     )
     def check(context: dg.OpExecutionContext, pipelines: PipelinesResource) -> dg.AssetCheckResult:

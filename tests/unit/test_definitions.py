@@ -237,3 +237,27 @@ def with_tables(home: Path, name: str, **more: Any) -> None:
     """A configured pipeline in the control store that the environment names."""
     with contextlib.closing(ControlStore.open()) as store:
         configure(store, name, **more)
+
+
+def test_the_check_of_a_table_compares_it_alone(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As "Execute" does, over a fake engine."""
+    from cdc_pipelines.assets import checks
+    from cdc_pipelines.replication.verify import TableVerified, VerifyReport
+
+    asked: list[Any] = []
+
+    def verify(rt: Any, log: Any, *, tables: list[str], by: str) -> VerifyReport:
+        asked.append((rt.name, tables, by))
+        return VerifyReport("shop", "{}", (TableVerified(tables[0], 5, 4, (), 1, 1.0, 1),))
+
+    monkeypatch.setattr(checks, "verify", verify)
+    with_tables(home, "shop", tables=["order lines", "customers"])
+    key = dg.AssetKey(["shop", "order lines"])
+    job = dg.define_asset_job("execute", selection=dg.AssetSelection.checks(dg.AssetCheckKey(key, "equal_to_source")))
+    definitions = dg.Definitions.merge(load(), dg.Definitions(jobs=[job]))
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = definitions.resolve_job_def("execute").execute_in_process(instance=instance)
+    (evaluation,) = result.get_asset_check_evaluations()
+    assert (evaluation.asset_key, evaluation.passed) == (key, False)
+    assert evaluation.metadata["differences"].value == 1
+    assert asked == [("shop", ["order lines"], "dagster")]
