@@ -24,10 +24,10 @@ LOG = logging.getLogger("benchmark")
 PLANTED = {
     7: "update event set body = overlay(body placing 'S' from 1) where id = 7",
     70_000: "delete from event where id = 70000",
-    140_000: "update event set name = '' where id = 140000",
-    140_007: "update event set name = body, body = name where id = 140007",
+    140_063: "update event set name = '' where id = 140063",  # null on the source
+    140_007: "update event set name = left(body, 80), body = name where id = 140007",
     280_000: "update event set name = name || ' ' where id = 280000",
-    280_007: "update event set name = upper(name) where id = 280007",
+    280_014: "update event set name = upper(name) where id = 280014",
     420_000: "update event set created = created + interval '1 microsecond' where id = 420000",
     420_007: "update event set score = '-0' where id = 420007",
     560_000: "update event set body = replace(body, '🙂', '🙃') where id = 560000",
@@ -55,7 +55,7 @@ class Load(threading.Thread):
             while not self._over.is_set():
                 at = 1 + step * 7919 % (self._rows - 20)
                 cursor.execute(
-                    "update event set amount = amount + 1, updated = now(3) where id between %s and %s and id % 7",
+                    "update event set amount = amount + 1, updated = now(3) where id between %s and %s and id %% 7",
                     (at, at + 10),
                 )
                 self.changes += cursor.rowcount
