@@ -130,8 +130,12 @@ class Arena:
         return psutil.Process(pid) if pid else None
 
     def up(self) -> None:
-        failed = orchestrate.up(self.parts, lambda line: None)
-        assert not failed, failed
+        """Everything that was killed runs again. Another fault may kill it once more while it starts."""
+        for _ in range(3):
+            failed = orchestrate.up(self.parts, lambda line: None)
+            if not failed:
+                return
+        raise BrokenError(f"the stack does not come up: {failed}")
 
     def agent(self) -> None:
         """As a service manager would, start the agent that is not there."""
