@@ -133,8 +133,7 @@ class _HandOver:
                 self.steps.done("removed")
             self._begin()
         self._sweep()
-        seconds = time.monotonic() - began
-        self.log.info("connector %s: streams, after %.1f s", self.name, seconds)
+        self.log.info("connector %s: streams, after %.1f s", self.name, seconds := time.monotonic() - began)
         return HandOver(self.name, seconds, source_offset(self.client, self.name) or {}, kept)
 
     # What is there already
