@@ -100,12 +100,25 @@ def _same_mariadb_state(then: MariaDbGtidSet, ours: MariaDbGtidSet) -> bool:
     return then.includes(ours) and len(behind) < max(1, len(str(then).split(",")))
 
 
+def _events_from(conn: "Connection[Cursor]", position: MySqlPosition) -> list[tuple[Any, ...]]:
+    """The events at a place and behind it, as SHOW BINLOG EVENTS has them.
+
+    The server answers with the same error where no event begins at the place, and where one of those behind it is
+    larger than the session's max_allowed_packet: then the first event alone shows that the place is one.
+    """
+    query = f"show binlog events in %s from {int(position.pos)} limit "
+    try:
+        return select(conn, query + str(_EVENTS), (position.file,))
+    except ConfigurationError:
+        return select(conn, query + "1", (position.file,))
+
+
 def _require_same_log(conn: "Connection[Cursor]", position: MySqlPosition) -> None:
     """After a reset the same numbers come again. In the same log, the place is where an event begins (or the log
     ends), and the transaction that follows is none of the position's but the next one after it.
     """
     try:
-        events = select(conn, f"show binlog events in %s from {int(position.pos)} limit {_EVENTS}", (position.file,))
+        events = _events_from(conn, position)
     except ConfigurationError as error:
         cause = error.__cause__
         if cause is not None and cause.args[0] == _BAD_PLACE:
