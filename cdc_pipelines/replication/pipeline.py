@@ -1,21 +1,15 @@
 """The declared pipeline: what `pipelines/<name>.yaml` may say, and the names that follow from it."""
 
-import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from cdc_pipelines.replication import secrets
+from cdc_pipelines.replication.strict import Strict, require_reference
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 TopicName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,180}$")]
-
-
-class Strict(BaseModel):
-    """Unknown keys are refused: a misspelt option must not be an ignored one."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
 class Tls(Strict):
@@ -267,13 +261,3 @@ class Pipeline(Strict):
         if self.connect.server_id is not None:
             return self.connect.server_id
         return 1_000_000_000 + (self.client * 1_000_003 + self.config * 7_919) % 3_000_000_000
-
-
-def require_reference(value: str, field: str) -> str:
-    """The value if it is one reference; else a ValueError that never repeats the literal."""
-    if not secrets.is_reference(value) or re.search(r":-", value):
-        raise ValueError(
-            f"{field} must be a reference, ${{env:NAME}} or ${{file:/path}}; "
-            "a secret written into the file would end up in version control, logs and the control store"
-        )
-    return value

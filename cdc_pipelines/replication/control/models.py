@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 VERSION_TABLE = "cdc_control_version"
-HEAD = "0001"  # the newest migration; a test compares it with the folder
+HEAD = "0002"  # the newest migration; a test compares it with the folder
 
 metadata = MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_name)s"})
 
@@ -164,4 +164,42 @@ diary = Table(
     Column("message", Text, nullable=False),
     Column("at", UtcDateTime, nullable=False),
     Index(None, "pipeline"),
+)
+
+incidents = Table(
+    "cdc_incidents",
+    metadata,
+    _number(),
+    Column("pipeline", Text, nullable=False),
+    Column("severity", Text, nullable=False),  # now
+    Column("worst", Text, nullable=False),  # so far
+    Column("problems", Text, nullable=False),  # JSON list of health.Problem, as last seen
+    Column("opened_at", UtcDateTime, nullable=False),
+    Column("seen_at", UtcDateTime, nullable=False),
+    Column("escalated_at", UtcDateTime),
+    Column("raised_at", UtcDateTime),  # when a run that fails was asked for
+    Column("calm_since", UtcDateTime),  # healthy since then, not yet for long enough
+    Column("resolved_at", UtcDateTime),
+    Column("run", Text, nullable=False),  # id of the run that failed for it
+    # What people were told: the incident and its reminders, and that it is over.
+    Column("told_at", UtcDateTime),
+    Column("told_times", Integer, nullable=False),
+    Column("told_recovered_at", UtcDateTime),
+    Index(None, "pipeline"),
+)
+Index(  # one continuous time at most
+    "ix_cdc_incidents_open", incidents.c.pipeline, unique=True,
+    sqlite_where=incidents.c.resolved_at.is_(None), postgresql_where=incidents.c.resolved_at.is_(None),
+)
+
+incident_actions = Table(  # what was done to mend it, by itself or by a person
+    "cdc_incident_actions",
+    metadata,
+    _number(),
+    Column("incident", BigInteger, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Index(None, "incident"),
 )

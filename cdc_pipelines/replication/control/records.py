@@ -11,6 +11,7 @@ Status = Literal["configured", "copying", "connecting", "starting", "running", "
 Desired = Literal["running", "stopped"]
 
 STATUSES: tuple[Status, ...] = ("configured", "copying", "connecting", "starting", "running", "stopped", "failed")
+Severity = Literal["degraded", "failed"]
 ENDED_STATES = ("stopped", "failed")
 
 
@@ -122,3 +123,53 @@ class DiaryEntry:
     outcome: str
     message: str
     at: datetime
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is not as it should be. `kind` is a row of the table of health (`health.rules`)."""
+
+    kind: str
+    severity: Severity
+    message: str
+    next_step: str = ""
+
+
+@dataclass(frozen=True)
+class Action:
+    """One thing that was done about an incident. `outcome`: `done` or `failed`."""
+
+    action: str
+    outcome: str
+    message: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Incident:
+    """One continuous time in which a pipeline was not healthy. `problems` are those last seen.
+
+    `raised_at`: a run was asked to fail for it, so that people are told; `run` is that run's id. `calm_since`: it looks
+    healthy again, but not yet for long enough. `told_*`: what people heard of it.
+    """
+
+    id: int
+    pipeline: str
+    severity: Severity
+    worst: Severity
+    problems: tuple[Problem, ...]
+    opened_at: datetime
+    seen_at: datetime
+    escalated_at: datetime | None = None
+    raised_at: datetime | None = None
+    calm_since: datetime | None = None
+    resolved_at: datetime | None = None
+    run: str = ""
+    told_at: datetime | None = None
+    told_times: int = 0
+    told_recovered_at: datetime | None = None
+
+    @property
+    def seconds(self) -> float:
+        """How long it lasted, or has lasted when it was seen last."""
+        return ((self.resolved_at or self.seen_at) - self.opened_at).total_seconds()

@@ -16,36 +16,43 @@ from cdc_pipelines.replication.control.agents import FRESH_S, AgentStore
 from cdc_pipelines.replication.control.beats import BeatStore
 from cdc_pipelines.replication.control.diary import DiaryStore
 from cdc_pipelines.replication.control.engine import cdc_home, make_engine, resolve_url
+from cdc_pipelines.replication.control.incidents import IncidentStore
 from cdc_pipelines.replication.control.leases import Lease, LeaseStore
 from cdc_pipelines.replication.control.pipelines import PipelineStore
 from cdc_pipelines.replication.control.records import (
+    Action,
     AgentInfo,
     ConsumerExit,
     DesiredState,
     DiaryEntry,
     Heartbeat,
+    Incident,
     LeaseInfo,
     PipelineRecord,
+    Problem,
 )
 from cdc_pipelines.replication.control.schema import ensure_schema
 from cdc_pipelines.replication.errors import ConfigurationError
 
 __all__ = [
+    "Action",
     "AgentInfo",
     "ConsumerExit",
     "ControlStore",
     "DesiredState",
     "DiaryEntry",
     "Heartbeat",
+    "Incident",
     "Lease",
     "LeaseInfo",
     "PipelineRecord",
+    "Problem",
     "cdc_home",
 ]
 
 
-class ControlStore(PipelineStore, LeaseStore, BeatStore, AgentStore, DiaryStore):
-    """The database of pipelines, leases, heartbeats and agents. Safe to use from several threads."""
+class ControlStore(PipelineStore, LeaseStore, BeatStore, AgentStore, DiaryStore, IncidentStore):
+    """The database of pipelines, leases, heartbeats, agents and incidents. Safe to use from several threads."""
 
     def __init__(self, engine: Engine) -> None:
         """`engine`'s database must have the tables of this version; `open` sees to it."""
