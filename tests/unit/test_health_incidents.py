@@ -117,7 +117,7 @@ def test_healing_is_tried_after_growing_pauses_and_not_for_ever(
     tried: list[int] = []
     actions: list[Action] = []  # the store keeps them at its own clock's time
     monkeypatch.setattr(shop.store, "actions", lambda *_: actions)
-    for at in range(0, 7200, 5):
+    for at in range(0, 7200, 30):
         seen = shop.look(at, DEAD_TASK)
         if seen.cure:
             assert seen.cure == "restart_task"
