@@ -159,7 +159,7 @@ def test_a_delete_that_took_effect_ends_well(server: Server, client: ConnectClie
     assert client.delete("c") is False
 
 
-def test_a_connector_that_somebody_resumed_meanwhile_is_worth_another_try(server: Server, client: ConnectClient) -> None:
+def test_a_connector_that_somebody_resumed_is_worth_another_try(server: Server, client: ConnectClient) -> None:
     words = "Connectors must be in the STOPPED state before their offsets can be modified."
     answer = {"error_code": 400, "message": words}
     server.connectors["c"] = CONFIG
