@@ -26,6 +26,7 @@ _COMMANDS = {
     "stop": "operate",
     "teardown": "operate",
     "verify": "inspect",
+    "web": "web",
 }
 
 

@@ -1,6 +1,6 @@
 """The demo from beginning to end. Every step goes through what users have: `cdc` and Dagster."""
 
-from cdc_pipelines.demo.dagster_client import DagsterClientError
+from cdc_pipelines.dagster_client import DagsterClientError
 from cdc_pipelines.demo.dagster_server import DagsterHome, DagsterServer, DagsterServerError, Storage
 from cdc_pipelines.demo.live import LiveWrites
 from cdc_pipelines.demo.scene import PROJECT, DemoFailedError, Scene

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from cdc_pipelines.demo.dagster_client import LOCATION
+from cdc_pipelines.dagster_client import LOCATION
 from tests.integration.dagster_instance import DagsterPipe
 
 pytestmark = pytest.mark.timeout(600)

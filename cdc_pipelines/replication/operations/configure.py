@@ -24,7 +24,11 @@ class ConfigureResult:
 def configure(path: str | Path, store: ControlStore) -> ConfigureResult:
     """Raises PipelineFileError, ConfigurationError (every mistake at once) or RetryableError (source out of reach)."""
     file = Path(path)
-    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    return configure_text(file.read_text(encoding="utf-8") if file.is_file() else "", file, store)
+
+
+def configure_text(text: str, file: Path, store: ControlStore) -> ConfigureResult:
+    """Like `configure`, for a text that is (or will be) that file's."""
     spec = parse_pipeline(text, file)
     validate_extra(spec.connect.config)
     source = MySqlSource(spec.source)

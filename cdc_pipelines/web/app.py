@@ -1,0 +1,45 @@
+"""The application: settings and a control store in, ASGI out."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+
+from cdc_pipelines.replication import secrets
+from cdc_pipelines.replication.control.store import ControlStore
+from cdc_pipelines.web import api, problems
+from cdc_pipelines.web.access import Access, Failures
+from cdc_pipelines.web.guard import Guard
+from cdc_pipelines.web.launch import Launcher
+from cdc_pipelines.web.settings import WebSettings
+from cdc_pipelines.web.watch import Watch
+
+
+def create_app(settings: WebSettings, store: ControlStore, *, watch: Watch | None = None) -> Guard:
+    """The API and the pages over one control store, as an ASGI app. Statuses are sampled while its lifespan lasts."""
+    if settings.token:
+        secrets.remember(settings.token)
+    parts = api.Parts(settings, store, watch or Watch(store), Launcher(settings.dagster_url, store))
+    access, failures = Access(settings.token), Failures()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        parts.watch.start()
+        yield
+        parts.watch.stop()
+
+    app = FastAPI(
+        title="cdc_pipelines", version=version("cdc-pipelines"), lifespan=lifespan, docs_url=None, redoc_url=None,
+        description="Tables of one database kept equal to tables of another. Actions are runs of Dagster's jobs.",
+    )
+
+    def document() -> dict[str, Any]:
+        return problems.described(app)
+
+    app.openapi = document  # type: ignore[method-assign]
+    app.include_router(api.router(parts))
+    problems.install(app)
+    # Around everything, the answers to unexpected errors too.
+    return Guard(app, settings=settings, access=access, failures=failures)
