@@ -6,6 +6,7 @@ from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.staticfiles import StaticFiles
 
 from cdc_pipelines.replication import secrets
 from cdc_pipelines.replication.control.store import ControlStore
@@ -13,6 +14,8 @@ from cdc_pipelines.web import api, problems
 from cdc_pipelines.web.access import Access, Failures
 from cdc_pipelines.web.guard import Guard
 from cdc_pipelines.web.launch import Launcher
+from cdc_pipelines.web.pages import Pages
+from cdc_pipelines.web.render import HERE
 from cdc_pipelines.web.settings import WebSettings
 from cdc_pipelines.web.watch import Watch
 
@@ -40,6 +43,9 @@ def create_app(settings: WebSettings, store: ControlStore, *, watch: Watch | Non
 
     app.openapi = document  # type: ignore[method-assign]
     app.include_router(api.router(parts))
-    problems.install(app)
+    pages = Pages(parts, access, failures)
+    app.include_router(pages.router())
+    app.mount("/static", StaticFiles(directory=HERE / "static"))
+    problems.install(app, pages.error)
     # Around everything, the answers to unexpected errors too.
     return Guard(app, settings=settings, access=access, failures=failures)

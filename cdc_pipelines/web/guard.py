@@ -17,7 +17,6 @@ BODY_LIMIT = 512 * 1024
 """Bytes. A pipeline's file of a thousand tables has about 100 KB."""
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _FREE = ("/login", "/static/")
-_API = ("/cdc/", "/openapi.json")
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -75,7 +74,7 @@ class Guard:
         if session := self._session(headers):
             state["session"] = session
             return None
-        is_api = path.startswith(_API)
+        is_api = path.startswith(problems.API)
         if "authorization" in headers:
             self._check_bearer(scope, headers["authorization"])
             if is_api:

@@ -1,6 +1,7 @@
 """Every error in one shape: problem details (RFC 9457), with the next step beside what went wrong."""
 
 import logging
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -29,6 +30,8 @@ from cdc_pipelines.replication.pipeline import Pipeline
 from cdc_pipelines.web.answers import Masked
 
 MEDIA_TYPE = "application/problem+json"
+API = ("/cdc/", "/openapi.json")
+"""What is for programs."""
 _BUSY_S = "5"
 _log = logging.getLogger("cdc.web")
 
@@ -103,25 +106,30 @@ def answer(problem: Problem, headers: dict[str, str] | None = None) -> Response:
     )
 
 
-def install(app: FastAPI) -> None:
-    """Let every error of the app's API leave as a problem."""
+def install(app: FastAPI, page: Callable[[Request, Problem], Response]) -> None:
+    """Let every error of the app leave as a problem: as a `page` to who looks at pages, as JSON from the API."""
 
-    async def told(_: Request, error: Exception) -> Response:
-        return answer(problem_of(error), getattr(error, "headers", None))
+    def shown(request: Request, problem: Problem, headers: dict[str, str] | None = None) -> Response:
+        if request.url.path.startswith(API) or "text/html" not in request.headers.get("accept", ""):
+            return answer(problem, headers)
+        return page(request, problem)
 
-    async def unexpected(_: Request, error: Exception) -> Response:
+    async def told(request: Request, error: Exception) -> Response:
+        return shown(request, problem_of(error), getattr(error, "headers", None))
+
+    async def unexpected(request: Request, error: Exception) -> Response:
         _log.error("unexpected error", exc_info=error)
-        return answer(problem_of(error))
+        return shown(request, problem_of(error))
 
-    async def of_http(_: Request, error: Exception) -> Response:
+    async def of_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         phrase = HTTPStatus(error.status_code).phrase
         kind = phrase.lower().replace(" ", "_")
         step = "GET /openapi.json describes what there is."
-        return answer(_problem(HTTPStatus(error.status_code), kind, phrase, str(error.detail), step),
-                      dict(error.headers or {}))
+        problem = _problem(HTTPStatus(error.status_code), kind, phrase, str(error.detail), step)
+        return shown(request, problem, dict(error.headers or {}))
 
-    async def of_input(_: Request, error: Exception) -> Response:
+    async def of_input(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         problem = _problem(
             HTTPStatus.UNPROCESSABLE_ENTITY, "bad_input", "The request is not right",
@@ -132,7 +140,7 @@ def install(app: FastAPI) -> None:
             {"where": ".".join(str(part) for part in each["loc"]), "message": str(each["msg"])}
             for each in error.errors()
         ]
-        return answer(problem)
+        return shown(request, problem)
 
     for kind in (CdcError, ProblemError, DagsterClientError, SQLAlchemyError):
         app.add_exception_handler(kind, told)
