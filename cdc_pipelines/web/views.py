@@ -76,7 +76,7 @@ def badges(record: PipelineRecord, status: Facts) -> list[Badge]:
     seconds = lag["seconds"]
     return [
         Badge("Connector", _word(state), tone(state == "RUNNING", "warn" if state == "UNREACHABLE" else "bad")),
-        Badge("Tasks", f"{running} of {len(tasks)} running" if tasks else "none",
+        Badge("Tasks", f"{running} of {len(tasks)}" if tasks else "none",
               tone(bool(tasks) and running == len(tasks))),
         Badge("Consumer", _word(consumer["state"]),
               tone(bool(consumer["healthy"]), "bad" if consumer.get("gone") else "warn")),
