@@ -10,5 +10,7 @@
     files.py      pipelines' files, as the command line reads them
     api.py        `/cdc/…`
     pages.py      the pages
+    views.py      what they show, from a status; render.py, templates/, static/: how
+    setup.py      setting a pipeline up in steps; draft.py: what its forms say
     app.py        all of it together
 """

@@ -17,6 +17,7 @@ from cdc_pipelines.web.launch import Launcher
 from cdc_pipelines.web.pages import Pages
 from cdc_pipelines.web.render import HERE
 from cdc_pipelines.web.settings import WebSettings
+from cdc_pipelines.web.setup import Setup
 from cdc_pipelines.web.watch import Watch
 
 
@@ -45,6 +46,7 @@ def create_app(settings: WebSettings, store: ControlStore, *, watch: Watch | Non
     app.include_router(api.router(parts))
     pages = Pages(parts, access, failures)
     app.include_router(pages.router())
+    app.include_router(Setup(pages).router())
     app.mount("/static", StaticFiles(directory=HERE / "static"))
     problems.install(app, pages.error)
     # Around everything, the answers to unexpected errors too.

@@ -85,10 +85,11 @@ class Pages:
 
     # One pipeline
 
-    def one(self, request: Request, id: Id, run: str = "", job: str = "") -> Response:
+    def one(self, request: Request, id: Id, run: str = "", job: str = "", saved: str = "") -> Response:
         launched = run if views.is_run(run) and job in {name for name, _ in JOBS.values()} else ""
         return self.shown(
-            request, "pipeline.html", launched=launched, job=job, **self._facts(self.parts.store.by_config(id))
+            request, "pipeline.html", launched=launched, job=job, saved=bool(saved),
+            **self._facts(self.parts.store.by_config(id))
         )
 
     def one_live(self, request: Request, id: Id) -> Response:

@@ -1,4 +1,4 @@
-"""`cdc web` on real servers and a real Dagster: a pipeline's whole way over HTTP."""
+"""`cdc web` on real servers and a real Dagster: a pipeline's whole way over HTTP and in a real browser."""
 
 import os
 import re
@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 import requests
 import yaml
+from playwright.sync_api import Page, expect
 
 from cdc_pipelines.demo.dagster_server import free_port
 from tests.conftest import PROJECT
+from tests.integration.browser import shoot
 from tests.integration.dagster_instance import DagsterInstance, DagsterPipe, wait_for
 
 pytestmark = pytest.mark.timeout(300)
@@ -31,8 +33,8 @@ class Server:
         headers = {"authorization": f"Bearer {TOKEN}"} | more.pop("headers", {})
         return requests.request(method, f"{self.url}{path}", headers=headers, timeout=60, **more)
 
-    def status(self, config: int) -> dict[str, Any]:
-        answer = self.ask("GET", f"/cdc/config/{config}/status/")
+    def status(self, path: str) -> dict[str, Any]:
+        answer = self.ask("GET", f"{path}/status/")
         assert answer.status_code == 200, answer.text
         status: dict[str, Any] = answer.json()["status"]
         return status
@@ -65,9 +67,14 @@ def server(dagster: DagsterInstance, tmp_path: Path) -> Iterator[Server]:
     assert process.returncode in (0, -15)
 
 
-def test_configure_start_status_stop_over_http(
-    make_dagster_pipe: Callable[..., DagsterPipe], server: Server
-) -> None:
+def no_wider_than_the_window(page: Page) -> None:
+    for width in (390, 1400):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"it scrolls sideways at {width} px"
+
+
+def test_a_pipelines_whole_way(make_dagster_pipe: Callable[..., DagsterPipe], server: Server, page: Page) -> None:
+    """Saved over HTTP, started and stopped with the page's buttons, seen in both all the while."""
     pipe = make_dagster_pipe()
     pipe.run(
         "create table customers (id int primary key, name varchar(40))",
@@ -76,30 +83,56 @@ def test_configure_start_status_stop_over_http(
     )
     document = yaml.safe_load(pipe.file.read_text()) | {"name": pipe.name}
     pipe.file.unlink()
-    config = document["config"]
+    path = f"/cdc/config/{document['config']}"
 
     source = server.ask("POST", "/cdc/discover/", json={"source": document["source"]})
     assert [t["name"] for t in source.json()["tables"]] == ["customers"], source.text
     saved = server.ask("POST", "/cdc/config/", json=document)
     assert saved.status_code == 201, saved.text
     assert saved.json()["pipeline"]["status"] == "configured"
-    assert server.status(config)["connector"]["state"] == "MISSING"
+    assert pipe.file.exists()
+    assert server.status(path)["connector"]["state"] == "MISSING"
 
-    started = server.ask("POST", f"/cdc/config/{config}/start/").json()["run"]
-    again = server.ask("POST", f"/cdc/config/{config}/start/").json()["run"]
-    assert (again["run_id"], again["already"]) == (started["run_id"], True)
-    assert started["url"] == f"{pipe.dagster.server.url}/runs/{started['run_id']}"
-    pipe.client.succeed(started["run_id"])
-    status = wait_for(lambda: (s := server.status(config))["overall"] == "healthy" and s, "a healthy status")
-    assert status["config"]["status"] == "running"
+    errors: list[str] = []
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.goto(server.url)
+    page.get_by_label("Token").fill(TOKEN)
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name=pipe.name).click()
+    state = page.get_by_label("State")
+    expect(state.get_by_text("not started")).to_be_visible()
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.get_by_text("Dagster runs start_replication")).to_be_visible()
+    run = re.findall(r"run=([0-9a-f-]{36})", page.url)[0]
+
+    again = server.ask("POST", f"{path}/start/").json()["run"]
+    assert (again["run_id"], again["already"]) == (run, True), "two clicks are one run"
+    expect(page.get_by_role("heading", name="The start")).to_be_visible()
+    shoot(page, "web-start")
+    expect(state.get_by_text("healthy")).to_be_visible(timeout=90_000)  # without a reload
+    expect(page.get_by_role("heading", name="The start")).to_be_hidden()
+    expect(page.get_by_role("row", name=re.compile("customers.*900"))).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile("Lag since"))).to_be_visible()
+    no_wider_than_the_window(page)
+    shoot(page, "web-running")
+    pipe.client.succeed(run)
+
+    status = server.status(path)
+    assert (status["overall"], status["config"]["status"]) == ("healthy", "running")
     assert status["statistics"]["total_rows_synced"] == 900
-    assert [t["rows_copied"] for t in server.ask("GET", f"/cdc/config/{config}/tables/").json()["tables"]] == [900]
-    wait_for(lambda: server.ask("GET", f"/cdc/config/{config}/lag/").json()["samples"], "a sample of the lag")
+    assert [t["rows_copied"] for t in server.ask("GET", f"{path}/tables/").json()["tables"]] == [900]
 
-    stopped = server.ask("POST", f"/cdc/config/{config}/stop/")
-    assert stopped.status_code == 202, stopped.text
-    pipe.client.succeed(stopped.json()["run"]["run_id"])
-    assert server.status(config)["config"]["status"] == "stopped"
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_text("Dagster runs stop_replication")).to_be_visible()
+    expect(state.get_by_text("stopped").first).to_be_visible(timeout=60_000)
+    assert server.status(path)["config"]["status"] == "stopped"
+    page.get_by_role("link", name="Force resync…").click()
+    expect(page.get_by_role("button", name="Empty the tables and copy again")).to_be_visible()
+    page.get_by_role("link", name="Leave it as it is").click()
+    expect(state).to_be_visible()
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_label("Token")).to_be_visible()
+    assert errors == []
     log = server.log.read_text()
     assert TOKEN not in log
-    assert not re.search("Traceback", log), log
+    assert "Traceback" not in log, log

@@ -61,3 +61,10 @@ for (const back of document.querySelectorAll("[data-back]")) {
     if (history.length > 1) { event.preventDefault(); history.back(); }
   });
 }
+
+for (const element of document.querySelectorAll("[data-needs-js]")) element.hidden = false;
+for (const button of document.querySelectorAll("[data-check]")) {
+  button.addEventListener("click", () => {
+    for (const box of document.querySelectorAll("input[name^='t.']:not(:disabled)")) box.checked = Boolean(button.dataset.check);
+  });
+}
