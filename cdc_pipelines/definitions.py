@@ -13,6 +13,7 @@ from cdc_pipelines.jobs import lifecycle, prepare, verify
 from cdc_pipelines.jobs.executors import one_process
 from cdc_pipelines.jobs.start import start_job
 from cdc_pipelines.resources.pipelines import PipelinesResource
+from cdc_pipelines.sensors.alerts import alert_follow_ups, alerts
 from cdc_pipelines.sensors.verifications import verifications
 
 _pipelines = declared_pipelines()
@@ -29,7 +30,7 @@ defs = dg.Definitions(
         verify.verify_replication,
         lifecycle.teardown,
     ],
-    sensors=[verifications],
+    sensors=[alerts, alert_follow_ups, verifications],
     resources={"pipelines": PipelinesResource()},
     executor=one_process,
 )

@@ -2,6 +2,7 @@
 
 docs/pipeline.schema.json   the JSON Schema of a pipeline's file, for editors
 docs/pipeline.md            the tables of settings, between the two markers
+docs/alert.schema.json      the JSON Schema of what a webhook receives
 """
 
 import sys
@@ -13,6 +14,8 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from cdc_pipelines.replication.alerts.document import json_schema as alert_schema
+from cdc_pipelines.replication.alerts.settings import Alerts, PagerDuty, Webhook
 from cdc_pipelines.replication.pipeline import (
     Apply,
     Connect,
@@ -42,6 +45,9 @@ SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ("`copy`", Copy),
     ("`apply`", Apply),
     ("`verify`", Verify),
+    ("`alerts`", Alerts),
+    ("`alerts.webhook`", Webhook),
+    ("`alerts.pagerduty`", PagerDuty),
 ]
 
 
@@ -100,6 +106,7 @@ def documents() -> dict[Path, str]:
     _, tail = rest.split(END)
     return {
         DOCS / "pipeline.schema.json": json_schema(),
+        DOCS / "alert.schema.json": alert_schema(),
         reference: f"{head}{BEGIN}\n\n{settings_tables()}\n{END}{tail}",
     }
 

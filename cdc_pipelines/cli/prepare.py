@@ -137,12 +137,16 @@ def configure(file: str, as_json: bool) -> None:
 @click.option("--force-resync", is_flag=True, help="The prerequisites of a start that copies everything again.")
 @click.option("--json", "as_json", is_flag=True)
 def check(name: str, force_resync: bool, as_json: bool) -> None:
-    """Check every prerequisite of a start of pipeline NAME. Writes nothing; exit code 2 if one is not met."""
+    """Check every prerequisite of a start of pipeline NAME. Writes nothing; exit code 2 if one is not met.
+
+    The addresses of its alerts, too; only for these a start does not wait.
+    """
+    from cdc_pipelines.replication.alerts.channels import check_channels
     from cdc_pipelines.replication.operations.check import check as look
     from cdc_pipelines.replication.operations.runtime import Runtime
 
     with Runtime.open(name) as rt:
-        results = look(rt, force_resync=force_resync)
+        results = [*look(rt, force_resync=force_resync), *check_channels(rt.pipeline.alerts)]
     if as_json:
         emit_json([{"name": r.name, "ok": r.ok, "message": r.message, "fix": r.fix} for r in results])
     else:
