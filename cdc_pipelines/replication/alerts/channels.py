@@ -172,7 +172,7 @@ def signature(body: bytes, secret: str) -> str:
 def _http_url(name: str, url: str) -> str:
     if not url.startswith(("http://", "https://")):
         raise ConfigurationError(
-            f"{name} is not a web address (not repeated here: it may hold a token)", "let it begin with https://."
+            f"{name} is not a web address (not repeated here: it may hold a token)", "let it begin with `https://`."
         )
     return url
 
