@@ -1,7 +1,8 @@
-"""`cdc alert-test`: which channel took a message, and which did not."""
+"""Trying alerts from a terminal: `cdc alert-test`, `cdc check`; and a start that does not wait for them."""
 
 import contextlib
 import json
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from click.testing import CliRunner, Result
 
 from cdc_pipelines.cli import cli
 from cdc_pipelines.replication.control.store import ControlStore
-from cdc_pipelines.replication.errors import ConfigurationError
+from cdc_pipelines.replication.errors import CheckResult, ConfigurationError
+from cdc_pipelines.replication.operations.runtime import Runtime
+from cdc_pipelines.replication.operations.start import step_validate
 from tests.control_specs import make_spec
 from tests.receivers import Mailbox, Receiver, mailbox, receiver
 
@@ -63,3 +66,24 @@ def test_a_pipeline_that_tells_nobody_says_how_it_would(store: ControlStore) -> 
     result = alert_test(store, {})
     assert isinstance(result.exception, ConfigurationError)
     assert "alerts" in result.exception.next_step
+
+
+def test_a_wrong_address_is_told_by_a_check_and_a_start_goes_on(
+    store: ControlStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Over a fake look at the servers, which finds all as it should be."""
+    monkeypatch.setenv("CHAT", "nosuch://t0ken-of-the-chat")
+    store.save_pipeline(make_spec(alerts={"apprise": ["${env:CHAT}"]}), "", ())
+    fine = [CheckResult("source", True, "reachable")]
+    monkeypatch.setattr("cdc_pipelines.replication.operations.check.check", lambda *_, **__: fine)
+    monkeypatch.setattr("cdc_pipelines.replication.operations.start.check", lambda *_, **__: fine)
+    result = CliRunner().invoke(cli, ["check", "shop"])
+    assert result.exit_code == 2
+    assert "ok  source: reachable" in result.stdout
+    assert "NOT alerts.apprise[0] ${env:CHAT}: " in result.stdout
+    assert "fix: let it resolve to" in result.stdout
+    with caplog.at_level(logging.INFO):
+        assert step_validate(Runtime(store.get("shop"), store), logging.getLogger("cdc.test")) == fine
+    warned = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert ["people could not be told by alerts.apprise[0]" in record.getMessage() for record in warned] == [True]
+    assert "t0ken-of-the-chat" not in result.output + caplog.text

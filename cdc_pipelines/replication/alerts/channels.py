@@ -51,7 +51,7 @@ def open_channels(settings: Alerts) -> Sequence[Channel]:
 
 
 class BrokenChannel:
-    """One that can't be opened, and why."""
+    """One that can't be opened, and why. The error need not name the channel: `name` stands before it."""
 
     def __init__(self, name: str, error: CdcError) -> None:
         self.name = name
@@ -90,9 +90,10 @@ class AppriseChannel:
         with muted() as complaints:
             plugin = apprise.Apprise.instantiate(self._url, asset=asset)
         if plugin is None:
-            reason = masked(complaints[-1], self._url) if complaints else "it names no service that apprise knows"
+            # Without the URL behind these words, which apprise shortens only: `Could not load Slack URL: …`.
+            words = complaints[-1].partition(" URL")[0] + " URL" if complaints else "unknown service"
             raise ConfigurationError(
-                f"{name} is not an apprise URL: {reason}",
+                f"not an apprise URL: {masked(words, self._url)}",
                 "let it resolve to one such as slack://…, mailtos://…, workflows://…: see docs/alerts.md.",
             )
         plugin.socket_connect_timeout = min(plugin.socket_connect_timeout, APPRISE_S)
@@ -124,7 +125,7 @@ class WebhookChannel:
 
     def __init__(self, name: str, reference: str, secret: str | None) -> None:
         self.name = name
-        self._url = _http_url(name, resolve_secret(reference).strip())
+        self._url = _http_url(resolve_secret(reference).strip())
         self._secret = resolve_secret(secret) if secret else None
 
     def send(self, alert: Alert) -> None:
@@ -141,7 +142,7 @@ class PagerDutyChannel:
     def __init__(self, name: str, reference: str, url: str) -> None:
         self.name = name
         self._key = resolve_secret(reference).strip()
-        self._url = _http_url(name, resolve(url))
+        self._url = _http_url(resolve(url))
 
     def send(self, alert: Alert) -> None:
         severities = {"failed": "critical", "degraded": "warning", "test": "info", "recovered": "info"}
@@ -169,10 +170,10 @@ def signature(body: bytes, secret: str) -> str:
     return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
 
 
-def _http_url(name: str, url: str) -> str:
+def _http_url(url: str) -> str:
     if not url.startswith(("http://", "https://")):
         raise ConfigurationError(
-            f"{name} is not a web address (not repeated here: it may hold a token)", "let it begin with `https://`."
+            "not a web address (not repeated here: it may hold a token)", "let it begin with `https://`."
         )
     return url
 

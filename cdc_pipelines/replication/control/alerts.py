@@ -56,13 +56,11 @@ class AlertStore(StoreBase):
             connection.execute(update(t).where(t.c.key == key).values(busy_until=retry_at))
 
     def messages_of(self, incidents: Collection[int]) -> Mapping[int, Sequence[Message]]:
-        """What was told, or tried to be told, of each of these incidents, in the order of telling."""
+        """What was told, or tried to be told, of each of these incidents."""
         t = models.alerts
         found: dict[int, list[Message]] = defaultdict(list)
         with self._read() as connection:
-            rows = connection.execute(
-                select(t).where(t.c.incident.in_(incidents)).order_by(t.c.told_at, t.c.busy_until)
-            ).all()
+            rows = connection.execute(select(t).where(t.c.incident.in_(incidents))).all()
         for row in rows:
             found[row.incident].append(_message(row))
         return found
