@@ -9,11 +9,13 @@ import dagster as dg
 from cdc_pipelines.assets.checks import equality_checks
 from cdc_pipelines.assets.declared import declared_pipelines
 from cdc_pipelines.assets.tables import replicated_tables
+from cdc_pipelines.jobs import health as health_jobs
 from cdc_pipelines.jobs import lifecycle, prepare, verify
 from cdc_pipelines.jobs.executors import one_process
 from cdc_pipelines.jobs.start import start_job
 from cdc_pipelines.resources.pipelines import PipelinesResource
 from cdc_pipelines.sensors.alerts import alert_follow_ups, alerts
+from cdc_pipelines.sensors.health import health
 from cdc_pipelines.sensors.verifications import verifications
 
 _pipelines = declared_pipelines()
@@ -29,8 +31,10 @@ defs = dg.Definitions(
         lifecycle.restart_replication,
         verify.verify_replication,
         lifecycle.teardown,
+        health_jobs.replication_health,
+        health_jobs.heal_replication,
     ],
-    sensors=[alerts, alert_follow_ups, verifications],
+    sensors=[health, alerts, alert_follow_ups, verifications],
     resources={"pipelines": PipelinesResource()},
     executor=one_process,
 )

@@ -4,12 +4,14 @@
 """
 
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 
 import dagster as dg
 
 from cdc_pipelines.assets.declared import DeclaredPipeline, DeclaredTable
 from cdc_pipelines.assets.metadata import chunk_metadata, source_metadata, target_metadata
 from cdc_pipelines.assets.names import ChunkPartition, node_name, partitions_name, source_key, table_key
+from cdc_pipelines.assets.observations import FRESH_FAIL_S, FRESH_WARN_S
 from cdc_pipelines.replication.copy.chunk import Chunk
 from cdc_pipelines.replication.errors import ConfigurationError
 from cdc_pipelines.replication.operations import start as engine
@@ -17,6 +19,9 @@ from cdc_pipelines.resources.failures import RETRIES
 from cdc_pipelines.resources.pipelines import PipelinesResource
 
 COPY_POOL = "cdc_copy"
+_FRESHNESS = dg.FreshnessPolicy.time_window(
+    fail_window=timedelta(seconds=FRESH_FAIL_S), warn_window=timedelta(seconds=FRESH_WARN_S)
+)
 
 
 def replicated_tables(pipelines: Iterable[DeclaredPipeline]) -> Iterator[dg.AssetsDefinition | dg.AssetSpec]:
@@ -55,6 +60,7 @@ def _target_table(pipeline: DeclaredPipeline, table: DeclaredTable) -> dg.Assets
                 kinds={pipeline.spec.target.type},
                 description=_description(pipeline, table),
                 metadata=target_metadata(pipeline, table),
+                freshness_policy=_FRESHNESS,
             )
         },
         partitions_def=dg.DynamicPartitionsDefinition(name=partitions_name(name, table_name)),

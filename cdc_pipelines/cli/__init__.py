@@ -16,6 +16,8 @@ _COMMANDS = {
     "configure": "prepare",
     "consume": "consume",
     "discover": "prepare",
+    "heal": "health",
+    "incidents": "health",
     "list": "inspect",
     "restart": "operate",
     "schema": "prepare",

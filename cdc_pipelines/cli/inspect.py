@@ -40,10 +40,10 @@ def list_(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True)
 def status(name: str, as_json: bool) -> None:
     """The status of pipeline NAME. Exit code 3 where it is not healthy."""
-    from cdc_pipelines.replication.health import status as look
+    from cdc_pipelines.replication.health.status import status as look
     from cdc_pipelines.replication.operations.runtime import Runtime
 
-    with Runtime.open(name) as rt:
+    with Runtime.open(name, impatient=True) as rt:
         facts = look(rt)
     if as_json:
         emit_json(facts)

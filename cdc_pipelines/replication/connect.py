@@ -128,8 +128,19 @@ class ConnectClient:
             raise self._explained(error, name, config) from error
 
     def patch_offsets(self, name: str, offsets: list[Json]) -> None:
-        """Set source offsets, `[{"partition", "offset"}]`. The connector must be STOPPED; nothing is validated."""
-        self._call("PATCH", _path(name, "offsets"), {"offsets": offsets}, name=name)
+        """Set source offsets, `[{"partition", "offset"}]`. The connector must be STOPPED; nothing is validated.
+
+        Raises RetryableError where it is not: somebody resumed it since it was.
+        """
+        try:
+            self._call("PATCH", _path(name, "offsets"), {"offsets": offsets}, name=name)
+        except RefusedError as error:
+            if "must be in the STOPPED state" not in error.answer:
+                raise
+            raise RetryableError(
+                f"connector {name} was resumed by somebody while its offset was to be set: nothing was changed",
+                "let nobody else start it meanwhile; then run the same command again.",
+            ) from error
 
     def delete_offsets(self, name: str) -> None:
         """Forget all source offsets. The connector must be STOPPED."""

@@ -6,6 +6,7 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from cdc_pipelines.replication import secrets
 from cdc_pipelines.replication.alerts.settings import Alerts
+from cdc_pipelines.replication.health.settings import Health
 from cdc_pipelines.replication.strict import Strict, require_reference
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
@@ -209,6 +210,7 @@ class Pipeline(Strict):
     copy_: Copy = Field(default_factory=Copy, alias="copy")
     apply: Apply = Field(default_factory=Apply)
     verify: Verify = Field(default_factory=Verify)
+    health: Health = Field(default_factory=Health)
     alerts: Alerts = Field(default_factory=Alerts)
 
     @field_validator("tables", mode="before")

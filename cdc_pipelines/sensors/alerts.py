@@ -8,15 +8,12 @@ store lets one of them. A run that a person terminated is CANCELED, which is no 
 import dagster as dg
 from sqlalchemy.exc import SQLAlchemyError
 
-from cdc_pipelines.replication.alerts.message import INCIDENT_JOB
+from cdc_pipelines.jobs.health import INCIDENT_TAG, heal_replication, replication_health
 from cdc_pipelines.replication.alerts.telling import Teller
 from cdc_pipelines.replication.errors import CdcError, RetryableError
 from cdc_pipelines.replication.secrets import redact
 from cdc_pipelines.resources.pipelines import PipelinesResource
-from cdc_pipelines.sensors.failed_runs import INCIDENT_TAG, failed_run, will_be_retried
-
-HEALING_JOB = "heal_replication"
-"""Its failures are told with the incident that it could not mend."""
+from cdc_pipelines.sensors.failed_runs import failed_run, will_be_retried
 
 _OUTAGES = (RetryableError, SQLAlchemyError, OSError)
 
@@ -37,12 +34,12 @@ def alerts(context: dg.RunFailureSensorContext, pipelines: PipelinesResource) ->
     """One failed run. What it tells is told once, even where Dagster shows the run again."""
     run = context.dagster_run
     incident = run.tags.get(INCIDENT_TAG, "")
-    if run.job_name == HEALING_JOB:
-        return
+    if run.job_name == heal_replication.name:
+        return  # the incident that it could not mend is told
     try:
         with pipelines.store() as store:
             teller = Teller(store, context.log)
-            if run.job_name == INCIDENT_JOB and incident.isdecimal():
+            if run.job_name == replication_health.name and incident.isdecimal():
                 teller.incident_raised(int(incident), run.run_id)
             elif not will_be_retried(run) and (failed := failed_run(context)) is not None:
                 teller.run_failed(failed)

@@ -8,7 +8,6 @@ import dagster as dg
 from cdc_pipelines.replication.alerts.message import FailedRun, FailedStep
 from cdc_pipelines.resources.pipelines import PIPELINE_TAG
 
-INCIDENT_TAG = "cdc/incident"
 _WILL_RETRY_TAG = "dagster/will_retry"
 _NEXT_STEP = "next step"
 _WRAPPERS = ("RetryRequested", "RetryRequestedFromPolicy", "DagsterExecutionStepExecutionError")

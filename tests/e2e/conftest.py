@@ -1,7 +1,9 @@
 """A pipeline on the real stack, driven by the `cdc` command as a user drives it."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,9 @@ import pymysql
 import pytest
 import yaml
 
+from cdc_pipelines.replication.control.store import ControlStore
+from cdc_pipelines.replication.health.status import status
+from cdc_pipelines.replication.operations.runtime import Runtime
 from tests.conftest import CommandResult
 
 
@@ -52,9 +57,12 @@ class Pipe:
         return self.ok("start", *words, "--json").json
 
     def status(self) -> dict[str, Any]:
-        done = self.cdc("status", self.name, "--json")
-        assert done.stdout, done.stderr
-        return done.json
+        """What `cdc status --json` prints, asked from here: polled by a process each, it would take the machine."""
+        with (
+            closing(ControlStore.open(f"sqlite:///{self.home}/control.db")) as store,
+            Runtime.open(self.name, store, impatient=True) as rt,
+        ):
+            return json.loads(json.dumps(status(rt), default=str))
 
     def run(self, *statements: str) -> None:
         """Statements on the source, each its own transaction unless they say otherwise."""

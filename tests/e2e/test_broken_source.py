@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -143,3 +144,24 @@ def test_a_long_copy_outlasts_the_log(configured: OwnPipe, monkeypatch: pytest.M
     pipe.run("insert into t values (5, 'e')")
     pipe.arrives("select count(*) from t", [(3,)])
     pipe.equal()
+
+
+@on("gtid")
+def test_the_alarm_comes_before_the_purge(own: OwnPipe) -> None:
+    """Also for a pipeline that was stopped: nobody looks at it, while its source's log runs out."""
+    own.ok("stop")
+    needed = own.source_rows("show binary logs")[-1][0]
+    own.run("insert into t values (4, 'd')", "set global binlog_expire_logs_seconds = 8", "flush binary logs")
+
+    def told() -> Any:
+        seen = own.status()
+        return [p for p in seen["problems"] if p["kind"] == "runway"] and seen
+
+    seen = wait_until(told, "the alarm", 30)
+    assert seen["overall"] == "degraded"
+    assert "the source may purge what is still needed" in seen["errors"][0]
+    assert needed in [row[0] for row in own.source_rows("show binary logs")], "nothing is purged yet"
+    own.run("set global binlog_expire_logs_seconds = default")
+    own.start()
+    own.arrives("select count(*) from t", [(4,)])
+    wait_until(lambda: own.status()["overall"] == "healthy", "it to be read", 60)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from cdc_pipelines.replication import health
 from cdc_pipelines.replication.control.store import ControlStore
+from cdc_pipelines.replication.health import status as health
 from cdc_pipelines.replication.operations import foundations
 from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.stack.settings import StackSettings

@@ -1,14 +1,13 @@
-"""People are told: the daemon's sensors, a run that fails, a receiver that is a real web server."""
+"""People are told: the daemon's sensor, a run that fails, a receiver that is a real web server. Of incidents, see
+test_dagster_health.py."""
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 
-from cdc_pipelines.replication.control.store import Incident, Problem
 from tests.conftest import PROJECT
 from tests.integration.dagster_instance import DagsterInstance, DagsterPipe, wait_for
 from tests.receivers import Receiver, receiver
@@ -30,7 +29,7 @@ def looks(dagster: DagsterInstance, sensor: str) -> bool:
     return any(tick["status"] in ("SKIPPED", "SUCCESS") for tick in state["ticks"])
 
 
-def test_people_are_told_of_a_failed_run_and_of_an_incident(
+def test_people_are_told_of_a_failed_run(
     make_dagster_pipe: Callable[..., DagsterPipe], receiver: Receiver, tmp_path: Path
 ) -> None:
     address = tmp_path / "hook"
@@ -38,24 +37,15 @@ def test_people_are_told_of_a_failed_run_and_of_an_incident(
     pipe = make_dagster_pipe(alerts={"webhook": {"url": f"${{file:{address}}}"}})
     pipe.run("create table customers (id int primary key)")
     pipe.configure()
-    for sensor in ("alerts", "alert_follow_ups"):
-        wait_for(lambda sensor=sensor: looks(pipe.dagster, sensor), f"the first look of {sensor}")
-
-    began = datetime.now(UTC) - timedelta(minutes=5)
-    lag = Problem("lag", "degraded", "the target is 400 s behind", "see the lag's history.")
-    with pipe.dagster.store() as store:
-        opened = store.save_incident(
-            Incident(0, pipe.name, "degraded", "degraded", (lag,), began, began, raised_at=began)
-        )
+    wait_for(lambda: looks(pipe.dagster, "alerts"), "the sensor's first look")
     run = pipe.launch("verify_replication")
     assert pipe.client.wait(run).status == "FAILURE"
-    of_incident, of_run = sorted(told(receiver, 2), key=lambda document: document["event"])
-    assert (of_run["event"], of_run["pipeline"], of_run["run"]["id"]) == ("run_failed", pipe.name, run)
-    reason = pipe.client.failures(run)[0]
-    assert of_run["next_step"]
-    assert of_run["next_step"] in reason
-    assert of_run["text"].count(reason.split(": ", 1)[1].splitlines()[0]) == 1
-    assert (of_incident["event"], of_incident["incident"]) == ("opened", opened.id)
+    (document,) = told(receiver, 1)
+    assert (document["event"], document["pipeline"], document["run"]["id"]) == ("run_failed", pipe.name, run)
+    step, _, reason = pipe.client.failures(run)[0].partition(": ")
+    assert f"- {step}: {reason.splitlines()[0]}" in document["text"]
+    assert document["next_step"]
+    assert document["next_step"] in reason
 
 
 def told(receiver: Receiver, number: int) -> list[dict[str, Any]]:

@@ -82,13 +82,20 @@ def test_while_it_looks_healthy_nobody_is_reminded() -> None:
     calm = replace(OPEN, calm_since=BEGAN + timedelta(hours=5))
     assert event(OPEN, message("opened", 0), hours=5) == "reminder-1"
     assert event(calm, message("opened", 0), hours=5) == ""
-    assert event(calm, hours=5) == ""
+    assert event(calm, hours=5, run_seen=False) == "", "it will be over before anybody heard of it"
+
+
+def test_whoever_can_see_the_failed_run_is_told_however_soon_it_is_over() -> None:
+    assert event(replace(OPEN, calm_since=BEGAN)) == "opened"
+    assert event(OVER, hours=1) == "recovered", "one message tells the whole story"
+    assert event(OVER, message("recovered", 1), hours=1) == ""
+    assert event(OVER, hours=1, minimum="failed") == ""
 
 
 def test_the_end_is_told_once_and_to_those_who_heard_of_it() -> None:
     assert event(OVER, message("opened", 0), hours=1) == "recovered"
     assert event(OVER, message("opened", 0), message("recovered", 1), hours=2) == ""
-    assert event(OVER, hours=1) == "", "nobody heard of it"
+    assert event(OVER, hours=1, run_seen=False) == "", "nobody heard of it"
     assert event(OVER, message("opened", None), hours=1) == "recovered", "its message could not be told: now the whole"
     assert event(OVER, message("opened", 0), message("recovered", None), hours=2) == "recovered", "it is tried again"
     assert event(OVER, message("opened", 0), hours=30) == "", "too late to be news"

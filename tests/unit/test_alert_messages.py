@@ -77,6 +77,8 @@ def test_without_the_address_of_dagster_a_message_names_the_run(monkeypatch: pyt
 def test_reminder_and_end_say_how_long() -> None:
     lasts = told("reminder", "degraded", LAG)
     assert lasts.title == "shop is still degraded after 3 h 5 min: the target is 400 s behind"
+    calm = told("opened", calm_since=NOW)
+    assert calm.text.splitlines()[0].endswith("It has looked healthy again since 2026-05-05 15:05:00 UTC.")
     over = told("recovered", "failed", resolved_at=BEGAN + timedelta(minutes=12))
     assert over.title == "shop is healthy again after 12 min"
     assert over.text.startswith("Pipeline shop was failed from 2026-05-05 12:00:00 UTC to 2026-05-05 12:12:00 UTC.")

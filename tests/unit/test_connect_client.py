@@ -159,6 +159,18 @@ def test_a_delete_that_took_effect_ends_well(server: Server, client: ConnectClie
     assert client.delete("c") is False
 
 
+def test_a_connector_that_somebody_resumed_is_worth_another_try(server: Server, client: ConnectClient) -> None:
+    words = "Connectors must be in the STOPPED state before their offsets can be modified."
+    answer = {"error_code": 400, "message": words}
+    server.connectors["c"] = CONFIG
+    server.answers["PATCH", "/connectors/c/offsets"] = [(400, answer)]
+    with pytest.raises(RetryableError, match="connector c was resumed by somebody"):
+        client.patch_offsets("c", [])
+    server.answers["PATCH", "/connectors/c/offsets"] = [(400, {"error_code": 400, "message": "no such partition"})]
+    with pytest.raises(RefusedError, match="no such partition"):
+        client.patch_offsets("c", [])
+
+
 def test_patience_ends_with_url_connector_and_last_answer(server: Server) -> None:
     server.answers["PUT", "/connectors/c/stop"] = [(500, {"error_code": 500, "message": "the disk is full"})]
     with pytest.raises(RetryableError) as caught:

@@ -84,6 +84,7 @@ def test_jobs(home: Path) -> None:
     assert names == {
         "discover", "configure", "start_replication", "stop_replication", "restart_replication",
         "verify_replication", "teardown",
+        "replication_health", "heal_replication",
     }  # fmt: skip
 
 

@@ -55,6 +55,8 @@ def incident_alert(
         title = f"{pipeline} is {still}" + (f": {_line(first.message)}" if first else "")
         since = f"{_moment(incident.opened_at)} ({lasted})"
         opening = f"Pipeline {pipeline} is {incident.severity}; it has not been healthy since {since}."
+        if incident.calm_since is not None:
+            opening += f" It has looked healthy again since {_moment(incident.calm_since)}."
     problems = tuple(
         AlertProblem(kind=p.kind, severity=p.severity, message=_cut(p.message), next_step=_cut(p.next_step))
         for p in incident.problems

@@ -20,19 +20,23 @@ from cdc_pipelines.replication.errors import CdcError, RetryableError
 from cdc_pipelines.replication.pipeline import Pipeline, Target
 from cdc_pipelines.replication.stream.log_topic import LogTopics
 
+_LOOK_S = 8.0
+
 
 class Runtime:
     """One configured pipeline with its servers."""
 
-    def __init__(self, record: PipelineRecord, store: ControlStore) -> None:
+    def __init__(self, record: PipelineRecord, store: ControlStore, *, impatient: bool = False) -> None:
+        """`impatient`: for looking only. Kafka Connect has seconds to answer, not minutes."""
         self.record = record
         self.store = store
+        self._impatient = impatient
 
     @classmethod
-    def open(cls, name: str, store: ControlStore | None = None) -> Self:
+    def open(cls, name: str, store: ControlStore | None = None, *, impatient: bool = False) -> Self:
         """Raises NotConfiguredError where the control store knows no such pipeline."""
         store = store or ControlStore.open()
-        return cls(store.get(name), store)
+        return cls(store.get(name), store, impatient=impatient)
 
     @property
     def name(self) -> str:
@@ -57,7 +61,8 @@ class Runtime:
 
     @cached_property
     def connect(self) -> ConnectClient:
-        return ConnectClient(secrets.resolve(self.pipeline.connect.url))
+        url = secrets.resolve(self.pipeline.connect.url)
+        return ConnectClient(url, timeout_s=_LOOK_S, patience_s=_LOOK_S / 2) if self._impatient else ConnectClient(url)
 
     @cached_property
     def topics(self) -> LogTopics:

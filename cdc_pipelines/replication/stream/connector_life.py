@@ -29,10 +29,14 @@ def connector_state(client: ConnectClient, name: str) -> dict[str, Any]:
 
     Raises RetryableError soon where Connect is out of reach.
     """
-    status = client.status(name, patience_s=_LOOK_PATIENCE_S)
+    return connector_facts(client.url, name, client.status(name, patience_s=_LOOK_PATIENCE_S))
+
+
+def connector_facts(url: str, name: str, status: Json | None) -> dict[str, Any]:
+    """The same, from what Connect answered about the connector; None: there is none."""
     if status is None:
         return {"state": "MISSING", "healthy": False, "tasks": [],
-                "message": f"connector {name} does not exist at {client.url}"}
+                "message": f"connector {name} does not exist at {url}"}
     state = str(status["connector"]["state"])
     tasks = [{"id": task["id"], "state": task["state"]} for task in status["tasks"]]
     healthy = state == "RUNNING" and bool(tasks) and all(task["state"] == "RUNNING" for task in tasks)
@@ -228,7 +232,7 @@ def teardown_connector(
 
 
 __all__ = [
-    "connector_state", "ensure_running", "failed_trace", "first_lines", "pause", "raise_failed", "remove",
-    "require_ours", "restart_failed", "resume", "source_offset", "stop", "teardown_connector", "topics_of",
+    "connector_facts", "connector_state", "ensure_running", "failed_trace", "first_lines", "pause", "raise_failed",
+    "remove", "require_ours", "restart_failed", "resume", "source_offset", "stop", "teardown_connector", "topics_of",
     "wait_running",
 ]

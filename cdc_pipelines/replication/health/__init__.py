@@ -1,0 +1,1 @@
+"""How a pipeline is doing: its status, the table of problems, incidents and self-healing."""

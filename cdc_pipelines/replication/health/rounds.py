@@ -1,0 +1,135 @@
+"""One look at all pipelines, within a deadline, whoever hangs; and what follows for their incidents."""
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from cdc_pipelines.replication import secrets
+from cdc_pipelines.replication.connect import ConnectClient
+from cdc_pipelines.replication.control.records import Incident, PipelineRecord, Problem
+from cdc_pipelines.replication.control.store import ControlStore
+from cdc_pipelines.replication.errors import CdcError
+from cdc_pipelines.replication.health import incidents
+from cdc_pipelines.replication.health.facts import Connectors, consumer, iso
+from cdc_pipelines.replication.health.healing import REQUESTED, next_cure
+from cdc_pipelines.replication.health.rules import Cure, problem
+from cdc_pipelines.replication.health.status import status
+from cdc_pipelines.replication.operations.runtime import Runtime
+
+DEADLINE_S = 40.0
+_AT_ONCE = 8
+_CONNECT_S = 8.0
+_NEVER_STARTED = "configured"
+
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One pipeline after a look. `raised`: a run must fail for its incident; `cure`: a run must mend it."""
+
+    record: PipelineRecord
+    status: Facts
+    incident: Incident | None = None
+    raised: bool = False
+    cure: Cure = ""
+    tries: int = 0
+
+
+def look_at_all(store: ControlStore, *, deadline_s: float = DEADLINE_S) -> list[Seen]:
+    """The status of every pipeline that was ever started, and its incident, kept in the store.
+
+    One that gives no answer in time is unhealthy for that reason. Raises RetryableError where the store is out of
+    reach.
+    """
+    records = [record for record in store.list() if record.status != _NEVER_STARTED]
+    pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="health")
+    try:
+        statuses = _statuses(store, records, pool, deadline_s)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+    open_ = store.open_incidents()
+    known = {record.name for record in store.list()}
+    for name in open_.keys() - known:  # torn down meanwhile
+        store.save_incident(replace(open_[name], resolved_at=datetime.now(UTC)))
+    return [
+        follow(store, record, found, open_.get(record.name))
+        for record, found in zip(records, statuses, strict=True) if record.name in known
+    ]
+
+
+def follow(
+    store: ControlStore, record: PipelineRecord, found: Facts, before: Incident | None, now: datetime | None = None
+) -> Seen:
+    """What one status means for the pipeline's incident: kept, raised once, mended while that is of use."""
+    now = now or datetime.now(UTC)
+    limits = record.spec.health
+    incident = incidents.advance(before, record.name, [Problem(**each) for each in found["problems"]], now)
+    if incident is None:
+        return Seen(record, found)
+    raised = incidents.to_be_raised(incident, limits, now)
+    if raised:
+        incident = replace(incident, raised_at=now)
+    incident = store.save_incident(incident)
+    actions = store.actions(incident.id)
+    cure = next_cure(incident, actions, limits, now)
+    if cure and (record.desired != "running" or store.lease_info(record.name) is not None):
+        cure = ""  # somebody works on it, or wants it to stand still
+    if cure:
+        store.record_action(incident.id, cure, REQUESTED)
+    tries = sum(action.outcome == REQUESTED for action in actions) + bool(cure)
+    return Seen(record, found, incident, raised, cure, tries)
+
+
+def _statuses(
+    store: ControlStore, records: Sequence[PipelineRecord], pool: ThreadPoolExecutor, deadline_s: float
+) -> list[Facts]:
+    urls = {record.name: _url(record) for record in records}
+    asked = {url: pool.submit(_connectors, url) for url in set(urls.values()) if url is not None}
+
+    def look(record: PipelineRecord) -> Facts:
+        url = urls[record.name]
+        connectors: Connectors = asked[url].result() if url is not None else None
+        with Runtime(record, store, impatient=True) as rt:
+            return status(rt, connectors)
+
+    futures = [pool.submit(look, record) for record in records]
+    wait(futures, timeout=deadline_s)
+    return [_outcome(store, record, future, deadline_s) for record, future in zip(records, futures, strict=True)]
+
+
+def _url(record: PipelineRecord) -> str | None:
+    """None where it can't be resolved here: the pipeline's own status tells why."""
+    try:
+        return secrets.resolve(record.spec.connect.url)
+    except CdcError:
+        return None
+
+
+def _connectors(url: str) -> Connectors:
+    """One call for all pipelines of a Connect cluster; the error, where there is no answer."""
+    try:
+        return ConnectClient(url, timeout_s=_CONNECT_S, patience_s=_CONNECT_S / 2).all("status")
+    except CdcError as error:
+        return error
+
+
+def _outcome(store: ControlStore, record: PipelineRecord, future: "Future[Facts]", deadline_s: float) -> Facts:
+    if future.done() and not future.cancelled() and future.exception() is None:
+        return future.result()
+    error = future.exception() if future.done() and not future.cancelled() else None
+    why = secrets.redact(f"{type(error).__name__}: {error}") if error else f"no answer within {deadline_s:.0f} s"
+    found = problem("unanswered", f"the status of {record.name} could not be had: {why}",
+                    f"see `cdc status {record.name}`: one of its servers hangs.")
+    return {
+        "overall": found.severity,
+        "consumer": consumer(store.heartbeat(record.name)),
+        "lag": {"seconds": None, "messages": None, "source_bytes": None},
+        "tables": [],
+        "problems": [asdict(found)],
+        "errors": [found.message],
+        "timestamp": iso(datetime.now(UTC)),
+    }
+
