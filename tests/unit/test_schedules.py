@@ -21,6 +21,7 @@ from cdc_pipelines.jobs.start import start_job
 from cdc_pipelines.jobs.verify import verify_replication
 from cdc_pipelines.replication.control.store import ControlStore
 from cdc_pipelines.replication.errors import RetryableError
+from cdc_pipelines.replication.secrets import resolve_secret
 from cdc_pipelines.resources.pipelines import PipelinesResource
 from cdc_pipelines.schedules import tick as module
 from cdc_pipelines.schedules.conflicts import JOBS
@@ -285,7 +286,15 @@ def test_a_store_out_of_reach_fails_the_tick(tick: Tick, monkeypatch: pytest.Mon
         tick(VERIFY)
     assert "launch verify_replication by hand" in str(caught.value)
     assert "sup3rs3cret" not in str(caught.value)
-    assert caught.value.__suppress_context__
+    assert caught.value.__suppress_context__, "what is below it is not stored either"
+
+    def refuse(url: str | None = None) -> ControlStore:
+        raise RetryableError("no route for kn0wns3cret", "")
+
+    resolve_secret("${env:PASSWORD}", {"PASSWORD": "kn0wns3cret"})
+    monkeypatch.setattr(ControlStore, "open", refuse)
+    with pytest.raises(RetryableError, match=r"no route for \*+"):
+        tick(VERIFY)
 
 
 @pytest.mark.parametrize("file", ["dagster.yaml", "deploy/local/dagster.yaml"])
