@@ -11,7 +11,10 @@ from cdc_pipelines.replication.control.store import ControlStore
 from cdc_pipelines.resources.pipelines import PIPELINE_TAG
 
 JOBS = frozenset(
-    ("start_replication", "stop_replication", "restart_replication", "verify_replication", "teardown")
+    (
+        "start_replication", "stop_replication", "restart_replication", "verify_replication", "heal_replication",
+        "teardown",
+    )
 )
 """The jobs that have the pipeline to themselves. Runs of assets and checks show by their lease."""
 
