@@ -28,7 +28,8 @@ def decide(
     try:
         with pipelines.store() as store:
             record = store.get(pipeline)
-            reason = _why_not(context, record, kind, loaded, now) or in_the_way(context.instance, store, pipeline)
+            reason = _why_not(context, record, kind, loaded, now)
+            reason = reason or in_the_way(context.instance, store, pipeline, now)
     except NotConfiguredError:
         return dg.SkipReason(f"pipeline {pipeline} is not configured: `cdc configure` its file, then start it")
     except (CdcError, SQLAlchemyError, OSError) as error:

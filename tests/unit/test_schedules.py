@@ -14,7 +14,7 @@ import pytest
 import yaml
 from dagster import DagsterRunStatus
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
-from dagster._core.test_utils import create_run_for_test
+from dagster._core.test_utils import create_run_for_test, freeze_time
 
 from cdc_pipelines.assets.declared import declared_pipelines
 from cdc_pipelines.jobs.start import start_job
@@ -213,6 +213,23 @@ def test_a_lease_that_a_killed_run_left_is_not_in_the_way(
         assert (f"held by run {run.run_id}" in str(reason)) == held
         assert isinstance(reason, dg.RunRequest) != held
         store.release("shop", run.run_id)
+
+
+def test_a_run_whose_machine_went_down_is_not_in_the_way_for_ever(
+    tick: Tick, store: ControlStore, instance: dg.DagsterInstance
+) -> None:
+    """Dagster shows it as started until somebody ends it by hand."""
+    run = make_run(instance, "verify_replication", "STARTED")
+    later, much_later = timedelta(minutes=9), timedelta(minutes=11)
+    assert run.run_id in str(tick(RESYNC, late=later))
+    assert isinstance(tick(RESYNC, late=much_later), dg.RunRequest)
+    with store.lease("shop", run.run_id, "verify"):
+        assert run.run_id in str(tick(RESYNC, late=much_later)), "it holds the pipeline: it is a long run"
+    with freeze_time(datetime.now(UTC) + later):
+        instance.report_engine_event("step up for retry", run)
+    assert run.run_id in str(tick(RESYNC, late=much_later)), "it said something two minutes ago"
+    make_run(instance, "verify_replication", "QUEUED")
+    assert "is queued" in str(tick(RESYNC, late=timedelta(minutes=59))), "one may wait for as long as it must"
 
 
 @pytest.mark.parametrize("kind", [RESYNC, VERIFY])
