@@ -5,6 +5,7 @@ is told here is one for each outage and schedule, and says how late it is.
 """
 
 import logging
+import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -27,8 +28,9 @@ class Missed:
     def __str__(self) -> str:
         return (
             f"missed: the run of {self.time:%Y-%m-%d %H:%M %Z} is {_in_words(self.late)} late, more than the "
-            f"{self.late_minutes} min that late_minutes allows; Dagster's daemon was not at work then. {self.schedule} "
-            f"goes on at its next time; launch {self.job} for pipeline {self.pipeline} to make up for it."
+            f"{self.late_minutes} min that late_minutes allows, as Dagster's daemon or this code location was not at "
+            f"work then. {self.schedule} goes on at its next time; to make up for this one launch {self.job} for "
+            f"pipeline {self.pipeline}."
         )
 
 
@@ -39,8 +41,7 @@ def missed(log: logging.Logger, what: Missed) -> str:
 
 
 def _in_words(time: timedelta) -> str:
-    minutes = int(time.total_seconds() // 60)
+    minutes = math.ceil(time.total_seconds() / 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
-    words = [f"{count} {unit}" for count, unit in ((days, "d"), (hours, "h"), (minutes, "min")) if count]
-    return " ".join(words) or "less than a minute"
+    return " ".join(f"{count} {unit}" for count, unit in ((days, "d"), (hours, "h"), (minutes, "min")) if count)

@@ -285,7 +285,7 @@ def test_what_comes_too_late_is_left_out(
 
 def test_what_is_missed_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     time = datetime(2026, 5, 3, 3, 0, tzinfo=UTC)
-    what = module.Missed("shop", "resync__shop", "start_replication", time, time + timedelta(days=2, minutes=1), 60)
+    what = module.Missed("shop", "resync__shop", "start_replication", time, time + timedelta(days=2, seconds=20), 60)
     with caplog.at_level(logging.WARNING):
         assert module.missed(logging.getLogger("t"), what) == caplog.messages[0]
     assert "2 d 1 min late" in caplog.text
