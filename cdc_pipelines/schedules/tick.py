@@ -34,9 +34,9 @@ def decide(
         return dg.SkipReason(f"pipeline {pipeline} is not configured: `cdc configure` its file, then start it")
     except (CdcError, SQLAlchemyError, OSError) as error:
         # Without its traceback, which Dagster would store: only these words are redacted.
+        name = kind.schedule_name(pipeline)
         raise RetryableError(
-            redact(f"{kind.schedule_name(pipeline)}: the control store can't be read: {error}"),
-            f"mend that; where Dagster does not try this tick again, launch {kind.job} by hand.",
+            redact(f"{name}: {kind.job} is not launched while the control store can't be read: {error}")
         ) from None
     if reason is not None:
         return dg.SkipReason(reason)
