@@ -11,7 +11,7 @@ from cdc_pipelines.resources.failures import RETRIES, explained
 from cdc_pipelines.resources.pipelines import PipelinesResource, tag_run
 
 RELOAD = (
-    "Reload the code location (Deployment → Code locations → Reload) to see the tables as assets. "
+    "Reload the code location (Deployment → Code locations → Reload) to see the tables as assets, and its schedules. "
     "Jobs know the pipeline without it."
 )
 

@@ -47,5 +47,7 @@ def configure(path: str | Path, store: ControlStore) -> ConfigureResult:
         if old != new:
             changes.append(f"{label} is another")
             moved = True
+    if before.spec.schedules != spec.schedules:
+        changes.append("schedules are others: reload Dagster's code location, which then follows them")
     needs_resync = moved and before.generation is not None
     return ConfigureResult(store.save_pipeline(spec, text, tables), False, changes, needs_resync)
