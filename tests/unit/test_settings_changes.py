@@ -22,7 +22,7 @@ def pipeline(**sections: Any) -> Pipeline:
 @pytest.mark.parametrize(
     ("edit", "told"),
     [
-        ({"health": {"lag_seconds": 60}}, "health.lag_seconds: 300 → 60.0 (at once)"),
+        ({"health": {"lag_seconds": 60}}, "health.lag_seconds: 300 → 60 (at once)"),
         ({"copy": {"workers": 8}}, "copy.workers: 2 → 8 (at the next copy)"),
         ({"kafka": {"log_keep_hours": None}}, "kafka.log_keep_hours: 24 → unset (at the next restart)"),
         ({"connect": {"config": {"max.batch.size": "9"}}}, "connect.config.max.batch.size: unset → 9"),

@@ -62,4 +62,6 @@ def _leaves(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
 
 
 def _shown(value: Any) -> str:
-    return "unset" if value is None or value == [] else str(value)
+    if value is None or value == []:
+        return "unset"
+    return f"{value:g}" if isinstance(value, float) else str(value)
