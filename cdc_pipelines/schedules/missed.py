@@ -9,6 +9,10 @@ import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from cdc_pipelines.replication.alerts.message import missed_alert
+from cdc_pipelines.replication.alerts.telling import Teller
+from cdc_pipelines.replication.control.store import ControlStore, PipelineRecord
+
 
 @dataclass(frozen=True)
 class Missed:
@@ -34,10 +38,13 @@ class Missed:
         )
 
 
-def missed(log: logging.Logger, what: Missed) -> str:
-    """Tell that a scheduled time was missed; returns it in words. Whoever else shall hear of it is told from here."""
-    log.warning(str(what))
-    return str(what)
+def missed(log: logging.Logger, store: ControlStore, record: PipelineRecord, what: Missed) -> str:
+    """Tell that a scheduled time was missed, in the tick's log and to people; returns it in words."""
+    words = str(what)
+    log.warning(words)
+    alert = missed_alert(what.pipeline, what.schedule, what.time, words, store=store.id, now=what.noticed)
+    Teller(store, log).leave(record, alert)
+    return words
 
 
 def _in_words(time: timedelta) -> str:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import dagster as dg
 from sqlalchemy.exc import SQLAlchemyError
 
-from cdc_pipelines.replication.control.store import PipelineRecord
+from cdc_pipelines.replication.control.store import ControlStore, PipelineRecord
 from cdc_pipelines.replication.errors import CdcError, NotConfiguredError, RetryableError
 from cdc_pipelines.replication.schedules import Schedule
 from cdc_pipelines.replication.secrets import redact
@@ -28,7 +28,7 @@ def decide(
     try:
         with pipelines.store() as store:
             record = store.get(pipeline)
-            reason = _why_not(context, record, kind, loaded, now)
+            reason = _why_not(context, store, record, kind, loaded, now)
             reason = reason or in_the_way(context.instance, store, pipeline, now)
     except NotConfiguredError:
         return dg.SkipReason(f"pipeline {pipeline} is not configured: `cdc configure` its file, then start it")
@@ -44,7 +44,8 @@ def decide(
 
 
 def _why_not(
-    context: dg.ScheduleEvaluationContext, record: PipelineRecord, kind: Kind, loaded: Schedule, now: datetime
+    context: dg.ScheduleEvaluationContext, store: ControlStore, record: PipelineRecord, kind: Kind, loaded: Schedule,
+    now: datetime,
 ) -> str | None:
     schedule, time = kind.of(record.spec), context.scheduled_execution_time
     if schedule is None:
@@ -58,5 +59,5 @@ def _why_not(
         return f"pipeline {record.name} is not active (status {record.status}): once it is started, this goes on"
     if now - time > timedelta(minutes=schedule.late_minutes):
         what = Missed(record.name, kind.schedule_name(record.name), kind.job, time, now, schedule.late_minutes)
-        return missed(context.log, what)
+        return missed(context.log, store, record, what)
     return None

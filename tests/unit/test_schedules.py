@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -269,7 +270,7 @@ def test_what_comes_too_late_is_left_out(
 ) -> None:
     told: list[module.Missed] = []
     tell = module.missed
-    monkeypatch.setattr(module, "missed", lambda log, what: (told.append(what), tell(log, what))[1])
+    monkeypatch.setattr(module, "missed", lambda *given: (told.append(given[-1]), tell(*given))[1])
     at = (datetime.now(UTC) + timedelta(minutes=1)).astimezone(ZoneInfo("Europe/Berlin"))
     result = tick(RESYNC, at=at, late=timedelta(minutes=minutes))
     assert isinstance(result, dg.RunRequest) == due
@@ -283,12 +284,22 @@ def test_what_comes_too_late_is_left_out(
     assert "launch start_replication for pipeline shop" in str(result)
 
 
-def test_what_is_missed_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_missed_is_a_warning_and_waits_to_be_told(
+    store: ControlStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    configure(store, "shop", 1, schedules=BOTH, alerts={"apprise": ["${env:CHAT}"]})
+    configure(store, "quiet", 2, schedules=BOTH)
+    shop, quiet = store.get("shop"), store.get("quiet")
     time = datetime(2026, 5, 3, 3, 0, tzinfo=UTC)
     what = module.Missed("shop", "resync__shop", "start_replication", time, time + timedelta(days=2, seconds=20), 60)
     with caplog.at_level(logging.WARNING):
-        assert module.missed(logging.getLogger("t"), what) == caplog.messages[0]
+        assert module.missed(logging.getLogger("t"), store, shop, what) == caplog.messages[0]
+        module.missed(logging.getLogger("t"), store, shop, what)
+        module.missed(logging.getLogger("t"), store, quiet, replace(what, pipeline="quiet"))
     assert "2 d 1 min late" in caplog.text
+    (waiting,) = store.waiting_messages(datetime.now(UTC) + timedelta(days=3))
+    assert (waiting.pipeline, waiting.event) == ("shop", "schedule_missed"), "one, and only of who listens"
+    assert "2 d 1 min late" in waiting.document
 
 
 def test_a_stopped_pipeline_misses_nothing(tick: Tick, store: ControlStore, monkeypatch: pytest.MonkeyPatch) -> None:
