@@ -3,6 +3,7 @@
 docs/pipeline.schema.json   the JSON Schema of a pipeline's file, for editors
 docs/pipeline.md            the tables of settings, between the two markers
 docs/health.md              the table of health, between its two markers
+docs/alert.schema.json      the JSON Schema of what a webhook receives
 """
 
 import sys
@@ -14,6 +15,8 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from cdc_pipelines.replication.alerts.document import json_schema as alert_schema
+from cdc_pipelines.replication.alerts.settings import Alerts, PagerDuty, Webhook
 from cdc_pipelines.replication.health.rules import RULES
 from cdc_pipelines.replication.health.settings import Health
 from cdc_pipelines.replication.pipeline import (
@@ -29,6 +32,7 @@ from cdc_pipelines.replication.pipeline import (
     Verify,
 )
 from cdc_pipelines.replication.pipeline_file import json_schema
+from cdc_pipelines.replication.schedules import ResyncSchedule, Schedules, VerifySchedule
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 END = "<!-- end of the generated part -->"
@@ -45,6 +49,12 @@ SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ("`apply`", Apply),
     ("`verify`", Verify),
     ("`health`", Health),
+    ("`alerts`", Alerts),
+    ("`alerts.webhook`", Webhook),
+    ("`alerts.pagerduty`", PagerDuty),
+    ("`schedules`", Schedules),
+    ("`schedules.resync`", ResyncSchedule),
+    ("`schedules.verify`", VerifySchedule),
 ]
 
 
@@ -111,6 +121,7 @@ def documents() -> dict[Path, str]:
         DOCS / "pipeline.md": _with_part(DOCS / "pipeline.md", "cdc_pipelines/replication/pipeline.py",
                                          settings_tables()),
         DOCS / "health.md": _with_part(DOCS / "health.md", "cdc_pipelines/replication/health/rules.py", health_table()),
+        DOCS / "alert.schema.json": alert_schema(),
     }
 
 

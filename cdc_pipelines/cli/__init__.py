@@ -8,9 +8,10 @@ import sys
 
 import click
 
-# command → module that defines it under the same name. Imported only when called: `cdc --help` stays quick.
+# command → module that defines it under the same name, `-` as `_`. Imported only when called: `cdc --help` stays quick.
 _COMMANDS = {
     "agent": "agent",
+    "alert-test": "alerts",
     "check": "prepare",
     "configure": "prepare",
     "consume": "consume",
@@ -38,7 +39,7 @@ class _LazyGroup(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module = importlib.import_module(f"cdc_pipelines.cli.{_COMMANDS[cmd_name]}")
-        command: click.Command = getattr(module, "list_" if cmd_name == "list" else cmd_name)
+        command: click.Command = getattr(module, "list_" if cmd_name == "list" else cmd_name.replace("-", "_"))
         return command
 
 

@@ -5,7 +5,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from cdc_pipelines.replication import secrets
+from cdc_pipelines.replication.alerts.settings import Alerts
 from cdc_pipelines.replication.health.settings import Health
+from cdc_pipelines.replication.schedules import Schedules
 from cdc_pipelines.replication.strict import Strict, require_reference
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
@@ -212,6 +214,8 @@ class Pipeline(Strict):
     apply: Apply = Field(default_factory=Apply)
     verify: Verify = Field(default_factory=Verify)
     health: Health = Field(default_factory=Health)
+    alerts: Alerts = Field(default_factory=Alerts)
+    schedules: Schedules = Field(default_factory=Schedules)
 
     @field_validator("tables", mode="before")
     @classmethod

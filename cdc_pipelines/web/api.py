@@ -56,20 +56,24 @@ def router(parts: Parts) -> APIRouter:
 
     @api.post(
         "/config/", response_model=d.Saved, status_code=HTTPStatus.CREATED, openapi_extra=_BODY,
-        responses={HTTPStatus.OK: {"model": d.Saved, "description": "It was there, and is changed"}},
+        responses={HTTPStatus.OK: {"model": d.Saved, "description": "It was there, and is changed; or a plan"}},
         summary="Save a pipeline, or change one",
         description="It is checked against its live source, written as `pipelines/<name>.yaml` and saved with status "
         "`configured`, inactive. Nothing is made in Kafka Connect or the target.",
     )
-    async def save(request: Request, response: Response) -> Any:
+    async def save(
+        request: Request, response: Response,
+        plan: Annotated[bool, Query(description="Save nothing; tell what saving would change, and when.")] = False,
+    ) -> Any:
         text = files.text_of(await request.body(), request.headers.get("content-type", ""))
-        result = await run_in_threadpool(files.save, text, parts.settings.pipelines, store)
-        if not result.created:
+        result = await run_in_threadpool(files.save, text, parts.settings.pipelines, store, plan=plan)
+        if plan or not result.created:
             response.status_code = HTTPStatus.OK
         return {
-            "success": True, "pipeline": facts.configured(result.record), "created": result.created,
-            "changes": result.changes, "needs_resync": result.needs_resync,
-            "file": str(parts.settings.pipelines / f"{result.record.name}.yaml"),
+            "success": True, "pipeline": facts.configured(result.record) if result.record else None,
+            "saved": not plan, "created": result.created,
+            "changes": [{"what": each.what, "effect": each.effect} for each in result.changes],
+            "needs_resync": result.needs_resync, "file": str(parts.settings.pipelines / f"{result.spec.name}.yaml"),
         }
 
     @api.post("/discover/", response_model=d.Discovered, summary="Look at a source: tables, columns, sizes")

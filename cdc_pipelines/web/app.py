@@ -10,7 +10,7 @@ from starlette.staticfiles import StaticFiles
 
 from cdc_pipelines.replication import secrets
 from cdc_pipelines.replication.control.store import ControlStore
-from cdc_pipelines.web import api, problems
+from cdc_pipelines.web import api, files, problems
 from cdc_pipelines.web.access import Access, Failures
 from cdc_pipelines.web.guard import Guard
 from cdc_pipelines.web.launch import Launcher
@@ -25,6 +25,8 @@ def create_app(settings: WebSettings, store: ControlStore, *, watch: Watch | Non
     """The API and the pages over one control store, as an ASGI app. Statuses are sampled while its lifespan lasts."""
     if settings.token:
         secrets.remember(settings.token)
+    for record in store.list():
+        files.learn_secrets(record.spec)
     parts = api.Parts(settings, store, watch or Watch(store), Launcher(settings.dagster_url, store))
     access, failures = Access(settings.token), Failures()
 

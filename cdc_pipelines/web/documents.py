@@ -54,13 +54,19 @@ class ConfigList(BaseModel):
     pipelines: list[Configured]
 
 
+class Changed(BaseModel):
+    what: str = Field(description="A setting with its old and new value, or a table, in words.")
+    effect: str = Field(description="When it takes effect.")
+
+
 class Saved(BaseModel):
     success: bool = True
-    pipeline: Configured
+    pipeline: Configured | None = Field(description="As it is saved now; null where it is new and only planned.")
+    saved: bool = Field(description="False where only the plan was asked for.")
     created: bool
-    changes: list[str] = Field(description="What changes for tables that are replicated already, in words.")
+    changes: list[Changed] = Field(description="What is other than before.")
     needs_resync: bool = Field(description="The target holds the old mapping: start with `force_resync`.")
-    file: str = Field(description="The file that was written, which the command line reads as well.")
+    file: str = Field(description="The pipeline's file, which the command line reads as well.")
 
 
 class Run(BaseModel):

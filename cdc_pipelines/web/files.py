@@ -9,12 +9,14 @@ from pathlib import Path
 
 import yaml
 
+from cdc_pipelines.replication.alerts import private
 from cdc_pipelines.replication.control.store import ControlStore
-from cdc_pipelines.replication.errors import CdcError, NotConfiguredError, PipelineFileError
+from cdc_pipelines.replication.errors import CdcError, ConfigurationError, NotConfiguredError, PipelineFileError
 from cdc_pipelines.replication.operations.configure import ConfigureResult, configure_text
 from cdc_pipelines.replication.operations.discover import SCHEMA_LINE
 from cdc_pipelines.replication.pipeline import Pipeline
 from cdc_pipelines.replication.pipeline_file import load_pipeline, parse_pipeline
+from cdc_pipelines.replication.secrets import resolve_secret
 from cdc_pipelines.web.problems import ProblemError
 
 _POSTED = Path("the posted pipeline")
@@ -43,15 +45,18 @@ def parse(text: str) -> Pipeline:
     return spec
 
 
-def save(text: str, folder: Path, store: ControlStore) -> ConfigureResult:
+def save(text: str, folder: Path, store: ControlStore, *, plan: bool = False) -> ConfigureResult:
     """Check the pipeline against its live source, write its file and save it. Nothing is made elsewhere.
 
-    Raises ProblemError where the name is another pipeline's; else as `configure` does. After an error the file is as
-    it was.
+    With `plan` nothing is written either. Raises ProblemError where the name is another pipeline's; else as
+    `configure` does. After an error the file is as it was.
     """
     spec = parse(text)
+    learn_secrets(spec)
     file = folder / f"{spec.name}.yaml"
     _refuse_others(spec, file, store)
+    if plan:
+        return configure_text(text, file, store, plan=True)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         number, new = tempfile.mkstemp(prefix=f".{spec.name}.", suffix=".new", dir=folder)
@@ -70,6 +75,20 @@ def save(text: str, folder: Path, store: ControlStore) -> ConfigureResult:
         with suppress(FileNotFoundError):
             os.unlink(new)
     return result
+
+
+def learn_secrets(spec: Pipeline) -> None:
+    """Let what the pipeline refers to as secret be masked from now on, whether or not it is ever used here."""
+    private.learn_secrets(spec)
+    alerts = spec.alerts
+    references = [
+        *alerts.apprise,
+        *([alerts.webhook.url, alerts.webhook.secret or ""] if alerts.webhook else []),
+        *([alerts.pagerduty.routing_key] if alerts.pagerduty else []),
+    ]
+    for reference in references:
+        with suppress(ConfigurationError):
+            resolve_secret(reference)
 
 
 def _refuse_others(spec: Pipeline, file: Path, store: ControlStore) -> None:

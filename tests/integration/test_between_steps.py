@@ -50,9 +50,14 @@ class Started(Runtime):
         self.__dict__["source"] = copied.source
         self.__dict__["topics"] = SimpleNamespace(
             create_log=lambda topic: None, topic_id=lambda topic: self.topic_ids["topic"],
+            require_same=self._require_same,
             offsets=lambda topic: (40, 47), widen=lambda topic: None,
         )
         self.handed: list[dict[str, Any]] = []
+
+    def _require_same(self, topic: str, topic_id: str | None) -> None:
+        if self.topic_ids["topic"] != topic_id:
+            raise ResyncRequiredError("another topic")
 
     def copy(self) -> None:
         step_plan(self, LOG, force_resync=False)
@@ -191,7 +196,7 @@ def test_a_log_that_was_made_again_is_not_streamed_into(rt: Started) -> None:
     connector.put_connector(rt, LOG)
     for topic_id in ("another id", None):
         rt.topic_ids["topic"] = topic_id  # type: ignore[assignment]
-        with pytest.raises(ResyncRequiredError, match="was deleted, or deleted and made again"):
+        with pytest.raises(ResyncRequiredError, match="another topic"):
             connector.put_connector(rt, LOG)
     assert len(rt.handed) == 1
 

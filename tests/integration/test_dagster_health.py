@@ -1,7 +1,12 @@
-"""The health sensor in a real daemon: a deleted connector fails one run, is mended by another, and is plotted."""
+"""The health sensor in a real daemon: a deleted connector fails one run, is mended by another, and is plotted.
 
+People are told of it, and of its end.
+"""
+
+import json
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +16,9 @@ from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.replication.operations.start import start
 from cdc_pipelines.stack.settings import StackSettings
 from tests.integration.dagster_instance import DagsterPipe, wait_for
+from tests.receivers import Receiver, receiver
+
+__all__ = ["receiver"]  # fixtures
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -25,9 +33,14 @@ query Asset($key: AssetKeyInput!) { assetOrError(assetKey: $key) { ... on Asset 
 
 
 def test_an_incident_fails_one_run_is_mended_and_over(
-    make_dagster_pipe: Callable[..., DagsterPipe], stack: StackSettings, monkeypatch: pytest.MonkeyPatch
+    make_dagster_pipe: Callable[..., DagsterPipe], stack: StackSettings, monkeypatch: pytest.MonkeyPatch,
+    receiver: Receiver, tmp_path: Path,
 ) -> None:
-    pipe = make_dagster_pipe(health={"grace_seconds": 0, "observe_seconds": 15})
+    address = tmp_path / "hook"
+    address.write_text(receiver.url)
+    pipe = make_dagster_pipe(
+        health={"grace_seconds": 0, "observe_seconds": 15}, alerts={"webhook": {"url": f"${{file:{address}}}"}}
+    )
     pipe.run("create table t (id int primary key)", "insert into t values (1)")
     pipe.configure()
     for name, value in pipe.dagster.environment.items():  # an agent that this process starts is Dagster's as well
@@ -68,3 +81,9 @@ def test_an_incident_fails_one_run_is_mended_and_over(
     assert [run["partition"] for run in seen["assetMaterializations"] if not run["runId"]], seen
     labels = {entry["label"] for entry in seen["assetObservations"][0]["metadataEntries"]}
     assert {"lag (s)", "heartbeat age (s)", "log runway (h)", "inserts"} <= labels
+
+    wait_for(lambda: len(receiver.posted) >= 2, "both messages", 90)
+    opened, recovered = (json.loads(each.body) for each in receiver.posted)
+    assert (opened["event"], opened["incident"], opened["run"]["id"]) == ("opened", over.id, over.run)
+    assert [each["kind"] for each in opened["problems"]] == ["connector_missing"]
+    assert (recovered["event"], recovered["thread"]) == ("recovered", opened["thread"])

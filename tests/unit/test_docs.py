@@ -41,14 +41,14 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_commands_and_targets_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    commands = re.findall(r"(?:^|[`|] ?)cdc ([a-z]+)", text, re.MULTILINE)
+    commands = re.findall(r"(?:^|[`|] ?)cdc ([a-z-]+)", text, re.MULTILINE)
     assert set(commands) <= set(_COMMANDS)
     assert {a or b for a, b in re.findall(r"`make ([a-z-]+)`|^make ([a-z-]+)", text, re.MULTILINE)} <= targets
 
 
 def test_the_operating_page_names_every_command_and_variable() -> None:
     text = (PROJECT / "docs/operate.md").read_text(encoding="utf-8")
-    assert set(_COMMANDS) - {"consume"} <= set(re.findall(r"cdc ([a-z]+)", text))
+    assert set(_COMMANDS) - {"consume"} <= set(re.findall(r"cdc ([a-z-]+)", text))
     read = subprocess.run(
         ["git", "grep", "-hoE", "CDC_[A-Z_]+", "--", "cdc_pipelines", ":!cdc_pipelines/stack", ":!cdc_pipelines/demo"],
         cwd=PROJECT, capture_output=True, text=True, check=True,

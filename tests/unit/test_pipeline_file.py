@@ -95,3 +95,31 @@ def test_references_are_resolved_when_used(monkeypatch: pytest.MonkeyPatch) -> N
         pipeline.source.resolved_password()
     monkeypatch.setenv("SRC", "s3cr3t-value")
     assert pipeline.source.resolved_password() == "s3cr3t-value"
+
+
+@pytest.mark.parametrize(
+    "alerts",
+    [
+        'apprise: ["slack://hunter2/b/c"]', 'apprise: "slack://hunter2"', 'slack: "slack://hunter2"',
+        'webhook: {url: "https://chat.example/hunter2"}', 'webhook: "https://chat.example/hunter2"',
+        'webhook: {url: "${env:HOOK}", secret: hunter2}', 'webhook: {url: "${env:HOOK:-hunter2}"}',
+        "pagerduty: {routing_key: hunter2}", "pagerduty: hunter2",
+    ],
+)  # fmt: skip
+def test_an_address_of_people_is_a_reference_and_is_not_repeated(alerts: str) -> None:
+    with pytest.raises(PipelineFileError, match=r"line 6, alerts\.") as caught:
+        parse_pipeline(f"{GOOD}alerts: {{{alerts}}}\n", FILE)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("hours", "pauses"), [("3", [3, 3, 3]), ("[1, 4]", [1, 4, 4]), ("null", [None] * 3), ("[]", [None] * 3)]
+)
+def test_pauses_between_reminders(hours: str, pauses: list[float | None]) -> None:
+    alerts = parse_pipeline(f"{GOOD}alerts: {{remind_hours: {hours}}}\n", FILE).alerts
+    assert [alerts.pause_s(n) for n in range(3)] == [hours and hours * 3600 for hours in pauses]
+
+
+def test_reminders_can_not_be_a_flood() -> None:
+    with pytest.raises(PipelineFileError, match=r"alerts.remind_hours\[0\]: .*0.25 \(found 0.01\)"):
+        parse_pipeline(f"{GOOD}alerts: {{remind_hours: 0.01}}\n", FILE)

@@ -66,11 +66,15 @@ def test_posting_again_changes_it(web: Web) -> None:
     web.client.post("/cdc/config/", json=posted())
     web.store.set_status("shop", "running", is_active=True, generation=7)
     renamed = [{"source": "customers", "columns": ["id", "note"], "target": "people"}]
-    answer = web.client.post("/cdc/config/", json=posted(tables=renamed))
-    assert answer.status_code == 200
-    body = answer.json()
-    assert (body["created"], body["needs_resync"]) == (False, True)
-    assert "people" in body["changes"][0]
+    before = (web.pipelines / "shop.yaml").read_bytes()
+    for query, saved in (("?plan=true", False), ("", True)):
+        answer = web.client.post(f"/cdc/config/{query}", json=posted(tables=renamed))
+        assert answer.status_code == 200
+        body = answer.json()
+        assert (body["saved"], body["created"], body["needs_resync"]) == (saved, False, True)
+        [change] = [each for each in body["changes"] if each["effect"] == "with a resync"]
+        assert "people" in change["what"]
+        assert ((web.pipelines / "shop.yaml").read_bytes() == before) is not saved
     assert load_pipeline(web.pipelines / "shop.yaml").tables[0].target == "people"  # type: ignore[union-attr]
 
 

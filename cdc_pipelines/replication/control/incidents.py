@@ -1,4 +1,4 @@
-"""Incidents: continuous times in which a pipeline was not healthy, what was done, what people were told."""
+"""Incidents: continuous times in which a pipeline was not healthy, and what was done about them."""
 
 import dataclasses
 import json
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, insert, or_, select, update
+from sqlalchemy import Row, exists, insert, or_, select, update
 
 from cdc_pipelines.replication.control import models
 from cdc_pipelines.replication.control.base import StoreBase, safe
@@ -48,15 +48,14 @@ class IncidentStore(StoreBase):
     def save_incident(self, incident: Incident) -> Incident:
         """Keep it as it is now; with id 0 it is a new one. Returns it with its id.
 
-        What people were told, and the run, are written by `told` and `set_run` alone: they come from other processes.
-        Where another process opened one for the pipeline meanwhile, that one is returned.
+        The run is written by `set_run` alone: it comes from another process. Where another process opened one for the
+        pipeline meanwhile, that one is returned.
         """
         t = models.incidents
         values = dataclasses.asdict(incident) | {
             "problems": json.dumps([_masked(problem) for problem in incident.problems])
         }
-        for name in ("id", "run", "told_at", "told_times", "told_recovered_at"):
-            del values[name]
+        del values["id"], values["run"]
         with self._write() as connection:
             if incident.id:
                 connection.execute(update(t).where(t.c.id == incident.id).values(values))
@@ -64,55 +63,27 @@ class IncidentStore(StoreBase):
             there = select(t).where(t.c.pipeline == incident.pipeline, t.c.resolved_at.is_(None))
             row = connection.execute(there).first()
             if row is None:
-                row = connection.execute(insert(t).values(values | {"run": "", "told_times": 0}).returning(t)).one()
+                row = connection.execute(insert(t).values(values | {"run": ""}).returning(t)).one()
         return _incident(row)
+
+    def half_told_incidents(self, since: datetime) -> Sequence[Incident]:
+        """Those that were resolved after `since`, of which people heard, but not that they are over."""
+        t, m = models.incidents, models.alerts
+        of_it = exists().where(m.c.incident == t.c.id)
+        with self._read() as connection:
+            rows = connection.execute(
+                select(t).where(
+                    t.c.resolved_at > since, of_it,
+                    ~of_it.where(m.c.event == "recovered", m.c.told_at.is_not(None)),
+                ).order_by(t.c.id)
+            ).all()
+        return [_incident(row) for row in rows]
 
     def set_run(self, number: int, run: str) -> None:
         """The run that failed for it, where people find the whole story."""
         t = models.incidents
         with self._write() as connection:
             connection.execute(update(t).where(t.c.id == number).values(run=run))
-
-    def claim_telling(self, incident: Incident, at: datetime) -> bool:
-        """Whether the caller shall tell people now: nobody else did since `incident` was read. See `give_back`."""
-        t = models.incidents
-        with self._write() as connection:
-            done = connection.execute(
-                update(t).where(t.c.id == incident.id, t.c.told_times == incident.told_times)
-                .values(told_at=at, told_times=incident.told_times + 1)
-            )
-        return bool(done.rowcount)
-
-    def claim_recovery(self, incident: Incident, at: datetime) -> bool:
-        """The same for the message that it is over."""
-        t = models.incidents
-        with self._write() as connection:
-            done = connection.execute(
-                update(t).where(t.c.id == incident.id, t.c.told_recovered_at.is_(None)).values(told_recovered_at=at)
-            )
-        return bool(done.rowcount)
-
-    def give_back(self, incident: Incident) -> None:
-        """Nobody could be told: what was claimed is as it was in `incident`."""
-        t = models.incidents
-        with self._write() as connection:
-            connection.execute(
-                update(t).where(t.c.id == incident.id).values(
-                    told_at=incident.told_at, told_times=incident.told_times,
-                    told_recovered_at=incident.told_recovered_at,
-                )
-            )
-
-    def untold_recoveries(self) -> Sequence[Incident]:
-        """Resolved incidents of which people heard, but not that they are over."""
-        t = models.incidents
-        with self._read() as connection:
-            rows = connection.execute(
-                select(t).where(
-                    t.c.resolved_at.is_not(None), t.c.told_times > 0, t.c.told_recovered_at.is_(None)
-                ).order_by(t.c.id)
-            ).all()
-        return [_incident(row) for row in rows]
 
     def record_action(self, number: int, action: str, outcome: str, message: str = "") -> None:
         """Keep what was done about an incident."""

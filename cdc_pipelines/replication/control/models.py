@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 VERSION_TABLE = "cdc_control_version"
-HEAD = "0002"  # the newest migration; a test compares it with the folder
+HEAD = "0003"  # the newest migration; a test compares it with the folder
 
 metadata = MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_name)s"})
 
@@ -181,10 +181,6 @@ incidents = Table(
     Column("calm_since", UtcDateTime),  # healthy since then, not yet for long enough
     Column("resolved_at", UtcDateTime),
     Column("run", Text, nullable=False),  # id of the run that failed for it
-    # What people were told: the incident and its reminders, and that it is over.
-    Column("told_at", UtcDateTime),
-    Column("told_times", Integer, nullable=False),
-    Column("told_recovered_at", UtcDateTime),
     Index(None, "pipeline"),
 )
 Index(  # one continuous time at most
@@ -202,4 +198,20 @@ incident_actions = Table(  # what was done to mend it, by itself or by a person
     Column("message", Text, nullable=False),
     Column("at", UtcDateTime, nullable=False),
     Index(None, "incident"),
+)
+
+alerts = Table(  # what people are told; each message has a key of its own, so that it is told once
+    "cdc_alerts",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("pipeline", Text, nullable=False),
+    Column("incident", BigInteger),  # none: of a failed run
+    Column("event", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("document", Text, nullable=False),  # JSON of alerts.document.Alert
+    Column("tries", Integer, nullable=False),
+    Column("busy_until", UtcDateTime, nullable=False),  # somebody tells it, or waits before the next try
+    Column("told_at", UtcDateTime),
+    Index(None, "incident"),
+    Index(None, "told_at"),
 )

@@ -150,7 +150,7 @@ class Incident:
     """One continuous time in which a pipeline was not healthy. `problems` are those last seen.
 
     `raised_at`: a run was asked to fail for it, so that people are told; `run` is that run's id. `calm_since`: it looks
-    healthy again, but not yet for long enough. `told_*`: what people heard of it.
+    healthy again, but not yet for long enough.
     """
 
     id: int
@@ -165,11 +165,26 @@ class Incident:
     calm_since: datetime | None = None
     resolved_at: datetime | None = None
     run: str = ""
-    told_at: datetime | None = None
-    told_times: int = 0
-    told_recovered_at: datetime | None = None
 
     @property
     def seconds(self) -> float:
         """How long it lasted, or has lasted when it was seen last."""
         return ((self.resolved_at or self.seen_at) - self.opened_at).total_seconds()
+
+
+@dataclass(frozen=True)
+class Message:
+    """What people are to be told under `key`, once. `document` is the JSON of an `alerts.document.Alert`.
+
+    `told_at`: at least one channel took it. Until then it is tried again, not before `busy_until`.
+    """
+
+    key: str
+    pipeline: str
+    incident: int | None
+    event: str
+    severity: str
+    document: str
+    tries: int = 0
+    busy_until: datetime | None = None
+    told_at: datetime | None = None

@@ -13,6 +13,7 @@ from sqlalchemy.engine import URL
 from cdc_pipelines.replication import processes
 from cdc_pipelines.replication.control import models
 from cdc_pipelines.replication.control.agents import FRESH_S, AgentStore
+from cdc_pipelines.replication.control.alerts import AlertStore
 from cdc_pipelines.replication.control.beats import BeatStore
 from cdc_pipelines.replication.control.diary import DiaryStore
 from cdc_pipelines.replication.control.engine import cdc_home, make_engine, resolve_url
@@ -28,6 +29,7 @@ from cdc_pipelines.replication.control.records import (
     Heartbeat,
     Incident,
     LeaseInfo,
+    Message,
     PipelineRecord,
     Problem,
 )
@@ -45,14 +47,15 @@ __all__ = [
     "Incident",
     "Lease",
     "LeaseInfo",
+    "Message",
     "PipelineRecord",
     "Problem",
     "cdc_home",
 ]
 
 
-class ControlStore(PipelineStore, LeaseStore, BeatStore, AgentStore, DiaryStore, IncidentStore):
-    """The database of pipelines, leases, heartbeats, agents and incidents. Safe to use from several threads."""
+class ControlStore(PipelineStore, LeaseStore, BeatStore, AgentStore, DiaryStore, IncidentStore, AlertStore):
+    """The database of pipelines, leases, heartbeats, agents, incidents and alerts. Safe to use from several threads."""
 
     def __init__(self, engine: Engine) -> None:
         """`engine`'s database must have the tables of this version; `open` sees to it."""

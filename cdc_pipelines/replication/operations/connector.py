@@ -45,11 +45,7 @@ def put_connector(rt: Runtime, log: Log, *, early: bool = False) -> dict[str, An
                 state.init_offset(rt.topics.offsets(topic)[0], position.to_json())
         else:
             position = MySqlPosition.from_json(offset.position)
-            if facts.log_topic_id != (rt.topics.topic_id(topic) or ""):
-                raise ResyncRequiredError(
-                    f"change log {topic} was deleted, or deleted and made again",
-                    f"run `cdc start {rt.name} --force-resync`.",
-                )
+            rt.topics.require_same(topic, facts.log_topic_id)
             rt.topics.widen(topic)
         attempt = state.next_history_attempt()
         owner = target_identity(conn)

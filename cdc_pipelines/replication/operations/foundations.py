@@ -10,7 +10,7 @@ from typing import Any
 from cdc_pipelines.replication.connect import ConnectClient
 from cdc_pipelines.replication.control.store import Heartbeat
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
-from cdc_pipelines.replication.errors import ConfigurationError, ResyncRequiredError, RetryableError
+from cdc_pipelines.replication.errors import ConfigurationError, RetryableError
 from cdc_pipelines.replication.operations.consumer_state import connector_covers
 from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.replication.stream import connector_life
@@ -52,19 +52,9 @@ def change_log(rt: Runtime, target: Facts) -> Facts:
     if not topic:
         return {}
     topics = LogTopics(rt.pipeline, deadline_s=_LOOK_S)
-    found = topics.topic_id(topic)
-    if found != target["log_topic_id"]:
-        raise ResyncRequiredError(
-            f"change log {topic} was {'deleted' if found is None else 'deleted and made again'}",
-            f"run `cdc start {rt.name} --force-resync`.",
-        )
-    begin, end = topics.offsets(topic)
+    topics.require_same(topic, target["log_topic_id"])
     offset = target.get("log_offset")
-    if offset is not None and not begin <= offset <= end:
-        raise ResyncRequiredError(
-            f"change log {topic} holds offsets {begin} to {end}, the target needs {offset}",
-            f"run `cdc start {rt.name} --force-resync`.",
-        )
+    begin, end = topics.offsets(topic) if offset is None else topics.require_offset(topic, offset)
     size = topics.size_estimate(topic, begin, end)
     return {"topic": topic, "begin": begin, "end": end, "records": end - begin, "bytes_estimate": size}
 

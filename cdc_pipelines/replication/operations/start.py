@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cdc_pipelines.replication.agent import ensure_agent
+from cdc_pipelines.replication.alerts.channels import check_channels
 from cdc_pipelines.replication.copy.chunk import Chunk
 from cdc_pipelines.replication.copy.progress import Progress
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
@@ -65,6 +66,9 @@ def step_validate(rt: Runtime, log: Log, *, force_resync: bool = False) -> list[
     if not all(r.ok for r in results):
         raise PrerequisiteError(rt.name, results)
     log.info("  all %d prerequisites are met", len(results))
+    for channel in check_channels(rt.pipeline.alerts):  # no reason to keep the data waiting
+        if not channel.ok:
+            log.warning("  people could not be told by %s: %s; %s", channel.name, channel.message, channel.fix)
     return results
 
 

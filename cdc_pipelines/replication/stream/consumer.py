@@ -19,7 +19,6 @@ from cdc_pipelines.replication.databases.postgres.connection import connect, tak
 from cdc_pipelines.replication.errors import (
     ConfigurationError,
     FencedError,
-    ResyncRequiredError,
     RetryableError,
     TornLogError,
 )
@@ -110,21 +109,11 @@ class Consumer:
     # The log
 
     def _open_log(self, stop_at: MySqlPosition | None = None) -> None:
-        applier, name = self._applier, self._record.name
+        applier = self._applier
         topic = applier.facts.log_topic or ""
         topics = LogTopics(self._pipeline)
-        topic_id = topics.topic_id(topic)
-        if topic_id is None or topic_id != applier.facts.log_topic_id:
-            raise ResyncRequiredError(
-                f"change log {topic} was {'deleted' if topic_id is None else 'deleted and made again'}",
-                f"run `cdc start {name} --force-resync`.",
-            )
-        begin, end = topics.offsets(topic)
-        if not begin <= applier.offset <= end:
-            raise ResyncRequiredError(
-                f"change log {topic} holds offsets {begin} to {end}, the target needs {applier.offset}",
-                f"run `cdc start {name} --force-resync`.",
-            )
+        topics.require_same(topic, applier.facts.log_topic_id)
+        topics.require_offset(topic, applier.offset)
         self._client = LogClient(self._pipeline.kafka, topic, applier.offset, self._group)
         self._reader = LogReader(
             self._client,

@@ -8,7 +8,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from cdc_pipelines.replication import secrets
-from cdc_pipelines.replication.errors import RetryableError
+from cdc_pipelines.replication.errors import ConfigurationError, RetryableError
 from cdc_pipelines.replication.pipeline import Pipeline
 
 T = TypeVar("T")
@@ -30,6 +30,7 @@ class KafkaAdmin:
     """One pipeline's brokers. RetryableError wherever they stay out of reach for `deadline_s` seconds."""
 
     def __init__(self, pipeline: Pipeline, *, deadline_s: float = 30.0) -> None:
+        self._name = pipeline.name
         self._kafka = pipeline.kafka
         self._servers = secrets.resolve(pipeline.kafka.bootstrap_servers)
         self._deadline_s = deadline_s
@@ -68,6 +69,13 @@ class KafkaAdmin:
                         "see that the brokers run and are reachable from here, then run the same command again.",
                     ) from error
             time.sleep(POLL_S)
+
+    def _change(self, refusal: str, call: Callable[[], None], mend: str) -> None:
+        """Call until it is answered. ConfigurationError where the brokers refuse: `refusal`, why, and what mends it."""
+        try:
+            self._insist(refusal, call)
+        except KafkaException as error:
+            raise ConfigurationError(f"{refusal} on {self._servers}: {text_of(error)}", mend) from error
 
     def _wait(self, what: str, condition: Callable[[], bool]) -> None:
         ends = time.monotonic() + self._deadline_s

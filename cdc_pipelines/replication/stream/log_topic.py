@@ -24,7 +24,7 @@ from confluent_kafka.admin import (
 )
 
 from cdc_pipelines.replication.errors import ConfigurationError, ResyncRequiredError, RetryableError
-from cdc_pipelines.replication.stream.kafka_admin import UNKNOWN, KafkaAdmin, code_of, text_of
+from cdc_pipelines.replication.stream.kafka_admin import UNKNOWN, KafkaAdmin, code_of
 
 # Kept whole: what the consumer has not read must not go by age, a history without its beginning is worthless.
 _SETTINGS = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
@@ -56,6 +56,25 @@ class LogTopics(KafkaAdmin):
                     return None
                 raise
         return self._insist(f"describe topic {topic}", describe)
+
+    def require_same(self, topic: str, topic_id: str | None) -> None:
+        """ResyncRequiredError where the topic is not the one of this id: what the target needs went with that one."""
+        found = self.topic_id(topic)
+        if found is None or found != topic_id:
+            raise ResyncRequiredError(
+                f"change log {topic} was {'deleted' if found is None else 'deleted and made again'}",
+                f"run `cdc start {self._name} --force-resync`.",
+            )
+
+    def require_offset(self, topic: str, needed: int) -> tuple[int, int]:
+        """`offsets`; ResyncRequiredError where `needed`, the target's next one, is not among them."""
+        begin, end = self.offsets(topic)
+        if not begin <= needed <= end:
+            raise ResyncRequiredError(
+                f"change log {topic} holds offsets {begin} to {end}, the target needs {needed}",
+                f"run `cdc start {self._name} --force-resync`.",
+            )
+        return begin, end
 
     def offsets(self, topic: str) -> tuple[int, int]:
         """(first offset, next offset behind the last committed record) of the topic's only partition.
@@ -138,7 +157,7 @@ class LogTopics(KafkaAdmin):
 
     def _gone(self, topic: str) -> ResyncRequiredError:
         return ResyncRequiredError(
-            f"topic {topic} does not exist on {self._servers}", "run `cdc start NAME --force-resync`."
+            f"topic {topic} does not exist on {self._servers}", f"run `cdc start {self._name} --force-resync`."
         )
 
     def check(self, topic: str) -> None:
@@ -157,7 +176,7 @@ class LogTopics(KafkaAdmin):
         if wrong:
             raise ConfigurationError(
                 f"topic {topic} has settings that would lose or reorder records: {'; '.join(wrong)}",
-                "alter the topic, or delete it (then `cdc start NAME --force-resync`).",
+                f"alter the topic, or delete it (then `cdc start {self._name} --force-resync`).",
             )
 
     def _settings(self, topic: str) -> dict[str, str]:
@@ -188,13 +207,10 @@ class LogTopics(KafkaAdmin):
             futures = self._admin.incremental_alter_configs([resource], request_timeout=self._call_s)
             futures[resource].result(self._call_s)
 
-        try:
-            self._insist(f"max.message.bytes of topic {topic}", alter)
-        except KafkaException as error:
-            raise ConfigurationError(
-                f"topic {topic}: max.message.bytes can't be raised to {wanted} on {self._servers}: {text_of(error)}",
-                "raise it yourself, or give the client the right to (ALTER_CONFIGS on the topic).",
-            ) from error
+        self._change(
+            f"topic {topic}: max.message.bytes can't be raised to {wanted}", alter,
+            "raise it yourself, or give the client the right to (ALTER_CONFIGS on the topic).",
+        )
         return True
 
     def trim(self, topic: str, before: int) -> None:
@@ -205,14 +221,11 @@ class LogTopics(KafkaAdmin):
             futures = self._admin.delete_records([partition], request_timeout=self._call_s)
             futures[partition].result(self._call_s)
 
-        try:
-            self._insist(f"trim topic {topic}", delete)
-        except KafkaException as error:
-            raise ConfigurationError(
-                f"topic {topic} can't be trimmed on {self._servers}: {text_of(error)}",
-                "give the client the right to (DELETE on the topic), or set kafka.log_keep_hours to null in the "
-                "pipeline's file: then the log is kept whole.",
-            ) from error
+        self._change(
+            f"topic {topic} can't be trimmed", delete,
+            "give the client the right to (DELETE on the topic), or set kafka.log_keep_hours to null in the "
+            "pipeline's file: then the log is kept whole.",
+        )
 
     # Making
 
@@ -241,13 +254,10 @@ class LogTopics(KafkaAdmin):
                 if code_of(error) != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise
 
-        try:
-            self._insist(f"create topic {topic}", create)
-        except KafkaException as error:
-            raise ConfigurationError(
-                f"topic {topic} can't be created on {self._servers}: {text_of(error)}",
-                "mend what it says: kafka.replication_factor, the client's rights (CREATE on the topic).",
-            ) from error
+        self._change(
+            f"topic {topic} can't be created", create,
+            "mend what it says: kafka.replication_factor, the client's rights (CREATE on the topic).",
+        )
         self._wait(f"topic {topic} to have a leader", lambda: self._has_leader(topic))
 
     def _has_leader(self, topic: str) -> bool:
@@ -271,11 +281,8 @@ class LogTopics(KafkaAdmin):
                     if code_of(error) not in UNKNOWN:
                         raise
 
-        try:
-            self._insist(f"delete topics {', '.join(names)}", delete)
-        except KafkaException as error:
-            raise ConfigurationError(
-                f"topics {', '.join(names)} can't be deleted on {self._servers}: {text_of(error)}",
-                "mend what it says (delete.topic.enable, DELETE on the topics), or delete them by hand.",
-            ) from error
+        self._change(
+            f"topics {', '.join(names)} can't be deleted", delete,
+            "mend what it says (delete.topic.enable, DELETE on the topics), or delete them by hand.",
+        )
         self._wait(f"topics {', '.join(names)} to be gone", lambda: not set(names) & set(self.list()))

@@ -87,13 +87,7 @@ class Watch(threading.Thread):
         self._source.require_same_history(self._applied())
 
     def _look_at_log(self) -> None:
-        topic = self._facts.log_topic or ""
-        found = self._topics.topic_id(topic)
-        if found != self._facts.log_topic_id:
-            raise ResyncRequiredError(
-                f"change log {topic} was {'deleted' if found is None else 'deleted and made again'}",
-                f"run `cdc start {self._pipeline.name} --force-resync`.",
-            )
+        self._topics.require_same(self._facts.log_topic or "", self._facts.log_topic_id)
 
     def _look_at_connector(self) -> None:
         """A missing one, or one whose task failed, is the status's to tell: what is in the log can be applied."""

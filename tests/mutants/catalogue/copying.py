@@ -66,8 +66,8 @@ MUTANTS = [
     ),
     Mutant(
         "a log that was made again is streamed into", NOT_SILENT, "replication/operations/connector.py",
-        'if facts.log_topic_id != (rt.topics.topic_id(topic) or ""):',
-        "if False:",
+        "rt.topics.require_same(topic, facts.log_topic_id)",
+        "pass",
         (_STEPS + "test_a_log_that_was_made_again_is_not_streamed_into",),
     ),
     Mutant(

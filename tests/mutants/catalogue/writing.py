@@ -183,15 +183,15 @@ MUTANTS = [
     ),
     # The consumer
     Mutant(
-        "a log that was made again is read on", NOT_SILENT, "replication/stream/consumer.py",
-        "if topic_id is None or topic_id != applier.facts.log_topic_id:",
-        "if topic_id is None:",
+        "a log that was made again is read on", NOT_SILENT, "replication/stream/log_topic.py",
+        "if found is None or found != topic_id:",
+        "if found is None:",
         (_CONSUMER + "test_a_log_that_was_made_again_is_refused",),
     ),
     Mutant(
         "an offset that the log does not hold is read on", NOT_SILENT, "replication/stream/consumer.py",
-        "if not begin <= applier.offset <= end:",
-        "if False:",
+        "topics.require_offset(topic, applier.offset)",
+        "pass",
         (_CONSUMER + "test_an_offset_that_the_log_does_not_hold_is_refused",),
     ),
     Mutant(
