@@ -73,8 +73,37 @@ def no_wider_than_the_window(page: Page) -> None:
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"it scrolls sideways at {width} px"
 
 
+def set_up(page: Page, document: dict[str, Any]) -> None:
+    """Through the three steps, as a new user goes."""
+    page.get_by_role("link", name="New pipeline").click()
+    page.get_by_label("Name").fill(document["name"])
+    for title in ("source", "target"):
+        section = page.get_by_role("group", name=title.capitalize())
+        for label, key in (("Host", "host"), ("Port", "port"), ("Database", "database"), ("User", "user"),
+                           ("Password's place", "password")):  # fmt: skip
+            section.get_by_label(label).fill(str(document[title][key]))
+    page.get_by_label("Kafka Connect").fill(document["connect"]["url"])
+    page.get_by_label("Brokers").fill("nowhere")
+    page.get_by_role("group", name="Target").get_by_label("Database").fill("no_such_database")
+    page.get_by_role("button", name="Test both").click()
+    expect(page.get_by_role("alert").get_by_text("no_such_database", exact=False).first).to_be_visible()
+    page.get_by_role("group", name="Target").get_by_label("Database").fill(document["target"]["database"])
+    page.get_by_label("Brokers").fill(document["kafka"]["bootstrap_servers"])
+    page.get_by_role("button", name="Test both").click()
+    expect(page.get_by_text("Source and target answer")).to_be_visible()
+    no_wider_than_the_window(page)
+    page.get_by_label("Lands in table").fill("people")
+    shoot(page, "web-choose")
+    page.get_by_role("button", name="Review the file").click()
+    file = page.get_by_label("The pipeline's file")
+    text = re.sub(r"^config: .*$", f"config: {document['config']}", file.input_value(), flags=re.MULTILINE)
+    file.fill(text + "verify: {background: false}\n")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Nothing runs yet")).to_be_visible()
+
+
 def test_a_pipelines_whole_way(make_dagster_pipe: Callable[..., DagsterPipe], server: Server, page: Page) -> None:
-    """Saved over HTTP, started and stopped with the page's buttons, seen in both all the while."""
+    """Set up, started and stopped in the page; seen there and over HTTP all the while."""
     pipe = make_dagster_pipe()
     pipe.run(
         "create table customers (id int primary key, name varchar(40))",
@@ -85,19 +114,17 @@ def test_a_pipelines_whole_way(make_dagster_pipe: Callable[..., DagsterPipe], se
     pipe.file.unlink()
     path = f"/cdc/config/{document['config']}"
 
-    source = server.ask("POST", "/cdc/discover/", json={"source": document["source"]})
-    assert [t["name"] for t in source.json()["tables"]] == ["customers"], source.text
-    saved = server.ask("POST", "/cdc/config/", json=document)
-    assert saved.status_code == 201, saved.text
-    assert saved.json()["pipeline"]["status"] == "configured"
-    assert pipe.file.exists()
-    assert server.status(path)["connector"]["state"] == "MISSING"
-
     errors: list[str] = []
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     page.goto(server.url)
     page.get_by_label("Token").fill(TOKEN)
     page.keyboard.press("Enter")
+    set_up(page, document)
+    assert pipe.file.exists()
+    listed = server.ask("GET", "/cdc/config/").json()["pipelines"]
+    assert [(p["status"], p["is_active"]) for p in listed if p["name"] == pipe.name] == [("configured", False)]
+    assert server.status(path)["connector"]["state"] == "MISSING", "nothing is made before a start"
+    page.get_by_role("link", name="Pipelines").click()
     page.get_by_role("link", name=pipe.name).click()
     state = page.get_by_label("State")
     expect(state.get_by_text("not started")).to_be_visible()
@@ -120,6 +147,7 @@ def test_a_pipelines_whole_way(make_dagster_pipe: Callable[..., DagsterPipe], se
     status = server.status(path)
     assert (status["overall"], status["config"]["status"]) == ("healthy", "running")
     assert status["statistics"]["total_rows_synced"] == 900
+    assert pipe.rows("select count(*) from people") == [(900,)]
     assert [t["rows_copied"] for t in server.ask("GET", f"{path}/tables/").json()["tables"]] == [900]
 
     page.get_by_role("button", name="Stop").click()
@@ -132,7 +160,7 @@ def test_a_pipelines_whole_way(make_dagster_pipe: Callable[..., DagsterPipe], se
     expect(state).to_be_visible()
     page.get_by_role("button", name="Log out").click()
     expect(page.get_by_label("Token")).to_be_visible()
-    assert errors == []
+    assert [error for error in errors if "422" not in error] == []
     log = server.log.read_text()
     assert TOKEN not in log
     assert "Traceback" not in log, log
