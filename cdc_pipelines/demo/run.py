@@ -54,6 +54,7 @@ def run_demo(scene: Scene, screen: Screen, *, scale: float = 1.0) -> None:
     screen.line(f"All of it held, in {screen.seconds:.0f} s, and goes on running:")
     screen.line(f"  the run in Dagster   {run_url}")
     screen.line(f"""  the pipeline         eval "$(.venv/bin/cdc stack env)"; .venv/bin/cdc status {scene.name}""")
+    screen.line(f"""  the page             eval "$(.venv/bin/cdc stack env)"; CDC_DAGSTER_URL={dagster.url} .venv/bin/cdc web""")
     screen.line("  the end              make demo-down")
 
 

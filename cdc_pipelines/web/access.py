@@ -14,7 +14,6 @@ OPEN = "open"
 """The session of everybody where no token is set."""
 _TRIES = 5
 _WITHIN_S = 60.0
-_TRIES_OF_ALL = 50
 _ADDRESSES = 10_000
 
 
@@ -60,30 +59,23 @@ class Access:
 
 @dataclass
 class Failures:
-    """Failed logins: five a minute from one address, fifty from all, then nobody is heard for a while."""
+    """Failed logins: after five within a minute an address is not heard for a while.
+
+    Counted by address only: a count over all of them would let one stranger lock everybody out.
+    """
 
     clock: Callable[[], float] = time.monotonic
     _by_address: "OrderedDict[str, deque[float]]" = field(default_factory=OrderedDict)
-    _all: deque[float] = field(default_factory=deque)
 
     def wait_s(self, address: str) -> int:
         """Seconds until this address is heard again; 0: now."""
-        now = self.clock()
-        waits = [
-            times[-limit] + _WITHIN_S - now
-            for times, limit in ((self._by_address.get(address, deque()), _TRIES), (self._all, _TRIES_OF_ALL))
-            if len(times) >= limit
-        ]
-        return max([0, *(int(wait) + 1 for wait in waits if wait > 0)])
+        times = self._by_address.get(address, ())
+        wait = times[0] + _WITHIN_S - self.clock() if len(times) >= _TRIES else 0
+        return int(wait) + 1 if wait > 0 else 0
 
     def failed(self, address: str) -> None:
-        now = self.clock()
-        times = self._by_address.setdefault(address, deque(maxlen=_TRIES))
+        self._by_address.setdefault(address, deque(maxlen=_TRIES)).append(self.clock())
         self._by_address.move_to_end(address)
-        times.append(now)
-        self._all.append(now)
-        while len(self._all) > _TRIES_OF_ALL:
-            self._all.popleft()
         while len(self._by_address) > _ADDRESSES:
             self._by_address.popitem(last=False)
 

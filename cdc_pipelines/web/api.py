@@ -41,7 +41,7 @@ class Parts:
 
     def act(self, record: PipelineRecord, job: str, config: dict[str, Any] | None = None) -> dict[str, Any]:
         launched = self.launcher.launch(record, job, config)
-        self.watch.forget_seen(record.name)
+        self.watch.look_again(record.name)
         return launched.to_dict()
 
 

@@ -51,7 +51,7 @@ class Plot:
 def overall(record: PipelineRecord, status: Facts | None) -> Badge:
     """The one word for a pipeline. A pipeline that nobody wants to run is not praised for being healthy."""
     if status is None:
-        return Badge("Overall", record.status if record.status == "configured" else "looking…", "idle")
+        return Badge("Overall", "not started" if record.status == "configured" else "looking…", "idle")
     word = status["overall"]
     if word == "healthy" and record.status in ON_THE_WAY:
         return Badge("Overall", "starting", "idle")
@@ -84,7 +84,7 @@ def badges(record: PipelineRecord, status: Facts) -> list[Badge]:
               tone(bool(consumer["heartbeat_recent"]), "warn")),
         Badge("Lag", "unknown" if seconds is None else duration(seconds),
               tone(seconds is not None and seconds <= limit, "warn"),
-              "" if lag.get("messages") is None else f"{lag['messages']:,} records in the log"),
+              "" if lag.get("messages") is None else f"{lag['messages']:,} records to apply"),
     ]
 
 

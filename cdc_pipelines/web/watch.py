@@ -47,6 +47,7 @@ class _Watched:
     lock: threading.Lock = field(default_factory=threading.Lock)
     seen: Facts | None = None
     seen_at: float = float("-inf")
+    changed: bool = False
     samples: deque[Sample] = field(default_factory=lambda: deque(maxlen=KEPT))
 
 
@@ -68,11 +69,13 @@ class Watch:
         Raises RetryableError where the control store is out of reach.
         """
         watched = self._of(record.name)
-        if not watched.lock.acquire(blocking=watched.seen is None):
-            assert watched.seen is not None
-            return watched.seen
+        known = self.last(record.name)
+        if not watched.lock.acquire(blocking=known is None):
+            assert known is not None
+            return known
         try:
-            if watched.seen is None or time.monotonic() - watched.seen_at > fresh_s:
+            if watched.seen is None or watched.changed or time.monotonic() - watched.seen_at > fresh_s:
+                watched.changed = False
                 watched.seen = self._look(record)
                 watched.seen_at = time.monotonic()
             return watched.seen
@@ -85,9 +88,9 @@ class Watch:
         recent = time.monotonic() - watched.seen_at < 4 * self._every_s + _PATIENCE_S
         return watched.seen if recent else None
 
-    def forget_seen(self, name: str) -> None:
+    def look_again(self, name: str) -> None:
         """Something was done about the pipeline: the next who asks looks again."""
-        self._of(name).seen_at = float("-inf")
+        self._of(name).changed = True
 
     def history(self, name: str) -> list[Sample]:
         """The oldest first."""

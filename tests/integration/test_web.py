@@ -124,7 +124,7 @@ def test_a_pipelines_whole_way(make_dagster_pipe: Callable[..., DagsterPipe], se
     listed = server.ask("GET", "/cdc/config/").json()["pipelines"]
     assert [(p["status"], p["is_active"]) for p in listed if p["name"] == pipe.name] == [("configured", False)]
     assert server.status(path)["connector"]["state"] == "MISSING", "nothing is made before a start"
-    page.get_by_role("link", name="Pipelines").click()
+    page.get_by_role("link", name="Pipelines", exact=True).click()
     page.get_by_role("link", name=pipe.name).click()
     state = page.get_by_label("State")
     expect(state.get_by_text("not started")).to_be_visible()
