@@ -53,8 +53,9 @@ def run_demo(scene: Scene, screen: Screen, *, scale: float = 1.0) -> None:
     _require(facts["overall"] == "healthy", f"the pipeline is {facts['overall']}, not healthy")
     screen.line(f"All of it held, in {screen.seconds:.0f} s, and goes on running:")
     screen.line(f"  the run in Dagster   {run_url}")
-    screen.line(f"""  the pipeline         eval "$(.venv/bin/cdc stack env)"; .venv/bin/cdc status {scene.name}""")
-    screen.line(f"""  the page             eval "$(.venv/bin/cdc stack env)"; CDC_DAGSTER_URL={dagster.url} .venv/bin/cdc web""")
+    env = """eval "$(.venv/bin/cdc stack env)";"""
+    screen.line(f"  the pipeline         {env} .venv/bin/cdc status {scene.name}")
+    screen.line(f"  the page             {env} CDC_DAGSTER_URL={dagster.url} .venv/bin/cdc web")
     screen.line("  the end              make demo-down")
 
 
