@@ -105,6 +105,17 @@ class BeatStore(StoreBase):
             ).all()
         return [_exit(row) for row in rows]
 
+    def exit_codes_after(self, number: int | None) -> tuple[int, list[tuple[str, int | None]]]:
+        """Exits kept after exit `number`: the newest one's number, and (pipeline, exit code) of each. None: no list."""
+        t = models.exits
+        with self._read() as connection:
+            if number is None:
+                return connection.execute(select(func.coalesce(func.max(t.c.id), 0))).scalar_one(), []
+            rows = connection.execute(
+                select(t.c.id, t.c.pipeline, t.c.exit_code).where(t.c.id > number).order_by(t.c.id)
+            ).all()
+        return (rows[-1].id if rows else number), [(row.pipeline, row.exit_code) for row in rows]
+
     def last_exits(self) -> dict[str, ConsumerExit]:
         """The newest exit of every pipeline."""
         t = models.exits

@@ -54,7 +54,8 @@ class Heartbeat:
     """How a consumer says it is doing. `applied_position` is the JSON of a source position.
 
     States: starting, streaming, barrier, stopping; stopped and failed are the last words of a process.
-    `commit_ms` is the source's time of the last applied commit, in milliseconds since 1970.
+    `commit_ms` is the source's time of the last applied commit, in milliseconds since 1970. `measures` is the JSON of a
+    `metrics.measures.Measures`.
     """
 
     pipeline: str
@@ -74,6 +75,7 @@ class Heartbeat:
     last_event_at: datetime | None = None
     last_heartbeat_event_at: datetime | None = None
     message: str = ""
+    measures: str | None = None
 
 
 @dataclass(frozen=True)
