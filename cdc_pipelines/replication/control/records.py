@@ -9,6 +9,7 @@ from cdc_pipelines.replication.pipeline import Pipeline
 
 Status = Literal["configured", "copying", "connecting", "starting", "running", "stopped", "failed"]
 Desired = Literal["running", "stopped"]
+ConsumerState = Literal["starting", "streaming", "barrier", "stopping", "stopped", "failed"]
 
 STATUSES: tuple[Status, ...] = ("configured", "copying", "connecting", "starting", "running", "stopped", "failed")
 Severity = Literal["degraded", "failed"]

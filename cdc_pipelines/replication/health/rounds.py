@@ -44,20 +44,21 @@ def look_at_all(store: ControlStore, *, deadline_s: float = DEADLINE_S) -> list[
     One that gives no answer in time is unhealthy for that reason. Raises RetryableError where the store is out of
     reach.
     """
-    records = [record for record in store.list() if record.status != _NEVER_STARTED]
-    pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="health")
-    try:
-        statuses = _statuses(store, records, pool, deadline_s)
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    records = started_pipelines(store)
+    found = statuses(store, records, deadline_s)
     open_ = store.open_incidents()
     known = {record.name for record in store.list()}
     for name in open_.keys() - known:  # torn down meanwhile
         store.save_incident(replace(open_[name], resolved_at=datetime.now(UTC)))
     return [
-        follow(store, record, found, open_.get(record.name))
-        for record, found in zip(records, statuses, strict=True) if record.name in known
+        follow(store, record, status, open_.get(record.name))
+        for record, status in zip(records, found, strict=True) if record.name in known
     ]
+
+
+def started_pipelines(store: ControlStore) -> list[PipelineRecord]:
+    """Those that have something to look at."""
+    return [record for record in store.list() if record.status != _NEVER_STARTED]
 
 
 def follow(
@@ -83,7 +84,18 @@ def follow(
     return Seen(record, found, incident, raised, cure, tries)
 
 
-def _statuses(
+def statuses(
+    store: ControlStore, records: Sequence[PipelineRecord], deadline_s: float = DEADLINE_S
+) -> list[Facts]:
+    """The status of each, asked at the same time; changes nothing. One that gives no answer in time is told as such."""
+    pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="health")
+    try:
+        return _ask(store, records, pool, deadline_s)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _ask(
     store: ControlStore, records: Sequence[PipelineRecord], pool: ThreadPoolExecutor, deadline_s: float
 ) -> list[Facts]:
     urls = {record.name: _url(record) for record in records}
