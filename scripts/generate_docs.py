@@ -34,6 +34,7 @@ from cdc_pipelines.replication.pipeline import (
     Verify,
 )
 from cdc_pipelines.replication.pipeline_file import json_schema
+from cdc_pipelines.replication.schedules import ResyncSchedule, Schedules, VerifySchedule
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 END = "<!-- end of the generated part -->"
@@ -53,6 +54,9 @@ SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ("`alerts`", Alerts),
     ("`alerts.webhook`", Webhook),
     ("`alerts.pagerduty`", PagerDuty),
+    ("`schedules`", Schedules),
+    ("`schedules.resync`", ResyncSchedule),
+    ("`schedules.verify`", VerifySchedule),
 ]
 
 
