@@ -1,13 +1,20 @@
-"""`/metrics` as a real Prometheus scrapes it from a real agent, whose consumer streams real changes."""
+"""Watching a stream of real changes: a real Prometheus scrapes a real agent; a person looks from a terminal."""
 
+import json
+import os
+import pty
 import re
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import requests
 
+from tests.conftest import PROJECT
 from tests.e2e.conftest import Pipe, wait_until
 from tests.monitoring import prometheus
 
@@ -27,7 +34,55 @@ def metrics_url(pipe: Pipe) -> str:
     return wait_until(told, "the metrics' address in the agent's log")[1]
 
 
-def test_prometheus_sees_a_stream_its_latency_and_its_killed_consumer(
+def watching(pipe: Pipe, *words: str, output: int) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "cdc_pipelines.cli", *words], cwd=PROJECT, env=os.environ | {"CDC_HOME": str(pipe.home)},
+        stdin=subprocess.DEVNULL, stdout=output,
+    )  # fmt: skip
+
+
+def read_until(output: int, enough: Callable[[bytes], bool]) -> bytes:
+    """What comes out until it is enough."""
+    text = b""
+    while not enough(text):
+        more = os.read(output, 65_536)
+        assert more, f"it ended: {text!r}"
+        text += more
+    return text
+
+
+def look_from_a_terminal(pipe: Pipe) -> None:
+    """`cdc status` of all pipelines, watched by a program and by a person; `cdc logs`, which goes on."""
+    name = pipe.name
+    every = pipe.cdc("status", "--json")
+    assert every.json[name]["overall"] == pipe.status()["overall"] == "healthy"
+    assert every.code == 0
+
+    pipe_out, pipe_in = os.pipe()
+    person, terminal = pty.openpty()
+    lines = watching(pipe, "status", "--watch", "--json", output=pipe_in)
+    screen = watching(pipe, "status", name, "--watch", output=terminal)
+    log = watching(pipe, "logs", name, "--lines", "1", "--follow", output=pipe_in)
+    for end in (pipe_in, terminal):
+        os.close(end)
+    try:
+        shown = read_until(person, lambda text: text.count(name.encode()) >= 2)
+        assert re.search(rb"healthy.*connector.*RUNNING.*consumer.*STREAMING", shown, re.DOTALL), shown
+        with (pipe.home / "logs" / f"{name}.log").open("a") as file:
+            file.write("a line that was written meanwhile\n")
+        text = read_until(pipe_out, lambda seen: seen.count(b'"overall"') >= 2 and b"written meanwhile\n" in seen)
+        looks = [json.loads(line) for line in text.splitlines() if line.startswith(b"{")]
+        assert [(each["pipeline"], each["overall"]) for each in looks[:2]] == [(name, "healthy")] * 2
+    finally:
+        for process in (lines, screen, log):
+            process.send_signal(signal.SIGINT)
+        codes = [process.wait(30) for process in (lines, screen, log)]
+        os.close(person)
+        os.close(pipe_out)
+    assert codes == [0, 0, 0], "Ctrl-C is how one ends it"
+
+
+def test_a_stream_its_latency_and_its_killed_consumer_are_seen(
     make_pipe: Callable[..., Pipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CDC_METRICS_PORT", "0")
@@ -59,10 +114,12 @@ def test_prometheus_sees_a_stream_its_latency_and_its_killed_consumer(
         assert age is not None
         assert age < 15
 
+        look_from_a_terminal(pipe)
+
         # by a look at the servers, which the agent takes beside the scrapes
-        wait_until(lambda: of("cdc_copied_rows", table="t") == 2, "the copy's rows")
+        wait_until(lambda: of("cdc_lag_seconds") is not None, "a look after the start")
+        assert of("cdc_copied_rows", table="t") == 2
         assert of("cdc_copy_chunks", table="t") == of("cdc_copy_chunks_done", table="t") == 1
-        assert of("cdc_lag_seconds") is not None
         assert (of("cdc_log_runway_seconds") or 0) > 3600
         assert (of("cdc_change_log_bytes") or 0) > 0
         assert of("cdc_verification_age_seconds", table="t") is None, "never compared"
