@@ -1,6 +1,8 @@
 """What `/metrics` tells, from a real control store: values, names, and what must not look as if it had happened."""
 
 import contextlib
+import queue
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -8,16 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from cdc_pipelines.agent.metrics import serving
 from cdc_pipelines.replication.control.records import Incident, Problem
 from cdc_pipelines.replication.control.store import ControlStore, Heartbeat
+from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
+from cdc_pipelines.replication.errors import ConfigurationError
 from cdc_pipelines.replication.metrics import measures as measures_module
 from cdc_pipelines.replication.metrics.catalogue import METRICS
 from cdc_pipelines.replication.metrics.collector import registry
 from cdc_pipelines.replication.metrics.looks import Looks
 from cdc_pipelines.replication.metrics.measures import Histogram, Measures
+from cdc_pipelines.replication.pipeline import Apply
+from cdc_pipelines.replication.stream.batches import Commit
+from cdc_pipelines.replication.stream.run import Run
 from tests.control_specs import make_spec
 
 Samples = dict[tuple[Any, ...], float]
@@ -81,6 +90,25 @@ def test_latency_is_measured_on_the_sources_clock(monkeypatch: pytest.MonkeyPatc
     made.applied(8, [4_599_000, 4_599_980], 3_600_000)
     assert (made.latency.number, made.latency.total) == (2, pytest.approx(1.02))
     assert (made.runs.number, made.runs.total) == (2, 15)
+
+
+def test_commit_times_are_those_of_a_runs_own_transactions_with_rows() -> None:
+    """Of empty ones, of other databases, a run may hold millions."""
+    items: queue.Queue[Any] = queue.Queue()
+    position = MySqlPosition("binlog.000001", 4)
+    run = Run(items, threading.Event(), Apply(), 0, position, lambda table, batch: batch)
+    for offset, (commit_ms, rows, repeated) in enumerate(
+        [(100, 1, False), (200, 0, False), (300, 2, False), (400, 1, True), (500, 0, False)], start=1
+    ):
+        for row in range(rows):
+            run.add("t", "c", (offset, row), None, None, 10)
+        run.complete(None, None, commit_ms, offset, repeated=repeated)
+    run.send()
+    run.add("t", "d", (1, 0), None, None, 10)
+    run.complete(None, None, 600, 9, repeated=False)
+    run.send()
+    commits = [item.commits_ms for item in items.queue if isinstance(item, Commit)]
+    assert commits == [[100, 300], [600]]
 
 
 def test_what_another_version_measured_is_not_told(store: ControlStore) -> None:
@@ -230,3 +258,17 @@ def test_names_follow_prometheus_conventions(name: str) -> None:
     assert name.endswith("_total") == (kind == "counter")
     assert words.endswith(".")
     assert set(labels) <= {"pipeline", "table", "status", "state", "code", "kind", "severity", "operation"}
+
+
+def test_they_are_served_while_it_lasts_and_a_taken_port_is_told(store: ControlStore) -> None:
+    with serving(store, "127.0.0.1", 0) as url:
+        answer = requests.get(url, timeout=10)
+        assert answer.headers["Content-Type"].startswith("text/plain")
+        assert "# HELP cdc_pipeline_active 1 where the pipeline is meant to stream." in answer.text
+        assert '\ncdc_pipeline_active{pipeline="shop"} 0.0\n' in answer.text
+        port = int(url.split(":")[2].split("/")[0])
+        with pytest.raises(ConfigurationError, match=f"can't be served on 127.0.0.1:{port}"), \
+                serving(store, "127.0.0.1", port):
+            pass
+    with pytest.raises(requests.ConnectionError):
+        requests.get(url, timeout=10)

@@ -1,7 +1,7 @@
 """One look at all pipelines, within a deadline, whoever hangs; and what follows for their incidents."""
 
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -10,6 +10,7 @@ from cdc_pipelines.replication import secrets
 from cdc_pipelines.replication.connect import ConnectClient
 from cdc_pipelines.replication.control.records import Incident, PipelineRecord, Problem
 from cdc_pipelines.replication.control.store import ControlStore
+from cdc_pipelines.replication.daemon_pool import DaemonPool
 from cdc_pipelines.replication.errors import CdcError
 from cdc_pipelines.replication.health import incidents
 from cdc_pipelines.replication.health.facts import Connectors, consumer, iso
@@ -88,15 +89,15 @@ def statuses(
     store: ControlStore, records: Sequence[PipelineRecord], deadline_s: float = DEADLINE_S
 ) -> list[Facts]:
     """The status of each, asked at the same time; changes nothing. One that gives no answer in time is told as such."""
-    pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="health")
+    pool = DaemonPool(_AT_ONCE, "health")
     try:
         return _ask(store, records, pool, deadline_s)
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.leave()
 
 
 def _ask(
-    store: ControlStore, records: Sequence[PipelineRecord], pool: ThreadPoolExecutor, deadline_s: float
+    store: ControlStore, records: Sequence[PipelineRecord], pool: DaemonPool, deadline_s: float
 ) -> list[Facts]:
     urls = {record.name: _url(record) for record in records}
     asked = {url: pool.submit(_connectors, url) for url in set(urls.values()) if url is not None}
