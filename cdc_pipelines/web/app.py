@@ -6,10 +6,13 @@ from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 from cdc_pipelines.replication import secrets
 from cdc_pipelines.replication.control.store import ControlStore
+from cdc_pipelines.replication.metrics.collector import registry
 from cdc_pipelines.web import api, files, problems
 from cdc_pipelines.web.access import Access, Failures
 from cdc_pipelines.web.guard import Guard
@@ -46,6 +49,12 @@ def create_app(settings: WebSettings, store: ControlStore, *, watch: Watch | Non
 
     app.openapi = document  # type: ignore[method-assign]
     app.include_router(api.router(parts))
+    metrics = registry(store, _Seen(parts.watch))
+
+    @app.get("/metrics", include_in_schema=False)
+    def scrape() -> Response:
+        return Response(generate_latest(metrics), media_type=CONTENT_TYPE_LATEST)
+
     pages = Pages(parts, access, failures)
     app.include_router(pages.router())
     app.include_router(Setup(pages).router())
@@ -53,3 +62,10 @@ def create_app(settings: WebSettings, store: ControlStore, *, watch: Watch | Non
     problems.install(app, pages.error)
     # Around everything, the answers to unexpected errors too.
     return Guard(app, settings=settings, access=access, failures=failures)
+
+
+class _Seen:
+    """What the pages saw last, for metrics: nobody is asked twice."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.last = watch.last_of_all

@@ -30,7 +30,7 @@ from cdc_pipelines.replication.pipeline import Pipeline
 from cdc_pipelines.web.answers import Masked
 
 MEDIA_TYPE = "application/problem+json"
-API = ("/cdc/", "/openapi.json")
+API = ("/cdc/", "/openapi.json", "/metrics")
 """What is for programs."""
 _BUSY_S = "5"
 _log = logging.getLogger("cdc.web")

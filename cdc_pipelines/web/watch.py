@@ -5,12 +5,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from cdc_pipelines.replication.control.store import ControlStore, PipelineRecord
+from cdc_pipelines.replication.daemon_pool import DaemonPool
 from cdc_pipelines.replication.health.facts import iso
 from cdc_pipelines.replication.health.status import status
 from cdc_pipelines.replication.operations.runtime import Runtime
@@ -88,6 +89,15 @@ class Watch:
         recent = time.monotonic() - watched.seen_at < 4 * self._every_s + _PATIENCE_S
         return watched.seen if recent else None
 
+    def last_of_all(self) -> tuple[float, dict[str, Facts]] | None:
+        """The age of the oldest in seconds, and what was seen last by pipeline; None where there is nothing."""
+        with self._guard:
+            names = list(self._watched)
+        seen = {name: facts for name in names if (facts := self.last(name)) is not None}
+        if not seen:
+            return None
+        return max(time.monotonic() - self._of(name).seen_at for name in seen), seen
+
     def look_again(self, name: str) -> None:
         """Something was done about the pipeline: the next who asks looks again."""
         self._of(name).changed = True
@@ -109,11 +119,11 @@ class Watch:
     def sample(self) -> None:
         """Look once at all pipelines that were ever started."""
         records = [record for record in self._store.list() if record.status != "configured"]
-        pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="watch")
+        pool = DaemonPool(_AT_ONCE, "watch")
         try:
             wait([pool.submit(self._sample, record) for record in records], timeout=_PATIENCE_S)
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.leave()
 
     def _sample(self, record: PipelineRecord) -> None:
         try:

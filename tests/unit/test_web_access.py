@@ -48,7 +48,7 @@ def test_it_does_not_listen_for_strangers_without_a_token() -> None:
 
 
 def test_the_api_asks_for_the_token(web: Web) -> None:
-    for path in ("/cdc/config/", "/cdc/config/1/status/", "/openapi.json"):
+    for path in ("/cdc/config/", "/cdc/config/1/status/", "/openapi.json", "/metrics"):
         answer = web.client.get(path)
         assert answer.status_code == 401
         assert answer.headers["www-authenticate"] == "Bearer"

@@ -238,3 +238,12 @@ def test_a_surprise_is_told_without_its_text(web: Web, monkeypatch: pytest.Monke
     monkeypatch.setattr(web.watch, "_look", surprise)
     body = problem(web.client.get("/cdc/config/1/status/"), 500, "unexpected")
     assert "inside" not in str(body)
+
+
+def test_metrics_tell_what_was_seen(web: Web) -> None:
+    configure(web.store)
+    web.store.set_status("shop", "running", is_active=True)
+    web.watch.sample()
+    text = web.client.get("/metrics").text
+    assert 'cdc_lag_seconds{pipeline="shop"} 0.4' in text
+    assert "cdc_control_store_up 1" in text
