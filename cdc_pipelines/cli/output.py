@@ -3,13 +3,14 @@
 import json
 import logging
 import os
-import socket
 import sys
 from typing import Any
 
 import click
 from rich.console import Console
 from rich.table import Table
+
+from cdc_pipelines.replication import processes
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -43,4 +44,4 @@ def step_log(quiet: bool = False) -> logging.Logger:
 
 def holder() -> str:
     """Who holds a lease that the command line takes."""
-    return f"cli:{socket.gethostname()}:{os.getpid()}"
+    return f"cli:{processes.host()}:{os.getpid()}"
