@@ -16,7 +16,7 @@ from cdc_pipelines.replication.errors import CdcError, ConfigurationError, NotCo
 from cdc_pipelines.replication.secrets import is_reference, resolve_secret
 
 GRACE_S = 20.0
-ASSIGN_EVERY_S = 2.0
+ASSIGN_EVERY_S = 1.0
 LOOK_EVERY_S = 5.0
 STALE_AFTER_S = 120.0
 STALE_FOR_S = 30.0

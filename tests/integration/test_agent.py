@@ -22,6 +22,7 @@ import pytest
 from cdc_pipelines.agent import ensure_agent, supervisor
 from cdc_pipelines.replication import agent as agent_starter
 from cdc_pipelines.replication import processes, secrets
+from cdc_pipelines.replication.control.assignments import HELD_S
 from cdc_pipelines.replication.control.store import ControlStore, Heartbeat
 from cdc_pipelines.replication.errors import ConfigurationError
 from tests.conftest import PROJECT
@@ -466,7 +467,7 @@ def test_hosts_share_the_pipelines_and_take_over_from_a_dead_one(build: Build, p
     note = one.started("shop")
     two.agent(host="host2")
     wait_until(lambda: len(one.store.live_agents()) == 2)
-    time.sleep(4)  # longer than host1 holds it without renewing
+    time.sleep(HELD_S + 1)  # longer than host1 holds it without renewing
     assert two.notes("shop") == []
     first.kill()
     os.kill(note["pid"], signal.SIGKILL)

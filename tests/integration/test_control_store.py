@@ -574,6 +574,36 @@ def test_a_pipeline_is_one_hosts(store: ControlStore, url: str) -> None:
     assert store.assign(["b"], "host2") == {"b"}
 
 
+def test_a_host_that_comes_back_from_an_outage_lets_the_others_come_first(store: ControlStore, url: str) -> None:
+    assert store.assign(["a"], "host1") == {"a"}
+    past = datetime.now(UTC) - timedelta(seconds=1)
+    raw(url, "update cdc_assignments set expires_at = :at", at=past.replace(tzinfo=None) if is_sqlite(store) else past)
+    assert store.assigned_to("a") is None
+    assert store.assign(["a", "new"], "host2", take_over=False) == {"new"}
+    assert store.assign(["a"], "host1", take_over=False) == {"a"}
+    assert store.assigned_to("a") == "host1"
+
+
+def test_a_consumer_whose_pipeline_another_host_has_is_not_heard(store: ControlStore) -> None:
+    store.save_pipeline(make_spec("shop", 1), "", ())
+    store.set_desired("shop", "running", group="g")
+    assert store.beat(beat_of(group="g", message="mine"))  # of host `here`
+    store.unassign(["shop"], "here")
+    assert store.assign(["shop"], "elsewhere") == {"shop"}
+    assert store.beat(beat_of(group="g", message="a zombie's")) is False
+    assert store.beat(beat_of(group="g", state="failed", message="its last words")) is False
+    assert store.heartbeat("shop").message == "mine"
+    assert store.assigned_to("shop") == "elsewhere"
+
+
+def test_a_consumer_of_an_old_group_holds_nothing(store: ControlStore) -> None:
+    store.save_pipeline(make_spec("shop", 1), "", ())
+    store.set_desired("shop", "running", group="g2")
+    store.beat(beat_of(group="g1"))
+    assert store.assigned_to("shop") is None
+    assert store.assign(["shop"], "elsewhere") == {"shop"}
+
+
 # SQLite alone
 
 

@@ -13,8 +13,8 @@ from cdc_pipelines.replication.control import models
 from cdc_pipelines.replication.control.base import StoreBase
 from cdc_pipelines.replication.control.engine import now
 
-# Agents renew every 2 s, consumers every 3: two of these may be late before another host takes over. A take-over is
-# this, and then the start of a consumer.
+# Agents renew every second, consumers every 3: one of these may be late before another host takes over. A take-over
+# takes this, and then the start of a consumer.
 HELD_S = 7.0
 
 
