@@ -98,13 +98,13 @@ def agent(url: str, talk: Connection) -> None:
 def supervise(url: str, talk: Connection, folder: str, options: dict[str, Any]) -> None:
     """Run an agent whose consumers are `stand_in_consumer`s, until it is told to end by a signal.
 
-    `host` is the name under which it works (CDC_HOST).
+    `host` is the name under which it works (CDC_HOST), `notify` the socket on which systemd would listen.
     """
     os.environ["CDC_HOME"] = folder
     setup_logging(stream=open(Path(folder) / "agent.log", "a", encoding="utf-8"))  # noqa: SIM115 (for its whole life)
-    host = options.pop("host", None)
-    if host is not None:
-        os.environ["CDC_HOST"] = host
+    for option, variable in (("host", "CDC_HOST"), ("notify", "NOTIFY_SOCKET")):
+        if option in options:
+            os.environ[variable] = options.pop(option)
     command = [sys.executable, "-S", "-E", str(Path(__file__).with_name("stand_in_consumer.py")), folder, "consume"]
     store = ControlStore.open(url)
     _wait(talk)

@@ -14,7 +14,8 @@ import psycopg
 import pytest
 from sqlalchemy import create_engine, inspect, make_url, text
 
-from cdc_pipelines.replication import secrets
+from cdc_pipelines.agent import run
+from cdc_pipelines.replication import processes, secrets
 from cdc_pipelines.replication.catalog import Column, MappedColumn, MappedTable, Table
 from cdc_pipelines.replication.control import engine as store_engine
 from cdc_pipelines.replication.control import models, schema
@@ -542,6 +543,29 @@ def test_one_agent_per_host(worker: StartWorker, store: ControlStore) -> None:
     third = worker("agent")
     go(third)
     assert third.said() == "registered"
+
+
+def test_one_agent_per_name_wherever_it_is(
+    store: ControlStore, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert store.register_agent("mine") is None
+    monkeypatch.setattr(processes, "place", lambda: "another container")
+    other = store.register_agent("theirs")
+    assert other is not None
+    assert (other.agent_id, other.here) == ("mine", False)
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(RetryableError) as caught:
+        run._register(store, "theirs", stop)
+    assert "in another container or on another machine" in caught.value.message
+    assert "CDC_HOST" in caught.value.next_step
+    with monkeypatch.context() as named:
+        named.setenv("CDC_HOST", "db-2")
+        assert store.register_agent("second") is None
+    assert {a.host for a in store.live_agents()} == {processes.host(), "db-2"}
+    old = datetime.now(UTC) - timedelta(seconds=20)  # it was killed, and could not say so
+    raw(url, "update cdc_agents set at = :at", at=old.replace(tzinfo=None) if is_sqlite(store) else old)
+    assert store.register_agent("theirs") is None
 
 
 def test_an_agent_that_was_replaced_is_told(store: ControlStore, url: str) -> None:
