@@ -1,6 +1,7 @@
 """A pipeline saved through the page is a file like any other: `pipelines/<name>.yaml`, which the CLI reads as well."""
 
 import json
+import logging
 import os
 import tempfile
 from contextlib import suppress
@@ -19,6 +20,7 @@ from cdc_pipelines.replication.pipeline_file import load_pipeline, parse_pipelin
 from cdc_pipelines.replication.secrets import resolve_secret
 from cdc_pipelines.web.problems import ProblemError
 
+_log = logging.getLogger("cdc.web")
 _POSTED = Path("the posted pipeline")
 
 
@@ -71,6 +73,7 @@ def save(text: str, folder: Path, store: ControlStore, *, plan: bool = False) ->
         os.chmod(new, 0o644)  # it holds references only, and the code location may be another user
         result = configure_text(text, file, store)
         os.replace(new, file)
+        _log.info("saved as %s", file, extra={"pipeline": spec.name})
     finally:
         with suppress(FileNotFoundError):
             os.unlink(new)

@@ -1,5 +1,6 @@
 """Actions are runs of Dagster's jobs: seen there, alerted from there, and no second way to do the same."""
 
+import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -19,6 +20,7 @@ _BY = "cdc/launched_by"
 _TIMEOUT_S = 15.0
 _PASSING = frozenset({"heal", "heal_replication", "replication_health"})
 """What ends soon by itself: the launched run waits for it."""
+_log = logging.getLogger("cdc.web")
 
 
 @dataclass(frozen=True)
@@ -78,4 +80,5 @@ class Launcher:
                 "wait until that ends; a holder that died lets go within a minute.",
             )
         run_id = self._client.launch(job, config, tags={TAG: record.name, _BY: "cdc web"})
+        _log.info("%s launched, run %s", job, run_id, extra={"pipeline": record.name})
         return Launched(run_id, job, self._client.run_url(run_id))

@@ -119,8 +119,7 @@ class Pages:
         if action not in JOBS:
             raise ProblemError(HTTPStatus.NOT_FOUND, "not_found", "Not Found", f"there is no action {action}")
         job, config = JOBS[action]
-        record = self.parts.store.by_config(id)
-        run = await run_in_threadpool(self.parts.act, record, job, config)
+        run = await run_in_threadpool(lambda: self.parts.act(self.parts.store.by_config(id), job, config))
         return RedirectResponse(f"/pipelines/{id}?run={run['run_id']}&job={job}", HTTPStatus.SEE_OTHER)
 
     # Logging in and out

@@ -177,12 +177,14 @@ def test_actions_are_runs_of_dagsters_jobs(web: Web) -> None:
         assert run["url"] == f"{DAGSTER}/runs/{run['run_id']}"
 
 
-def test_one_operation_at_a_time(web: Web) -> None:
+def test_one_operation_at_a_time(web: Web, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "cdc.web")
     configure(web.store)
     first = web.client.post("/cdc/config/1/start/").json()["run"]
     again = web.client.post("/cdc/config/1/start/").json()["run"]
     assert (again["run_id"], again["already"]) == (first["run_id"], True)
     assert len(web.dagster.launched) == 1
+    assert [r.getMessage() for r in caplog.records if r.name == "cdc.web"] == ["start_replication launched, run run-1"]
     body = problem(web.client.post("/cdc/config/1/stop/"), 409, "lease_held")
     assert first["run_id"] in body["detail"]
 
