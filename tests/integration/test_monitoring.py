@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.registry import Collector
 
-from cdc_pipelines.replication.metrics.catalogue import METRICS
+from cdc_pipelines.replication.metrics.catalogue import METRICS, Families
+from cdc_pipelines.replication.metrics.measures import Histogram
 from tests.conftest import PROJECT
 from tests.monitoring import DASHBOARD, RULES, promtool
 
@@ -24,6 +27,18 @@ def dashboard_expressions() -> Iterator[str]:
 def metrics_of(text: str) -> set[str]:
     """The metrics that expressions name, without what a histogram adds."""
     return {re.sub(r"_(bucket|sum|count)$", "", name) for name in re.findall(r"\bcdc_[a-z_]+", text)}
+
+
+def test_names_and_help_texts_are_as_prometheus_wants_them() -> None:
+    found = Families()
+    for name, metric in METRICS.items():
+        found.add(name, Histogram.over((0.5, 1.0)) if metric.kind == "histogram" else 1, *metric.labels)
+    registry = CollectorRegistry()
+    registry.register(type("Told", (Collector,), {"collect": lambda self: found.all()})())
+    text = generate_latest(registry).decode()
+    assert text.count("# HELP") == len(METRICS)
+    done = promtool("check", "metrics", given=text)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
 def test_each_alert_fires_when_it_should_and_only_then(tmp_path: Path) -> None:
