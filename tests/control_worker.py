@@ -5,7 +5,6 @@ same moment.
 """
 
 import os
-import socket
 import sys
 import time
 from datetime import UTC, datetime
@@ -13,9 +12,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from cdc_pipelines.agent import run_agent, supervisor
-from cdc_pipelines.replication import processes
-from cdc_pipelines.replication.control import agents
+from cdc_pipelines.agent import run_agent
 from cdc_pipelines.replication.control.store import ControlStore, Heartbeat
 from cdc_pipelines.replication.errors import LeaseHeldError
 from cdc_pipelines.replication.logs import setup_logging
@@ -101,16 +98,13 @@ def agent(url: str, talk: Connection) -> None:
 def supervise(url: str, talk: Connection, folder: str, options: dict[str, Any]) -> None:
     """Run an agent whose consumers are `stand_in_consumer`s, until it is told to end by a signal.
 
-    `host` makes it believe that it runs on a host of that name.
+    `host` is the name under which it works (CDC_HOST), `notify` the socket on which systemd would listen.
     """
     os.environ["CDC_HOME"] = folder
     setup_logging(stream=open(Path(folder) / "agent.log", "a", encoding="utf-8"))  # noqa: SIM115 (for its whole life)
-    host = options.pop("host", None)
-    if host is not None:
-        socket.gethostname = lambda: host
-        processes.place = lambda: host
-        agents.ASSIGNMENT_S, agents.CONSUMER_FRESH_S = 3.0, 3.0
-        supervisor.ASSIGN_EVERY_S = 0.5
+    for option, variable in (("host", "CDC_HOST"), ("notify", "NOTIFY_SOCKET")):
+        if option in options:
+            os.environ[variable] = options.pop(option)
     command = [sys.executable, "-S", "-E", str(Path(__file__).with_name("stand_in_consumer.py")), folder, "consume"]
     store = ControlStore.open(url)
     _wait(talk)

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -89,7 +88,7 @@ def spawn(store: ControlStore, wanted: DesiredState, command_for: CommandFor) ->
     file = logs_dir() / f"{wanted.pipeline}.log"
     log_files.bound(file)
     mark = {
-        "store": store.id, "host": socket.gethostname(), "pipeline": wanted.pipeline, "group": wanted.group,
+        "store": store.id, "host": processes.host(), "pipeline": wanted.pipeline, "group": wanted.group,
         "revision": wanted.revision,
     }
     with file.open("ab") as log:
@@ -128,7 +127,7 @@ def find_marked(store: ControlStore) -> Iterator[ConsumerProcess]:
         except (ValueError, KeyError, TypeError):
             continue  # not of our making
         # Containers that share their processes may still be hosts of their own.
-        ours = mark.get("store") == store.id and mark.get("host") == socket.gethostname()
+        ours = mark.get("store") == store.id and mark.get("host") == processes.host()
         if ours and not _has_marked_parent(process, text):
             found.append((created, consumer))
     found.sort(key=lambda pair: pair[0], reverse=True)

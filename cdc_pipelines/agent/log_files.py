@@ -40,7 +40,7 @@ def tail(file: Path, start: int = 0) -> str:
             begin = start if start <= size else 0
             stream.seek(max(begin, size - _TAIL_BYTES))
             data = stream.read()
-    except FileNotFoundError:
+    except OSError:  # how a process ended counts, with or without its last words
         return ""
     return "\n".join(data.decode(errors="replace").splitlines()[-_TAIL_LINES:])
 

@@ -10,8 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
+from cdc_pipelines.agent import liveness
 from cdc_pipelines.agent.consumers import CommandFor, consume_command
 from cdc_pipelines.agent.supervisor import GRACE_S, Supervisor
+from cdc_pipelines.replication import processes
+from cdc_pipelines.replication.control.agents import FRESH_S
 from cdc_pipelines.replication.control.store import ControlStore
 from cdc_pipelines.replication.errors import CdcError, ConfigurationError, FencedError, RetryableError
 
@@ -28,17 +31,18 @@ def run_agent(
     """Supervise the store's consumers on this host until SIGTERM, SIGINT or `stop`; serve metrics at (host, port).
 
     Consumers go on when it ends, unless `stop_consumers`; the next agent finds them. Raises RetryableError where an
-    agent of this store lives on this host already, FencedError where another one took this one's place.
+    agent of this store works under this host's name already, FencedError where another one took this one's place.
     """
     stop = stop or threading.Event()
     agent_id = uuid.uuid4().hex
-    _register(store, agent_id)
     supervisor = Supervisor(store, command_for, grace_s=grace_s)
     with _signals(stop):
+        _register(store, agent_id, stop)
         try:
             with _metrics(store, metrics):
                 gone = _supervise(store, agent_id, supervisor, stop, poll_s, stop_consumers)
         finally:
+            liveness.ending()
             _forget(store, agent_id)
     _log.info("agent ends; %s", "no consumer is left" if stop_consumers or gone else "its consumers go on")
 
@@ -57,7 +61,8 @@ def _supervise(
 ) -> bool:
     """From the first look to the last; True where the store is gone."""
     supervisor.take_over()
-    _log.info("agent (process %d) serves %s", os.getpid(), store.location)
+    _log.info("agent (process %d) of host %s serves %s", os.getpid(), processes.host(), store.location)
+    liveness.ready()
     gone = _loop(store, agent_id, supervisor, stop, poll_s)
     if stop_consumers or gone:
         supervisor.stop_all()
@@ -72,13 +77,14 @@ def _loop(
     beaten_at = float("-inf")
     trouble = ""
     while not stop.is_set():
+        liveness.at_work()
         if not there():
             _log.error("the control store %s was deleted; consumers are ended, and so is the agent", store.location)
             return True
         try:
             if time.monotonic() - beaten_at > BEAT_EVERY_S:
                 if not store.agent_beat(agent_id):
-                    _register(store, agent_id, again=True)
+                    _register(store, agent_id, stop, again=True)
                 beaten_at = time.monotonic()
             supervisor.tick()
             if trouble:
@@ -98,15 +104,27 @@ def _loop(
     return False
 
 
-def _register(store: ControlStore, agent_id: str, *, again: bool = False) -> None:
-    other = store.register_agent(agent_id)
-    if other is None:
-        return
-    words = f"an agent serves {store.location} on this host already: process {other.pid} (since "
-    words += f"{other.started_at:%Y-%m-%d %H:%M:%S} UTC)"
+def _register(store: ControlStore, agent_id: str, stop: threading.Event, *, again: bool = False) -> None:
+    deadline = time.monotonic() + FRESH_S + BEAT_EVERY_S
+    while True:
+        other = store.register_agent(agent_id)
+        if other is None:
+            return
+        if other.here or again or stop.is_set() or time.monotonic() > deadline:
+            break
+        # A container of that name that was killed can't say so: it is believed in until its last beat is old.
+        stop.wait(1)
+    since = f"process {other.pid} (since {other.started_at:%Y-%m-%d %H:%M:%S} UTC)"
+    if other.here:
+        words = f"an agent serves {store.location} on this host already: {since}"
+        mend = f"nothing need be done; to replace it, end it (`kill {other.pid}`): consumers go on."
+    else:
+        words = f"an agent in another container or on another machine serves {store.location} as host {other.host}, "
+        words += f"too: {since}"
+        mend = "give each agent a name of its own: CDC_HOST=…."
     if again:
-        raise FencedError(words, "nothing need be done: that one supervises the consumers.")
-    raise RetryableError(words, f"nothing need be done; to replace it, end it (`kill {other.pid}`): consumers go on.")
+        raise FencedError(words, mend if not other.here else "nothing need be done: it supervises the consumers.")
+    raise RetryableError(words, mend)
 
 
 def _presence(store: ControlStore) -> Callable[[], bool]:

@@ -1,20 +1,22 @@
 """Making what runs on this host what is desired: one `tick` after the other."""
 
 import logging
-import socket
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
 from cdc_pipelines.agent import exit_codes, log_files
 from cdc_pipelines.agent.backoff import Backoff
 from cdc_pipelines.agent.consumers import CommandFor, ConsumerProcess, find_by_heartbeat, find_marked, spawn
+from cdc_pipelines.replication import processes
+from cdc_pipelines.replication.control.assignments import HELD_S
 from cdc_pipelines.replication.control.store import ControlStore, DesiredState, Heartbeat
-from cdc_pipelines.replication.errors import ConfigurationError, NotConfiguredError, RetryableError
+from cdc_pipelines.replication.errors import CdcError, ConfigurationError, NotConfiguredError
 from cdc_pipelines.replication.secrets import is_reference, resolve_secret
 
 GRACE_S = 20.0
-ASSIGN_EVERY_S = 5.0
+ASSIGN_EVERY_S = 1.0
 LOOK_EVERY_S = 5.0
 STALE_AFTER_S = 120.0
 STALE_FOR_S = 30.0
@@ -36,7 +38,7 @@ class Supervisor:
         self._command_for = command_for
         self._grace_s = grace_s
         self._stale_after_s, self._stale_for_s = stale_after_s, stale_for_s
-        self._host = socket.gethostname()
+        self._host = processes.host()
         self._running: dict[str, ConsumerProcess] = {}
         self._leaving: list[ConsumerProcess] = []  # being ended, in whose place another one may be wanted
         self._backoffs: dict[str, tuple[int, Backoff]] = {}
@@ -44,6 +46,7 @@ class Supervisor:
         self._mine: set[str] = set()
         self._asked: set[str] = set()
         self._assigned_at = self._looked_at = float("-inf")
+        self._waiting_since = float("-inf")  # in unbroken reach of the store since then
 
     def take_over(self) -> None:
         """Find what an earlier agent left: its consumers, and which of them are held back."""
@@ -61,14 +64,13 @@ class Supervisor:
     def tick(self) -> None:
         """One look at everything."""
         states = {state.pipeline: state for state in self._store.desired_states()}
+        # First whose they are: an agent that was frozen must not judge what another host runs by now.
+        self._assign(self._wanted(states))
         for consumer in [*self._running.values(), *self._leaving]:
-            if consumer.ended():
-                self._after_end(consumer, states.get(consumer.pipeline))
-        wanted = {
-            name: state for name, state in states.items()
-            if state.desired == "running" and self._held.get(name) != state.revision
-        }
-        self._assign(wanted)
+            with _one_pipelines(consumer.pipeline):
+                if consumer.ended():
+                    self._after_end(consumer, states.get(consumer.pipeline))
+        wanted = self._wanted(states)
         for name, consumer in list(self._running.items()):
             state = wanted.get(name)
             if state is None or name not in self._mine or consumer.group != state.group:
@@ -78,7 +80,14 @@ class Supervisor:
         busy = {consumer.pipeline for consumer in self._leaving}
         for name, state in wanted.items():
             if name in self._mine and name not in self._running and name not in busy:
-                self._start(state, beats)
+                with _one_pipelines(name):
+                    self._start(state, beats)
+
+    def _wanted(self, states: dict[str, DesiredState]) -> dict[str, DesiredState]:
+        return {
+            name: state for name, state in states.items()
+            if state.desired == "running" and self._held.get(name) != state.revision
+        }
 
     def stop_all(self) -> None:
         """End every consumer and wait for it: `grace_s` at most, then by force."""
@@ -89,11 +98,14 @@ class Supervisor:
             for consumer in [c for c in self._leaving if c.ended()]:
                 try:
                     self._after_end(consumer, None)
-                except RetryableError as error:
-                    _log.warning("how consumer of %s ended is not kept: %s", consumer.pipeline, error.message)
+                except (CdcError, OSError) as error:
+                    _log.warning("how consumer of %s ended is not kept: %s", consumer.pipeline, error)
                     self._leaving.remove(consumer)
             time.sleep(0.05)
-        self._store.unassign(self._mine, self._host)
+        try:
+            self._store.unassign(self._mine, self._host)
+        except CdcError as error:
+            _log.warning("%s; another host's agent takes the pipelines over in some seconds", error.message)
 
     @property
     def pids(self) -> dict[str, int]:
@@ -104,9 +116,17 @@ class Supervisor:
         """Renew what this host has, and ask for what is new."""
         if wanted.keys() == self._asked and time.monotonic() - self._assigned_at < ASSIGN_EVERY_S:
             return
-        self._mine = self._store.assign(list(wanted), self._host) if wanted else set()
+        asked_at = time.monotonic()
+        if asked_at - self._assigned_at > HELD_S:
+            # Just begun, frozen, or the store was out of reach. Then it was for the others, too: they come first.
+            self._waiting_since = asked_at
+        patient = asked_at - self._waiting_since > HELD_S
+        before = self._mine
+        self._mine = self._store.assign(list(wanted), self._host, take_over=patient) if wanted else set()
         self._asked = set(wanted)
-        self._assigned_at = time.monotonic()
+        self._assigned_at = asked_at
+        for name in before & wanted.keys() - self._mine:
+            _log.warning("pipeline %s is another host's now: this one did not renew its hold in time", name)
 
     def _start(self, state: DesiredState, beats: dict[str, Heartbeat] | None) -> None:
         name = state.pipeline
@@ -150,8 +170,9 @@ class Supervisor:
         beats = self._store.heartbeats()
         self._looked_at = time.monotonic()
         for name, consumer in self._running.items():
-            if log_files.bound(consumer.log):
-                consumer.log_start = 0
+            with _one_pipelines(name):
+                if log_files.bound(consumer.log):
+                    consumer.log_start = 0
             beat = beats.get(name)
             if beat is None or beat.pid != consumer.pid or beat.host != self._host:
                 continue
@@ -169,6 +190,7 @@ class Supervisor:
         """Keep how it ended and judge whether it may start again. Forgets it only when the store knows."""
         name, code = consumer.pipeline, consumer.exit_code
         wanted = self._running.get(name) is consumer
+        mine = wanted and name in self._mine
         # Only now, with its secrets known, may its last words be kept.
         lines = consumer.last_lines() if self._know_secrets(name) else ""
         self._store.record_exit(
@@ -177,9 +199,9 @@ class Supervisor:
         )
         current = state is not None and state.desired == "running" and state.revision == consumer.revision
         hold = code in exit_codes.HOLD or (code is None and state is not None and state.status == "failed")
-        if wanted and current and hold:
+        if mine and current and hold:
             self._hold(consumer, lines)
-        elif wanted and current:
+        elif mine and current:
             delay = self._backoffs.setdefault(name, (consumer.revision, Backoff()))[1].failed(consumer.lived_s)
             reason = consumer.killed_why or exit_codes.explain(code)
             self._close(consumer, "failed", f"{reason}; started again in {delay:.0f} s")
@@ -226,3 +248,14 @@ class Supervisor:
         self._store.close_heartbeat(
             consumer.pipeline, host=self._host, pid=consumer.pid, state=state, message=message
         )
+
+
+@contextmanager
+def _one_pipelines(name: str) -> Iterator[None]:
+    """One pipeline's surprise (a log that can't be read, a full disk) must not keep the others waiting."""
+    try:
+        yield
+    except CdcError:
+        raise
+    except Exception:  # noqa: BLE001 (logged whole)
+        _log.exception("pipeline %s: unexpected error; the agent goes on with the others", name)

@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import socket
 import sys
 from typing import Any
 
@@ -11,6 +10,8 @@ import click
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
+
+from cdc_pipelines.replication import processes
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -66,4 +67,4 @@ def step_log(quiet: bool = False) -> logging.Logger:
 
 def holder() -> str:
     """Who holds a lease that the command line takes."""
-    return f"cli:{socket.gethostname()}:{os.getpid()}"
+    return f"cli:{processes.host()}:{os.getpid()}"

@@ -3,7 +3,6 @@
 import logging
 import os
 import signal
-import socket
 from collections.abc import Callable
 
 import psutil
@@ -54,7 +53,7 @@ def _stop_agent(say: Say) -> None:
     if others:
         say(f"agent: goes on, for {', '.join(others)}")
         return
-    agents = [agent.pid for agent in store.live_agents() if agent.host == socket.gethostname()]
+    agents = [agent.pid for agent in store.live_agents() if agent.here]
     for pid in agents:
         try:
             agent = psutil.Process(pid)

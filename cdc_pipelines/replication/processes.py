@@ -5,13 +5,31 @@ in another container or on another machine the same number is another process.
 """
 
 import os
+import re
 import socket
 from functools import lru_cache
 from pathlib import Path
 
 import psutil
 
+from cdc_pipelines.replication.errors import ConfigurationError
+
 _PROC = Path("/proc")
+
+
+def host() -> str:
+    """The name under which agents and consumers of this host work: `CDC_HOST`, else the host's own name.
+
+    Every agent of one control store has a name of its own. Raises ConfigurationError for a name that is none.
+    """
+    name = os.environ.get("CDC_HOST", "").strip()
+    if not name:
+        return socket.gethostname()
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}", name):
+        raise ConfigurationError(
+            f"CDC_HOST={name!r} is no host's name", "use letters, digits, dots, dashes and underscores: CDC_HOST=db-1."
+        )
+    return name
 
 
 @lru_cache(maxsize=1)

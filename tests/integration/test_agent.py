@@ -1,20 +1,15 @@
 """The agent with real processes: itself, and consumers that a small stand-in plays."""
 
 import itertools
-import json
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -22,13 +17,11 @@ import pytest
 from cdc_pipelines.agent import ensure_agent, supervisor
 from cdc_pipelines.replication import agent as agent_starter
 from cdc_pipelines.replication import processes, secrets
-from cdc_pipelines.replication.control.store import ControlStore, Heartbeat
+from cdc_pipelines.replication.control.assignments import HELD_S
 from cdc_pipelines.replication.errors import ConfigurationError
+from tests.agent_stage import HOST, Build, Stage, alive, beat, build, stage
 from tests.conftest import PROJECT
 from tests.control_fixtures import (
-    StartWorker,
-    Worker,
-    go,
     postgres_url,
     sqlite_url,
     start_worker,
@@ -36,88 +29,9 @@ from tests.control_fixtures import (
 )
 from tests.control_specs import make_spec
 
-__all__ = ["postgres_url", "sqlite_url", "start_worker"]  # fixtures
+__all__ = ["build", "postgres_url", "sqlite_url", "stage", "start_worker"]  # fixtures
 
-HOST = socket.gethostname()
 STAND_IN = PROJECT / "tests" / "stand_in_consumer.py"
-
-
-@dataclass
-class Stage:
-    """A control store with pipelines, and the folder that their stand-in consumers talk through."""
-
-    url: str
-    folder: Path
-    store: ControlStore
-    _start: StartWorker
-
-    def configure(self, *names: str) -> None:
-        for name in names:
-            self.store.save_pipeline(make_spec(name, len(self.store.list())), "", ())
-
-    def want(self, name: str, group: str = "g1") -> None:
-        self.store.set_desired(name, "running", group=group)
-
-    def agent(self, **options: Any) -> Worker:
-        worker = self._start(self.url, "supervise", str(self.folder), options)
-        go(worker)
-        return worker
-
-    def does(self, name: str, **facts: Any) -> None:
-        (self.folder / f"{name}.does").write_text(json.dumps(facts))
-
-    def notes(self, name: str, kind: str = "starts") -> list[dict[str, Any]]:
-        with suppress(FileNotFoundError):
-            return [json.loads(line) for line in (self.folder / f"{name}.{kind}").read_text().splitlines()]
-        return []
-
-    def started(self, name: str, times: int = 1) -> dict[str, Any]:
-        """Wait until the consumer was started that often; the last start."""
-        wait_until(lambda: len(self.notes(name)) >= times)
-        return self.notes(name)[times - 1]
-
-    def agent_log(self) -> str:
-        return (self.folder / "agent.log").read_text()
-
-    def clear(self) -> None:
-        for file in self.folder.glob("*.starts"):
-            for note in self.notes(file.stem):
-                with suppress(psutil.Error):
-                    process = psutil.Process(note["pid"])
-                    if str(self.folder) in process.cmdline():
-                        process.kill()
-
-
-Build = Callable[[str, str], Stage]
-
-
-@pytest.fixture
-def build(tmp_path: Path, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Build]:
-    """Make stages; whatever consumers they leave is killed at the end."""
-    stages: list[Stage] = []
-
-    def make(name: str, url: str) -> Stage:
-        folder = tmp_path / name
-        folder.mkdir()
-        monkeypatch.setenv("CDC_HOME", str(folder))
-        stages.append(Stage(url, folder, ControlStore.open(url), start_worker))
-        return stages[-1]
-
-    yield make
-    for stage in stages:
-        for agent in stage.store.live_agents() if Path(stage.store.address.database or "").exists() else []:
-            with suppress(ProcessLookupError):
-                os.kill(agent.pid, signal.SIGKILL)
-        stage.clear()
-
-
-@pytest.fixture
-def stage(build: Build, sqlite_url: str) -> Stage:
-    return build("stage", sqlite_url)
-
-
-def alive(note: dict[str, Any]) -> bool:
-    return processes.alive(note["pid"])
 
 
 # What is desired is done
@@ -402,12 +316,6 @@ def test_a_locked_store_stops_nothing(stage: Stage) -> None:
 # Consumers that the agent did not start, or that hang
 
 
-def beat(stage: Stage, name: str, pid: int, **facts: Any) -> None:
-    moment = facts.pop("at", datetime.now(UTC))
-    kept = stage.store.beat(Heartbeat(name, facts.pop("group", "g1"), pid, HOST, "1", "streaming", moment))
-    assert kept
-
-
 def test_a_consumer_that_was_started_by_hand_is_taken_over(stage: Stage) -> None:
     stage.configure("shop")
     by_hand = subprocess.Popen([sys.executable, str(STAND_IN), str(stage.folder), "consume", "shop"])
@@ -466,7 +374,7 @@ def test_hosts_share_the_pipelines_and_take_over_from_a_dead_one(build: Build, p
     note = one.started("shop")
     two.agent(host="host2")
     wait_until(lambda: len(one.store.live_agents()) == 2)
-    time.sleep(4)  # longer than host1 holds it without renewing
+    time.sleep(HELD_S + 1)  # longer than host1 holds it without renewing
     assert two.notes("shop") == []
     first.kill()
     os.kill(note["pid"], signal.SIGKILL)

@@ -14,7 +14,8 @@ import psycopg
 import pytest
 from sqlalchemy import create_engine, inspect, make_url, text
 
-from cdc_pipelines.replication import secrets
+from cdc_pipelines.agent import run
+from cdc_pipelines.replication import processes, secrets
 from cdc_pipelines.replication.catalog import Column, MappedColumn, MappedTable, Table
 from cdc_pipelines.replication.control import engine as store_engine
 from cdc_pipelines.replication.control import models, schema
@@ -544,6 +545,29 @@ def test_one_agent_per_host(worker: StartWorker, store: ControlStore) -> None:
     assert third.said() == "registered"
 
 
+def test_one_agent_per_name_wherever_it_is(
+    store: ControlStore, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert store.register_agent("mine") is None
+    monkeypatch.setattr(processes, "place", lambda: "another container")
+    other = store.register_agent("theirs")
+    assert other is not None
+    assert (other.agent_id, other.here) == ("mine", False)
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(RetryableError) as caught:
+        run._register(store, "theirs", stop)
+    assert "in another container or on another machine" in caught.value.message
+    assert "CDC_HOST" in caught.value.next_step
+    with monkeypatch.context() as named:
+        named.setenv("CDC_HOST", "db-2")
+        assert store.register_agent("second") is None
+    assert {a.host for a in store.live_agents()} == {processes.host(), "db-2"}
+    old = datetime.now(UTC) - timedelta(seconds=20)  # it was killed, and could not say so
+    raw(url, "update cdc_agents set at = :at", at=old.replace(tzinfo=None) if is_sqlite(store) else old)
+    assert store.register_agent("theirs") is None
+
+
 def test_an_agent_that_was_replaced_is_told(store: ControlStore, url: str) -> None:
     assert store.register_agent("mine") is None
     assert store.agent_beat("mine")
@@ -572,6 +596,36 @@ def test_a_pipeline_is_one_hosts(store: ControlStore, url: str) -> None:
     store.beat(beat_of("b", state="stopped"))
     store.unassign(["b"], "here")
     assert store.assign(["b"], "host2") == {"b"}
+
+
+def test_a_host_that_comes_back_from_an_outage_lets_the_others_come_first(store: ControlStore, url: str) -> None:
+    assert store.assign(["a"], "host1") == {"a"}
+    past = datetime.now(UTC) - timedelta(seconds=1)
+    raw(url, "update cdc_assignments set expires_at = :at", at=past.replace(tzinfo=None) if is_sqlite(store) else past)
+    assert store.assigned_to("a") is None
+    assert store.assign(["a", "new"], "host2", take_over=False) == {"new"}
+    assert store.assign(["a"], "host1", take_over=False) == {"a"}
+    assert store.assigned_to("a") == "host1"
+
+
+def test_a_consumer_whose_pipeline_another_host_has_is_not_heard(store: ControlStore) -> None:
+    store.save_pipeline(make_spec("shop", 1), "", ())
+    store.set_desired("shop", "running", group="g")
+    assert store.beat(beat_of(group="g", message="mine"))  # of host `here`
+    store.unassign(["shop"], "here")
+    assert store.assign(["shop"], "elsewhere") == {"shop"}
+    assert store.beat(beat_of(group="g", message="a zombie's")) is False
+    assert store.beat(beat_of(group="g", state="failed", message="its last words")) is False
+    assert store.heartbeat("shop").message == "mine"
+    assert store.assigned_to("shop") == "elsewhere"
+
+
+def test_a_consumer_of_an_old_group_holds_nothing(store: ControlStore) -> None:
+    store.save_pipeline(make_spec("shop", 1), "", ())
+    store.set_desired("shop", "running", group="g2")
+    store.beat(beat_of(group="g1"))
+    assert store.assigned_to("shop") is None
+    assert store.assign(["shop"], "elsewhere") == {"shop"}
 
 
 # SQLite alone

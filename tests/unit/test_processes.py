@@ -1,10 +1,14 @@
 """Processes are told apart by more than their pids."""
 
 import os
+import socket
 import subprocess
 import sys
 
+import pytest
+
 from cdc_pipelines.replication import processes
+from cdc_pipelines.replication.errors import ConfigurationError
 
 
 def test_a_process_keeps_its_mark_for_life() -> None:
@@ -29,3 +33,13 @@ def test_all_processes_here_share_a_place() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == processes.place()
     assert processes.place().startswith(processes.machine())
+
+
+def test_a_host_is_called_what_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CDC_HOST", raising=False)
+    assert processes.host() == socket.gethostname()
+    monkeypatch.setenv("CDC_HOST", "cdc-agent-7f9c.db_1")
+    assert processes.host() == "cdc-agent-7f9c.db_1"
+    monkeypatch.setenv("CDC_HOST", "two words")
+    with pytest.raises(ConfigurationError, match="CDC_HOST='two words'"):
+        processes.host()

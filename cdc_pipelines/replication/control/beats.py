@@ -5,10 +5,11 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
 
 from cdc_pipelines.replication import processes
 from cdc_pipelines.replication.control import models
+from cdc_pipelines.replication.control.assignments import hold_one
 from cdc_pipelines.replication.control.base import StoreBase, safe
 from cdc_pipelines.replication.control.engine import now
 from cdc_pipelines.replication.control.records import ENDED_STATES, ConsumerExit, Heartbeat
@@ -25,7 +26,8 @@ class BeatStore(StoreBase):
     def beat(self, heartbeat: Heartbeat) -> bool:
         """Keep a heartbeat. False, never an error, where the store is locked, out of reach or closed to us.
 
-        A consumer of an old group doesn't overwrite what the current group's consumer said.
+        It renews its host's hold on the pipeline; False, too, where another host has it. A consumer of an old group
+        neither holds anything nor overwrites what the current group's consumer said.
         """
         try:
             with self._write(busy_ms=_BEAT_BUSY_MS) as connection:
@@ -33,12 +35,16 @@ class BeatStore(StoreBase):
                 values = dataclasses.asdict(heartbeat) | {
                     "message": safe(heartbeat.message), "machine": processes.machine()
                 }
-                wanted = select(p.c.consumer_group).where(p.c.name == heartbeat.pipeline).scalar_subquery()
+                wanted = connection.execute(
+                    select(p.c.consumer_group).where(p.c.name == heartbeat.pipeline)
+                ).scalar()
+                if wanted in (None, heartbeat.group) and not self._may_speak(connection, heartbeat):
+                    return False
                 connection.execute(
                     self._insert(t).values(values).on_conflict_do_update(
                         index_elements=[t.c.pipeline],
                         set_=values,
-                        where=or_(t.c.group == heartbeat.group, wanted.is_(None), t.c.group != wanted),
+                        where=or_(t.c.group == heartbeat.group, t.c.group != wanted) if wanted is not None else None,
                     )
                 )
                 if heartbeat.last_event_at is not None:
@@ -49,6 +55,16 @@ class BeatStore(StoreBase):
         except CdcError as error:
             _log.warning("heartbeat of %s is lost: %s", heartbeat.pipeline, error.message)
             return False
+
+    def _may_speak(self, connection: Connection, heartbeat: Heartbeat) -> bool:
+        """Whether the pipeline is its host's; a consumer that goes on holds it, one that ends only says so."""
+        t, moment = models.assignments, now(connection)
+        if heartbeat.state not in ENDED_STATES:
+            return hold_one(self, connection, heartbeat.pipeline, heartbeat.host, moment)
+        others = select(t.c.host).where(
+            t.c.pipeline == heartbeat.pipeline, t.c.host != heartbeat.host, t.c.expires_at > moment
+        )
+        return connection.execute(others).first() is None
 
     def heartbeat(self, pipeline: str) -> Heartbeat | None:
         """The last one, however old."""

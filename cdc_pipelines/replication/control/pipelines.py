@@ -89,9 +89,10 @@ class PipelineStore(StoreBase):
     def delete(self, name: str) -> None:
         """Forget a pipeline; the diary and its lease stay. Nothing happens where it isn't there."""
         with self._write() as connection:
-            connection.execute(delete(models.pipelines).where(models.pipelines.c.name == name))
-            for table in (models.heartbeats, models.assignments, models.exits):
+            # In the order in which a heartbeat writes: the two must not wait for each other.
+            for table in (models.assignments, models.heartbeats, models.exits):
                 connection.execute(delete(table).where(table.c.pipeline == name))
+            connection.execute(delete(models.pipelines).where(models.pipelines.c.name == name))
 
     def set_status(
         self, name: str, status: Status, *, is_active: bool | None = None, message: str | None = None,

@@ -92,7 +92,7 @@ class LeaseInfo:
 
 @dataclass(frozen=True)
 class AgentInfo:
-    """A supervisor of consumers that beat lately."""
+    """A supervisor of consumers that beat lately. `here`: where its process id means something to us."""
 
     agent_id: str
     host: str
@@ -100,6 +100,7 @@ class AgentInfo:
     version: str
     started_at: datetime
     at: datetime
+    here: bool = True
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from cdc_pipelines.replication import processes
 from cdc_pipelines.replication.control import models
 from cdc_pipelines.replication.control.agents import FRESH_S, AgentStore
 from cdc_pipelines.replication.control.alerts import AlertStore
+from cdc_pipelines.replication.control.assignments import AssignmentStore
 from cdc_pipelines.replication.control.beats import BeatStore
 from cdc_pipelines.replication.control.diary import DiaryStore
 from cdc_pipelines.replication.control.engine import cdc_home, make_engine, resolve_url
@@ -54,7 +55,9 @@ __all__ = [
 ]
 
 
-class ControlStore(PipelineStore, LeaseStore, BeatStore, AgentStore, DiaryStore, IncidentStore, AlertStore):
+class ControlStore(
+    PipelineStore, LeaseStore, BeatStore, AgentStore, AssignmentStore, DiaryStore, IncidentStore, AlertStore
+):
     """The database of pipelines, leases, heartbeats, agents, incidents and alerts. Safe to use from several threads."""
 
     def __init__(self, engine: Engine) -> None:

@@ -3,7 +3,6 @@
 import logging
 import os
 import signal
-import socket
 import time
 from typing import Any
 
@@ -45,7 +44,7 @@ def stop_consumer(rt: Runtime, log: Log) -> str:
             word = "stopped" if beat is not None else "was not running"
             log.info("consumer: %s", word)
             return word
-        here = beat.host == socket.gethostname()
+        here = beat.host == processes.host()
         if here and not processes.alive(beat.pid):
             log.info("consumer: process %d is gone already", beat.pid)
             return "was gone"
@@ -111,4 +110,4 @@ def teardown(rt: Runtime, log: Log, *, drop_tables: bool = False) -> dict[str, A
 
 
 def _holder() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}"
+    return f"{processes.host()}:{os.getpid()}"

@@ -3,14 +3,13 @@
 import logging
 import os
 import queue
-import socket
 import threading
 import time
 from contextlib import closing
 
 import psycopg
 
-from cdc_pipelines.replication import secrets
+from cdc_pipelines.replication import processes, secrets
 from cdc_pipelines.replication.connect import ConnectClient
 from cdc_pipelines.replication.control.store import ControlStore, Heartbeat, PipelineRecord
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
@@ -26,6 +25,7 @@ from cdc_pipelines.replication.metrics.measures import Measures
 from cdc_pipelines.replication.stream import parking
 from cdc_pipelines.replication.stream.applying import Applier
 from cdc_pipelines.replication.stream.batches import AtBarrier, Commit, Failed, Item
+from cdc_pipelines.replication.stream.lead import session_purpose, take_lead
 from cdc_pipelines.replication.stream.log_client import LogClient
 from cdc_pipelines.replication.stream.log_topic import LogTopics
 from cdc_pipelines.replication.stream.pulse import Pulse, moment
@@ -33,7 +33,6 @@ from cdc_pipelines.replication.stream.reader import LogReader
 from cdc_pipelines.replication.stream.rewind import rewind
 from cdc_pipelines.replication.stream.watch import Watch
 
-_LEADER_WAIT_S = 30
 _BARRIER_POLL_S = 0.25
 
 Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
@@ -61,7 +60,7 @@ class Consumer:
         """Raises CdcError in one of its kinds; nothing that was not committed is lost."""
         name = self._record.name
         self.pulse.start()
-        with connect(self._pipeline.target, purpose=f"{name}:consumer") as conn:
+        with connect(self._pipeline.target, purpose=session_purpose(name, self.pulse.beat.host)) as conn:
             try:
                 self._lead(conn)
                 self._applier = Applier(conn, name, self._pair, self._log)
@@ -87,21 +86,8 @@ class Consumer:
                     conn.rollback()
 
     def _lead(self, conn: psycopg.Connection) -> None:
-        """One consumer at a time: an advisory lock on the target, held by this connection."""
-        deadline = time.monotonic() + _LEADER_WAIT_S
-        while not self.stop.is_set():
-            row = conn.execute(
-                "select pg_try_advisory_lock(hashtextextended(%s, 0))", [f"cdc:{self._record.name}"]
-            ).fetchone()
-            conn.commit()
-            if row is not None and row[0]:
-                break
-            if time.monotonic() > deadline:
-                raise RetryableError(
-                    f"another consumer of pipeline {self._record.name} holds the lead on the target",
-                    "it will be tried again; `cdc status` shows who beats.",
-                )
-            self.stop.wait(0.5)
+        """One consumer at a time, on whatever host."""
+        take_lead(conn, self._record.name, holds=lambda: self.pulse.holds, stop=self.stop, log=self._log)
         # Rows and offset commit together: what a crash of the target may lose is read from the log again.
         conn.execute("set synchronous_commit = off")
         conn.commit()
@@ -146,12 +132,22 @@ class Consumer:
         assert self._watch is not None
         while not self.stop.is_set():
             self._watch.raise_alarm()
+            self._give_way()
             item = self._next(0.1)
             if item is not None:
                 self._handle(item)
             self._tell()
             if not self._applier.in_run and time.monotonic() - self._barrier_polled > _BARRIER_POLL_S:
                 self._look_for_barrier()
+
+    def _give_way(self) -> None:
+        """To another host that has the pipeline now. One that can't be asked for changes nothing."""
+        host = self.pulse.overtaken_by
+        if host is not None:
+            raise RetryableError(
+                f"host {host} runs pipeline {self._record.name} now, as this one did not renew its hold in time",
+                "nothing need be done; this consumer ends, and what it had not committed is read again there.",
+            )
 
     def _next(self, wait_s: float) -> Item | None:
         assert self._reader is not None
@@ -214,7 +210,7 @@ class Consumer:
         self._log.warning("%s; it is read from the source again", error.message)
         conn.rollback()
         name, pipeline = self._record.name, self._pipeline
-        with self._store.lease(name, f"{socket.gethostname()}:{os.getpid()}", "rewind"), \
+        with self._store.lease(name, f"{processes.host()}:{os.getpid()}", "rewind"), \
                 closing(MySqlSource(pipeline.source)) as source:
             end = rewind(
                 pipeline, conn, self._applier.facts, client=ConnectClient(secrets.resolve(pipeline.connect.url)),

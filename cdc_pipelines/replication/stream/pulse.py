@@ -4,21 +4,26 @@ It never stops the consumer: a locked or absent store only means that this beat 
 """
 
 import os
-import socket
 import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 
+from cdc_pipelines.replication import processes
+from cdc_pipelines.replication.control.assignments import HELD_S
 from cdc_pipelines.replication.control.store import ControlStore, Heartbeat
+from cdc_pipelines.replication.errors import CdcError
 from cdc_pipelines.replication.secrets import redact
 
-INTERVAL_S = 10.0
+INTERVAL_S = 3.0  # each beat also holds the pipeline for this host, for little more than twice as long
 
 
 class Pulse(threading.Thread):
-    """Beats every INTERVAL_S, and at once where `now()` is called."""
+    """Beats every INTERVAL_S, and at once where `now()` is called.
+
+    `overtaken_by`: another host that has the pipeline now, while it once was this one's.
+    """
 
     def __init__(
         self, store: ControlStore, pipeline: str, group: str, look: Callable[[Heartbeat], None] = lambda beat: None
@@ -29,15 +34,22 @@ class Pulse(threading.Thread):
         self._store = store
         self._wake = threading.Event()
         self._ending = False
+        self._held_until = 0.0
+        self.overtaken_by: str | None = None
         self.beat = Heartbeat(
             pipeline=pipeline,
             group=group,
             pid=os.getpid(),
-            host=socket.gethostname(),
+            host=processes.host(),
             version=version("cdc-pipelines"),
             state="starting",
             at=datetime.now(UTC),
         )
+
+    @property
+    def holds(self) -> bool:
+        """Whether the pipeline is this host's. No longer where this process was frozen since its last beat."""
+        return time.monotonic() < self._held_until
 
     def now(self, state: str | None = None, message: str | None = None) -> None:
         if state is not None:
@@ -63,7 +75,19 @@ class Pulse(threading.Thread):
 
     def _send(self) -> None:
         self.beat.at = datetime.now(UTC)
-        self._store.beat(self.beat)
+        asked_at = time.monotonic()
+        if self._store.beat(self.beat):
+            self._held_until, self.overtaken_by = asked_at + HELD_S, None
+        elif self._held_until and not self._ending:
+            self._ask_who_has_it()
+
+    def _ask_who_has_it(self) -> None:
+        """A beat that was lost says nothing: the store may be out of reach, and the stream goes on without it."""
+        try:
+            host = self._store.assigned_to(self.beat.pipeline)
+        except CdcError:
+            return
+        self.overtaken_by = host if host != self.beat.host else None
 
 
 def moment(monotonic_s: float) -> datetime | None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_BEAT_MAX_AGE = timedelta(seconds=35)  # a consumer beats every 10 s
+_BEAT_MAX_AGE = timedelta(seconds=35)  # a consumer beats every 3 s
 _TTL_S = 20  # how long a dead requester holds the consumer
 _BUSY_WAIT_S = 60  # for another comparison's barrier
 _RENEW_S = 4.0

@@ -1,11 +1,13 @@
 """Breaks of what writes into the target: applying, the epoch and the offset, the consumer's life."""
 
-from tests.mutants.mutant import EXACTLY_ONCE, IDEMPOTENT, NOT_SILENT, PROOF, QUOTING, WHOLE, Mutant
+from tests.mutants.mutant import EXACTLY_ONCE, IDEMPOTENT, KILL, NOT_SILENT, PROOF, QUOTING, WHOLE, Mutant
 
 _APPLIER = "integration/test_applier.py::"
 _TABLES = "integration/test_apply.py::"
 _STATE = "integration/test_postgres_target.py::"
 _CONSUMER = "integration/test_consumer.py::"
+_LEAD = "integration/test_lead.py::"
+_STORE = "integration/test_control_store.py::"
 _APPLY = "replication/databases/postgres/apply.py"
 
 # The two halves of applying a small batch
@@ -201,10 +203,34 @@ MUTANTS = [
         (_CONSUMER + "test_a_consumer_of_another_generation_ends",),
     ),
     Mutant(
-        "any number of consumers lead", EXACTLY_ONCE, "replication/stream/consumer.py",
-        '"select pg_try_advisory_lock(hashtextextended(%s, 0))", [f"cdc:{self._record.name}"]',
-        '"select hashtextextended(%s, 0) is not null", [f"cdc:{self._record.name}"]',
-        (_CONSUMER + "test_one_consumer_leads",),
+        "any number of consumers lead", EXACTLY_ONCE, "replication/stream/lead.py",
+        '"select pg_try_advisory_lock(hashtextextended(%s, 0))"',
+        '"select hashtextextended(%s, 0) is not null"',
+        (_LEAD + "test_the_lead_stays[has it not]", _CONSUMER + "test_one_consumer_leads"),
+    ),
+    Mutant(
+        "a frozen host keeps the lead", KILL, "replication/stream/lead.py",
+        "        if leader is not None and holds():\n",
+        "        if False:\n",
+        (_LEAD + "test_the_host_that_has_the_pipeline_takes_the_lead_from_another",),
+    ),
+    Mutant(
+        "whoever comes takes the lead", EXACTLY_ONCE, "replication/stream/lead.py",
+        "        if leader is not None and holds():\n",
+        "        if leader is not None:\n",
+        (_LEAD + "test_the_lead_stays[has it not]",),
+    ),
+    Mutant(
+        "the heartbeat of a host that was overtaken counts", KILL, "replication/control/beats.py",
+        "and not self._may_speak(connection, heartbeat):",
+        "and False:",
+        (_STORE + "test_a_consumer_whose_pipeline_another_host_has_is_not_heard",),
+    ),
+    Mutant(
+        "after an outage of the store pipelines are anybody's", KILL, "replication/control/assignments.py",
+        "if take_over else t.c.host == host,",
+        "if True else t.c.host == host,",
+        (_STORE + "test_a_host_that_comes_back_from_an_outage_lets_the_others_come_first",),
     ),
     Mutant(
         "what stops the reader does not stop the consumer", NOT_SILENT, "replication/stream/consumer.py",

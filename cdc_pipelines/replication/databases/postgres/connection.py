@@ -27,6 +27,12 @@ _SESSION = {
     "statement_timeout": "0",
     "lock_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
+    # The server, too, shall notice that a host of ours is gone, and let go of what its session held: by default that
+    # takes two hours.
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "30000",
 }
 
 # libpq gives no SQLSTATE for a refused login: these texts tell that waiting won't help.
