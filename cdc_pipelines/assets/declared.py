@@ -6,7 +6,6 @@ pipelines out of the UI. So whatever can't be read is left out, and said in the 
 
 import contextlib
 import logging
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.control.store import ControlStore
 from cdc_pipelines.replication.errors import CdcError
 from cdc_pipelines.replication.pipeline import Pipeline
-from cdc_pipelines.replication.pipeline_file import load_pipeline
+from cdc_pipelines.replication.pipeline_file import load_pipeline, pipelines_dir
 from cdc_pipelines.replication.secrets import redact
 
 log = logging.getLogger(__name__)
@@ -51,11 +50,6 @@ def declared_pipelines(directory: Path | None = None) -> list[DeclaredPipeline]:
     found = {p.name: p for p in _from_files(directory or pipelines_dir())}
     found.update({p.name: p for p in _from_control_store()})
     return [found[name] for name in sorted(found)]
-
-
-def pipelines_dir() -> Path:
-    """Where pipeline files lie: `CDC_PIPELINES_DIR`, else `pipelines` in the current folder."""
-    return Path(os.environ.get("CDC_PIPELINES_DIR") or "pipelines")
 
 
 def _from_files(directory: Path) -> Iterator[DeclaredPipeline]:

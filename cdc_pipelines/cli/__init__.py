@@ -29,6 +29,7 @@ _COMMANDS = {
     "stop": "operate",
     "teardown": "operate",
     "verify": "inspect",
+    "web": "web",
 }
 
 

@@ -24,7 +24,7 @@ import psutil
 import requests
 import yaml
 
-from cdc_pipelines.demo.dagster_client import LOCATION, DagsterClient, DagsterClientError
+from cdc_pipelines.dagster_client import LOCATION, DagsterClient, DagsterClientError
 from cdc_pipelines.stack.ports import is_free
 
 HOST = "127.0.0.1"

@@ -1,6 +1,6 @@
 """The demo from beginning to end. Every step goes through what users have: `cdc` and Dagster."""
 
-from cdc_pipelines.demo.dagster_client import DagsterClientError
+from cdc_pipelines.dagster_client import DagsterClientError
 from cdc_pipelines.demo.dagster_server import DagsterHome, DagsterServer, DagsterServerError, Storage
 from cdc_pipelines.demo.live import LiveWrites
 from cdc_pipelines.demo.scene import PROJECT, DemoFailedError, Scene
@@ -53,7 +53,9 @@ def run_demo(scene: Scene, screen: Screen, *, scale: float = 1.0) -> None:
     _require(facts["overall"] == "healthy", f"the pipeline is {facts['overall']}, not healthy")
     screen.line(f"All of it held, in {screen.seconds:.0f} s, and goes on running:")
     screen.line(f"  the run in Dagster   {run_url}")
-    screen.line(f"""  the pipeline         eval "$(.venv/bin/cdc stack env)"; .venv/bin/cdc status {scene.name}""")
+    env = """eval "$(.venv/bin/cdc stack env)";"""
+    screen.line(f"  the pipeline         {env} .venv/bin/cdc status {scene.name}")
+    screen.line(f"  the page             {env} CDC_DAGSTER_URL={dagster.url} .venv/bin/cdc web")
     screen.line("  the end              make demo-down")
 
 

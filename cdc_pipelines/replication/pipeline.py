@@ -14,6 +14,8 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 TopicName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,180}$")]
 
+_LARGEST_ID = 2**63 - 1  # of a bigint, in which the control store keeps it
+
 
 class Tls(Strict):
     """Transport encryption to a database server."""
@@ -198,8 +200,8 @@ class Pipeline(Strict):
     """One source database → one target database, and the tables between them."""
 
     name: Name = Field(description="The pipeline's name; the file's stem.")
-    client: int = Field(1, ge=0, description="Id of the client (tenant) that the pipeline belongs to.")
-    config: int = Field(ge=0, description="Id of this configuration, unique within the control store.")
+    client: int = Field(1, ge=0, le=_LARGEST_ID, description="Id of the client (tenant) that the pipeline belongs to.")
+    config: int = Field(ge=0, le=_LARGEST_ID, description="Id of this configuration, unique within the control store.")
     source: Source
     target: Target
     connect: Connect = Field(default_factory=Connect)

@@ -1,6 +1,8 @@
 """Loading `pipelines/<name>.yaml`: errors that name the file, the line, the path in it and what is allowed."""
 
 import json
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,13 @@ from pydantic import ValidationError
 
 from cdc_pipelines.replication.errors import PipelineFileError
 from cdc_pipelines.replication.pipeline import Pipeline
+
+_SECRET_NAME = re.compile("pass|pwd|secret|token|credential", re.IGNORECASE)  # misspelt ones too
+
+
+def pipelines_dir() -> Path:
+    """Where pipeline files lie: `CDC_PIPELINES_DIR`, else `pipelines` in the current folder."""
+    return Path(os.environ.get("CDC_PIPELINES_DIR") or "pipelines")
 
 
 def load_pipeline(path: str | Path) -> Pipeline:
@@ -28,8 +37,8 @@ def parse_pipeline(text: str, file: Path) -> Pipeline:
     try:
         tree = yaml.compose(text, Loader=yaml.SafeLoader)
         data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise PipelineFileError(f"{file}: is not YAML: {error}", "mend the syntax at that line.") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that is none; brackets without end
+        raise PipelineFileError(f"{file}: is not YAML: {_syntax(error)}", "mend the syntax at that line.") from None
     if not isinstance(data, dict):
         raise PipelineFileError(
             f"{file}: must hold a mapping of settings, not {type(data).__name__}",
@@ -43,6 +52,15 @@ def parse_pipeline(text: str, file: Path) -> Pipeline:
             f"{file}: the file is not right:\n" + "\n".join(_lines(error, tree)),
             "mend them; docs/pipeline.md describes every setting.",
         ) from None
+
+
+def _syntax(error: Exception) -> str:
+    """What is wrong, and where; never the line itself, which may hold a secret."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f"line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}: {error.problem}"
+    if isinstance(error, yaml.reader.ReaderError):
+        return f"character {error.position + 1} is not allowed in it"
+    return "it is nested too deeply" if isinstance(error, RecursionError) else "one of its values can't be read"
 
 
 def _lines(error: ValidationError, tree: yaml.Node | None) -> list[str]:
@@ -69,7 +87,8 @@ def _is_union_tag(part: int | str) -> bool:
 def _holds_secret(location: list[int | str], kind: str) -> bool:
     if location[:1] == ["alerts"]:  # an address of a chat is one, wherever under `alerts` it was written
         return location[1:2] not in (["minimum"], ["remind_hours"], ["on_failed_runs"])
-    return kind == "missing" or any("password" in str(part) for part in location) or location[:2] == ["kafka", "client"]
+    named = any(_SECRET_NAME.search(str(part)) for part in location)
+    return kind == "missing" or named or location[:2] == ["kafka", "client"]
 
 
 def _short(value: Any) -> str:

@@ -55,9 +55,14 @@ def resolve(text: str, environ: Mapping[str, str] | None = None) -> str:
 def resolve_secret(text: str, environ: Mapping[str, str] | None = None) -> str:
     """Like `resolve`, and remembers the value so that `redact` hides it from then on."""
     value = resolve(text, environ)
+    remember(value)
+    return value
+
+
+def remember(value: str) -> None:
+    """Let `redact` hide a secret that was not resolved from a reference."""
     if len(value) >= 4:
         _known_values.add(value)
-    return value
 
 
 def redact(text: str) -> str:

@@ -13,9 +13,10 @@ from cdc_pipelines.replication.pipeline import Source
 from cdc_pipelines.replication.values import form_for
 from cdc_pipelines.stack.settings import ServerAccess, StackSettings
 from tests.conftest import mysql_connection
+from tests.integration.browser import page
 from tests.integration.dagster_instance import dagster, make_dagster_pipe
 
-__all__ = ["dagster", "make_dagster_pipe"]
+__all__ = ["dagster", "make_dagster_pipe", "page"]
 
 
 @dataclass

@@ -18,7 +18,7 @@ import pymysql
 import pytest
 from psycopg import sql
 
-from cdc_pipelines.demo.dagster_client import DagsterClient
+from cdc_pipelines.dagster_client import DagsterClient
 from cdc_pipelines.demo.dagster_server import DagsterHome, DagsterServer, Storage
 from cdc_pipelines.replication.control.store import ControlStore
 from cdc_pipelines.replication.errors import NotConfiguredError

@@ -1,25 +1,19 @@
 """What a person sees and clicks in Dagster's UI, in a real browser: the Launchpad, a run, a table's asset."""
 
 import json
-import os
 import re
-import shutil
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
-from cdc_pipelines.demo.dagster_client import LOCATION
+from cdc_pipelines.dagster_client import LOCATION
+from tests.integration.browser import shoot
 from tests.integration.dagster_instance import DagsterPipe
 
 pytestmark = pytest.mark.timeout(600)
 
-_FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 _RUN_PATIENCE_MS = 180_000
 TABLE = (
     "create table customers (id int primary key, name varchar(40))",
@@ -28,30 +22,9 @@ TABLE = (
 )
 
 
-@pytest.fixture
-def page(tmp_path: Path) -> Iterator[Page]:
-    """A page of headless Chromium. CDC_TEST_SCREENSHOTS names a folder for what it looked like at the end."""
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    assert chromium, "no browser: run `make test`, or scripts/install_os_packages.sh --tests"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=_FLAGS)
-        page = browser.new_page(viewport={"width": 1500, "height": 950})
-        page.set_default_timeout(60_000)
-        expect.set_options(timeout=60_000)
-        yield page
-        shoot(page, "last")
-        browser.close()
-
-
 def launchpad(url: str, config: dict[str, object]) -> str:
     """The Launchpad of `start_replication`, filled in."""
     return f"{url}/locations/{LOCATION}/jobs/start_replication/playground/setup?config={quote(json.dumps(config))}"
-
-
-def shoot(page: Page, name: str) -> None:
-    folder = os.environ.get("CDC_TEST_SCREENSHOTS")
-    if folder:
-        page.screenshot(path=Path(folder) / f"{name}.png")
 
 
 def test_a_start_from_the_launchpad_to_the_asset(make_dagster_pipe: Callable[..., DagsterPipe], page: Page) -> None:

@@ -10,7 +10,7 @@ import psutil
 import psycopg
 import pytest
 
-from cdc_pipelines.demo.dagster_client import DagsterClientError
+from cdc_pipelines.dagster_client import DagsterClientError
 from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.replication.verify import verify
 from tests.integration.dagster_instance import DagsterPipe, wait_for

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cdc_pipelines.demo.dagster_client import DagsterClient
+from cdc_pipelines.dagster_client import DagsterClient
 from cdc_pipelines.demo.dagster_server import free_port
 from tests.conftest import PROJECT
 from tests.integration.dagster_instance import wait_for

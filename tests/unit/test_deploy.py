@@ -58,7 +58,7 @@ def settings(unit: Path) -> dict[str, list[str]]:
 
 def test_there_is_something_to_test() -> None:
     names = [unit.stem for unit in UNITS]
-    assert names == ["cdc-agent", "cdc-code-server", "cdc-daemon", "cdc-webserver"]
+    assert names == ["cdc-agent", "cdc-code-server", "cdc-daemon", "cdc-web", "cdc-webserver"]
     assert len(PODS) == 2
 
 
@@ -99,7 +99,7 @@ def test_systemd_leaves_the_consumers_and_waits_for_the_agent() -> None:
 
 def test_only_who_needs_them_gets_the_databases_passwords() -> None:
     holders = {unit.stem for unit in UNITS if "/etc/cdc/cdc.env" in settings(unit)["EnvironmentFile"]}
-    assert holders == {"cdc-agent", "cdc-code-server"}
+    assert holders == {"cdc-agent", "cdc-code-server", "cdc-web"}
 
 
 @pytest.mark.parametrize("version", ["1.29", "1.35"])

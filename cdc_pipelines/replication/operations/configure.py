@@ -36,7 +36,11 @@ def configure(path: str | Path, store: ControlStore, *, plan: bool = False) -> C
     Raises PipelineFileError, ConfigurationError (every mistake at once) or RetryableError (source out of reach).
     """
     file = Path(path)
-    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    return configure_text(file.read_text(encoding="utf-8") if file.is_file() else "", file, store, plan=plan)
+
+
+def configure_text(text: str, file: Path, store: ControlStore, *, plan: bool = False) -> ConfigureResult:
+    """Like `configure`, for a text that is (or will be) that file's."""
     spec = parse_pipeline(text, file)
     validate_extra(spec.connect.config)
     source = MySqlSource(spec.source)

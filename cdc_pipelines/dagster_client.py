@@ -40,6 +40,10 @@ query Run($run: ID!) { runOrError(runId: $run) { __typename
 _RETRIES = """
 query Retries($parent: String!) { runsOrError(filter: {tags: [{key: "dagster/parent_run_id", value: $parent}]}) {
   ... on Runs { results { runId } } } }"""
+_ACTIVE = """
+query Active($tags: [ExecutionTag!]!) {
+  runsOrError(filter: {tags: $tags, statuses: [QUEUED, NOT_STARTED, MANAGED, STARTING, STARTED, CANCELING]}) {
+    ... on Runs { results { runId jobName } } } }"""
 _EVENTS = """
 query Events($run: ID!, $after: String) { logsForRun(runId: $run, afterCursor: $after) { __typename
   ... on EventConnection { cursor hasMore events { __typename
@@ -147,6 +151,16 @@ class DagsterClient:
         """The runs that repeat a run, launched by a person or by Dagster itself, the newest first."""
         runs = self.graphql(_RETRIES, parent=run_id)["runsOrError"]["results"]
         return [run["runId"] for run in runs]
+
+    def active(self, tags: Mapping[str, str]) -> list[tuple[str, str]]:
+        """The runs with these tags that have not ended, the newest first: id and job."""
+        wanted = [{"key": k, "value": v} for k, v in tags.items()]
+        runs = self.graphql(_ACTIVE, tags=wanted)["runsOrError"].get("results", [])
+        return [(run["runId"], run["jobName"]) for run in runs]
+
+    def run_url(self, run_id: str) -> str:
+        """Where people see a run."""
+        return f"{self.url}/runs/{run_id}"
 
     def wait(self, run_id: str, *, timeout_s: float = 600, poll_s: float = 0.5) -> Run:
         """The run once it has ended, however it ended. Raises TimeoutError with where it stands."""

@@ -1,0 +1,166 @@
+"""`cdc web` on real servers and a real Dagster: a pipeline's whole way over HTTP and in a real browser."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import yaml
+from playwright.sync_api import Page, expect
+
+from cdc_pipelines.demo.dagster_server import free_port
+from tests.conftest import PROJECT
+from tests.integration.browser import shoot
+from tests.integration.dagster_instance import DagsterInstance, DagsterPipe, wait_for
+
+pytestmark = pytest.mark.timeout(300)
+
+TOKEN = "integration-token-0123456789"
+
+
+class Server:
+    """`cdc web` as a process of its own."""
+
+    def __init__(self, url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+        self.url, self.process, self.log = url, process, log
+
+    def ask(self, method: str, path: str, **more: Any) -> requests.Response:
+        headers = {"authorization": f"Bearer {TOKEN}"} | more.pop("headers", {})
+        return requests.request(method, f"{self.url}{path}", headers=headers, timeout=60, **more)
+
+    def status(self, path: str) -> dict[str, Any]:
+        answer = self.ask("GET", f"{path}/status/")
+        assert answer.status_code == 200, answer.text
+        status: dict[str, Any] = answer.json()["status"]
+        return status
+
+
+@pytest.fixture
+def server(dagster: DagsterInstance, tmp_path: Path) -> Iterator[Server]:
+    port, log = free_port(), tmp_path / "web.log"
+    environment = os.environ | dagster.environment | {"CDC_WEB_TOKEN": TOKEN, "CDC_DAGSTER_URL": dagster.server.url}
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cdc_pipelines.cli", "web", "--port", str(port)], cwd=PROJECT, env=environment,
+            stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+        )
+    url = f"http://127.0.0.1:{port}"
+
+    def answers() -> bool:
+        assert process.poll() is None, log.read_text()
+        try:
+            return requests.get(f"{url}/cdc/config/", timeout=5).status_code == 401
+        except requests.ConnectionError:
+            return False
+
+    try:
+        wait_for(answers, "`cdc web` to answer")
+        yield Server(url, process, log)
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+    assert process.returncode in (0, -15)
+
+
+def no_wider_than_the_window(page: Page) -> None:
+    for width in (390, 1400):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"it scrolls sideways at {width} px"
+
+
+def set_up(page: Page, document: dict[str, Any]) -> None:
+    """Through the three steps, as a new user goes."""
+    page.get_by_role("link", name="New pipeline").click()
+    page.get_by_label("Name").fill(document["name"])
+    for title in ("source", "target"):
+        section = page.get_by_role("group", name=title.capitalize())
+        for label, key in (("Host", "host"), ("Port", "port"), ("Database", "database"), ("User", "user"),
+                           ("Password's place", "password")):  # fmt: skip
+            section.get_by_label(label).fill(str(document[title][key]))
+    page.get_by_label("Kafka Connect").fill(document["connect"]["url"])
+    page.get_by_label("Brokers").fill("nowhere")
+    page.get_by_role("group", name="Target").get_by_label("Database").fill("no_such_database")
+    page.get_by_role("button", name="Test both").click()
+    expect(page.get_by_role("alert").get_by_text("no_such_database", exact=False).first).to_be_visible()
+    page.get_by_role("group", name="Target").get_by_label("Database").fill(document["target"]["database"])
+    page.get_by_label("Brokers").fill(document["kafka"]["bootstrap_servers"])
+    page.get_by_role("button", name="Test both").click()
+    expect(page.get_by_text("Source and target answer")).to_be_visible()
+    no_wider_than_the_window(page)
+    page.get_by_label("Lands in table").fill("people")
+    shoot(page, "web-choose")
+    page.get_by_role("button", name="Review the file").click()
+    file = page.get_by_label("The pipeline's file")
+    text = re.sub(r"^config: .*$", f"config: {document['config']}", file.input_value(), flags=re.MULTILINE)
+    file.fill(text + "verify: {background: false}\n")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Nothing runs yet")).to_be_visible()
+
+
+def test_a_pipelines_whole_way(make_dagster_pipe: Callable[..., DagsterPipe], server: Server, page: Page) -> None:
+    """Set up, started and stopped in the page; seen there and over HTTP all the while."""
+    pipe = make_dagster_pipe()
+    pipe.run(
+        "create table customers (id int primary key, name varchar(40))",
+        "insert into customers with recursive n(n) as (select 1 union all select n + 1 from n where n < 900) "
+        "select n, concat('customer ', n) from n",
+    )
+    document = yaml.safe_load(pipe.file.read_text()) | {"name": pipe.name}
+    pipe.file.unlink()
+    path = f"/cdc/config/{document['config']}"
+
+    errors: list[str] = []
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.goto(server.url)
+    page.get_by_label("Token").fill(TOKEN)
+    page.keyboard.press("Enter")
+    set_up(page, document)
+    assert pipe.file.exists()
+    listed = server.ask("GET", "/cdc/config/").json()["pipelines"]
+    assert [(p["status"], p["is_active"]) for p in listed if p["name"] == pipe.name] == [("configured", False)]
+    assert server.status(path)["connector"]["state"] == "MISSING", "nothing is made before a start"
+    page.get_by_role("link", name="Pipelines", exact=True).click()
+    page.get_by_role("link", name=pipe.name).click()
+    state = page.get_by_label("State")
+    expect(state.get_by_text("not started")).to_be_visible()
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.get_by_text("Dagster runs start_replication")).to_be_visible()
+    run = re.findall(r"run=([0-9a-f-]{36})", page.url)[0]
+
+    again = server.ask("POST", f"{path}/start/").json()["run"]
+    assert (again["run_id"], again["already"]) == (run, True), "two clicks are one run"
+    expect(page.get_by_role("heading", name="The start")).to_be_visible()
+    shoot(page, "web-start")
+    expect(state.get_by_text("healthy")).to_be_visible(timeout=90_000)  # without a reload
+    expect(page.get_by_role("heading", name="The start")).to_be_hidden()
+    expect(page.get_by_role("row", name=re.compile("customers.*900"))).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile("Lag since"))).to_be_visible()
+    no_wider_than_the_window(page)
+    shoot(page, "web-running")
+    pipe.client.succeed(run)
+
+    status = server.status(path)
+    assert (status["overall"], status["config"]["status"]) == ("healthy", "running")
+    assert status["statistics"]["total_rows_synced"] == 900
+    assert pipe.rows("select count(*) from people") == [(900,)]
+    assert [t["rows_copied"] for t in server.ask("GET", f"{path}/tables/").json()["tables"]] == [900]
+
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_text("Dagster runs stop_replication")).to_be_visible()
+    expect(state.get_by_text("stopped").first).to_be_visible(timeout=60_000)
+    assert server.status(path)["config"]["status"] == "stopped"
+    page.get_by_role("link", name="Force resync…").click()
+    expect(page.get_by_role("button", name="Empty the tables and copy again")).to_be_visible()
+    page.get_by_role("link", name="Leave it as it is").click()
+    expect(state).to_be_visible()
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_label("Token")).to_be_visible()
+    assert [error for error in errors if "422" not in error] == []
+    log = server.log.read_text()
+    assert TOKEN not in log
+    assert "Traceback" not in log, log

@@ -1,0 +1,83 @@
+"""Breaks of what guards the page and the API."""
+
+from tests.mutants.mutant import IDEMPOTENT, NOT_SILENT, SECRETS, Mutant
+
+_ACCESS = "unit/test_web_access.py::"
+_API = "unit/test_web_api.py::"
+_PAGES = "unit/test_web_pages.py::"
+_VIEWS = "unit/test_web_views.py::"
+
+MUTANTS = [
+    Mutant(
+        "answers of the API show secrets", SECRETS, "web/answers.py",
+        "    if isinstance(value, str):\n        return redact(value)\n",
+        "    if isinstance(value, str):\n        return value\n",
+        (_ACCESS + "test_no_secret_leaves",),
+    ),
+    Mutant(
+        "pages show secrets", SECRETS, "web/render.py",
+        "str(escape(redact(text)))",
+        "str(escape(text))",
+        (_PAGES + "test_names_are_text_and_secrets_are_masked",),
+    ),
+    Mutant(
+        "any token will do", SECRETS, "web/access.py",
+        "        return self.needed and hmac.compare_digest(*digests)\n",
+        "        return self.needed\n",
+        (_ACCESS + "test_guessing_is_slowed_down",),
+    ),
+    Mutant(
+        "it listens for everybody without a token", SECRETS, "web/settings.py",
+        "        if not self.token and not is_loopback(self.host):\n",
+        "        if False:\n",
+        (_ACCESS + "test_it_does_not_listen_for_strangers_without_a_token",),
+    ),
+    Mutant(
+        "a rebound name reaches the page", SECRETS, "web/guard.py",
+        "        self._check_host(headers)\n",
+        "        pass\n",
+        (_ACCESS + "test_a_rebound_name_reaches_nothing",),
+    ),
+    Mutant(
+        "another site's page may act", SECRETS, "web/guard.py",
+        "            _check_origin(headers)\n",
+        "            pass\n",
+        (_ACCESS + "test_another_sites_page_can_t_act",),
+    ),
+    Mutant(
+        "forged forms are taken", SECRETS, "web/access.py",
+        "        return hmac.compare_digest(self.form_proof(session).encode(), given.encode(\"utf-8\", \"replace\"))\n",
+        "        return True\n",
+        (_PAGES + "test_a_forged_form_does_nothing",),
+    ),
+    Mutant(
+        "sessions are believed unsigned", SECRETS, "web/access.py",
+        "            return False\n        return self._clock()",
+        "            pass\n        return self._clock()",
+        (_ACCESS + "test_sessions_end_and_can_t_be_made_up",),
+    ),
+    Mutant(
+        "guessing is not slowed down", SECRETS, "web/guard.py",
+        "    if wait := failures.wait_s(address):\n",
+        "    if wait := 0:\n",
+        (_ACCESS + "test_guessing_is_slowed_down",),
+    ),
+    Mutant(
+        "a posted pipeline overwrites another one's file", NOT_SILENT, "web/files.py",
+        "    _refuse_others(spec, file, store)\n",
+        "",
+        (_API + "test_another_pipelines_file_and_name_are_safe",),
+    ),
+    Mutant(
+        "two clicks are two runs", IDEMPOTENT, "web/launch.py",
+        "            if running == job:\n",
+        "            if False:\n",
+        (_API + "test_one_operation_at_a_time",),
+    ),
+    Mutant(
+        "a lag that is not known is drawn as a line", NOT_SILENT, "web/views.py",
+        "            stretches.append([])  # not known: a gap says so\n",
+        "",
+        (_VIEWS + "test_the_plot_has_a_gap_where_the_lag_is_unknown",),
+    ),
+]
