@@ -25,10 +25,10 @@ def _root() -> PackageRoot:
     return package_root("prometheus", discover().parts / "prometheus", "bookworm", ["prometheus"])
 
 
-def promtool(*words: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run it; its exit code is not judged."""
+def promtool(*words: str | Path, cwd: Path | None = None, given: str = "") -> subprocess.CompletedProcess[str]:
+    """Run it with `given` as its input; its exit code is not judged."""
     command = [*_root().command("usr/bin/promtool"), *map(str, words)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=cwd, input=given, capture_output=True, text=True, timeout=60, check=False)
 
 
 class Prometheus:

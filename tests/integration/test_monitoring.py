@@ -1,17 +1,29 @@
 """The alert rules and the dashboard in deploy/monitoring, judged by Prometheus's own tool."""
 
+import contextlib
 import json
 import re
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.registry import Collector
 
-from cdc_pipelines.replication.metrics.catalogue import METRICS
+from cdc_pipelines.replication.control.store import ControlStore, Heartbeat
+from cdc_pipelines.replication.metrics.catalogue import METRICS, Families
+from cdc_pipelines.replication.metrics.collector import registry
+from cdc_pipelines.replication.metrics.looks import Looks
+from cdc_pipelines.replication.metrics.measures import Histogram, Measures
 from tests.conftest import PROJECT
+from tests.control_fixtures import postgres_url
+from tests.control_specs import make_spec
 from tests.monitoring import DASHBOARD, RULES, promtool
+
+__all__ = ["postgres_url"]  # fixture
 
 
 def dashboard_expressions() -> Iterator[str]:
@@ -24,6 +36,34 @@ def dashboard_expressions() -> Iterator[str]:
 def metrics_of(text: str) -> set[str]:
     """The metrics that expressions name, without what a histogram adds."""
     return {re.sub(r"_(bucket|sum|count)$", "", name) for name in re.findall(r"\bcdc_[a-z_]+", text)}
+
+
+def test_names_and_help_texts_are_as_prometheus_wants_them() -> None:
+    found = Families()
+    for name, metric in METRICS.items():
+        found.add(name, Histogram.over((0.5, 1.0)) if metric.kind == "histogram" else 1, *metric.labels)
+    told = CollectorRegistry()
+    told.register(type("Told", (Collector,), {"collect": lambda self: found.all()})())
+    text = generate_latest(told).decode()
+    assert text.count("# HELP") == len(METRICS)
+    done = promtool("check", "metrics", given=text)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_a_control_store_on_postgresql_is_told_as_well(postgres_url: str) -> None:
+    with contextlib.closing(ControlStore.open(postgres_url)) as store:
+        store.save_pipeline(make_spec("shop", 1), "", ())
+        measured = Measures.fresh()
+        measured.applied(3, [1], 0)
+        store.beat(Heartbeat("shop", "g", 1, "h", "0", "streaming", datetime.now(UTC), measures=measured.to_json()))
+        source = registry(store, Looks(store))
+        store.record_exit("shop", group="g", revision=1, host="h", pid=1, exit_code=-9, last_lines="")
+        text = generate_latest(source).decode()
+    for line in (
+        "cdc_control_store_up 1.0", 'cdc_consumer_exits_total{code="-9",pipeline="shop"} 1.0',
+        'cdc_run_events_sum{pipeline="shop"} 3.0', 'cdc_latency_seconds_count{pipeline="shop"} 1.0',
+    ):  # fmt: skip
+        assert f"\n{line}\n" in text, text
 
 
 def test_each_alert_fires_when_it_should_and_only_then(tmp_path: Path) -> None:

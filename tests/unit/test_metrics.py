@@ -272,3 +272,5 @@ def test_they_are_served_while_it_lasts_and_a_taken_port_is_told(store: ControlS
             pass
     with pytest.raises(requests.ConnectionError):
         requests.get(url, timeout=10)
+    with serving(store, "127.0.0.1", port) as again:
+        assert again == url, "the port is free again"

@@ -80,6 +80,24 @@ def test_all_pipelines_at_a_glance_with_what_is_wrong(monkeypatch: pytest.Monkey
     assert "! crm: [lag] is so; mend it" in done.stdout
 
 
+def test_one_pipeline_with_its_tables_and_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = status_of("failed", "task_failed")
+    facts["connector"] = {"state": "RUNNING", "tasks": [{"id": 0, "state": "FAILED"}], "message": "[mysql] gone"}
+    facts["consumer"] |= {"last_heartbeat": "now", "message": ""}
+    facts["config"] |= {"message": ""}
+    facts["lag"]["source_bytes"] = None
+    keys = ("rows_copied", "inserts", "updates", "deletes")
+    facts |= {
+        "generation": 3, "consumer_group": "g", "errors": ["[bold]not markup"],
+        "tables": [{"table": "t", "target": "public.t"} | dict.fromkeys(keys, 1_234_567)],
+    }  # fmt: skip
+    see(monkeypatch, {"shop": facts})
+    done = cdc("status", "shop")
+    assert done.exit_code == 3
+    for words in ("shop: failed (running)", "[mysql] gone", "1,234,567", "! [bold]not markup"):
+        assert words in done.stdout
+
+
 def test_one_that_gave_no_answer_in_time_stands_among_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """As `rounds` tells it: neither connector nor configuration is known."""
     unanswered = {key: status_of("degraded", "unanswered")[key] for key in ("overall", "consumer", "lag", "problems")}
@@ -124,6 +142,8 @@ def test_without_a_pipeline_it_says_how_to_get_one(store: ControlStore) -> None:
         ("", "a\nb\n", 0, []),
         ("", "", 5, []),
         ("x\ny\n", "a\n", 2, ["y", "a"]),
+        # Of as many lines as are read at first, the first is not whole.
+        ("", "".join(f"{n:>99}\n" for n in range(5000)), 656, [f"{n:>99}" for n in range(4344, 5000)]),
         ("", "".join(f"{n:>99}\n" for n in range(5000)), 3000, [f"{n:>99}" for n in range(2000, 5000)]),
     ],
 )
