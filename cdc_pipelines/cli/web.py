@@ -28,5 +28,6 @@ def web(host: str, port: int, tls_cert: str | None, tls_key: str | None) -> None
     console.print(f"cdc web: http{'s' if tls_cert else ''}://{host}:{port}", markup=False)
     uvicorn.run(
         create_app(settings, ControlStore.open()), host=host, port=port, log_config=None, access_log=False,
-        server_header=False, ssl_certfile=tls_cert, ssl_keyfile=tls_key, limit_concurrency=200, timeout_graceful_shutdown=5,
+        server_header=False, ssl_certfile=tls_cert, ssl_keyfile=tls_key, limit_concurrency=200,
+        timeout_graceful_shutdown=5,
     )
