@@ -50,7 +50,8 @@ def test_the_operating_page_names_every_command_and_variable() -> None:
     text = (PROJECT / "docs/operate.md").read_text(encoding="utf-8")
     assert set(_COMMANDS) - {"consume"} <= set(re.findall(r"cdc ([a-z-]+)", text))
     read = subprocess.run(
-        ["git", "grep", "-hoE", r"\bCDC_[A-Z_]+", "--", "cdc_pipelines", ":!cdc_pipelines/stack", ":!cdc_pipelines/demo"],
+        ["git", "grep", "-hoE", r"\bCDC_[A-Z_]+", "--",
+         "cdc_pipelines", ":!cdc_pipelines/stack", ":!cdc_pipelines/demo"],
         cwd=PROJECT, capture_output=True, text=True, check=True,
     ).stdout.split()
     ours = {name for name in read if not name.startswith("CDC_STACK_")}
