@@ -1,7 +1,7 @@
 """The Dagster definitions: wiring, nothing else.
 
 They load while every database is down: pipelines come from the control store and from `pipelines/*.yaml`.
-Configure a new pipeline, then reload the code location: its tables appear as assets.
+Configure a new pipeline, then reload the code location: its tables appear as assets, its schedules begin.
 """
 
 import dagster as dg
@@ -14,6 +14,7 @@ from cdc_pipelines.jobs import lifecycle, prepare, verify
 from cdc_pipelines.jobs.executors import one_process
 from cdc_pipelines.jobs.start import start_job
 from cdc_pipelines.resources.pipelines import PipelinesResource
+from cdc_pipelines.schedules.declared import pipeline_schedules
 from cdc_pipelines.sensors.alerts import alert_follow_ups, alerts
 from cdc_pipelines.sensors.health import health
 from cdc_pipelines.sensors.verifications import verifications
@@ -34,6 +35,7 @@ defs = dg.Definitions(
         health_jobs.replication_health,
         health_jobs.heal_replication,
     ],
+    schedules=[*pipeline_schedules(_pipelines)],
     sensors=[health, alerts, alert_follow_ups, verifications],
     resources={"pipelines": PipelinesResource()},
     executor=one_process,

@@ -3,6 +3,7 @@
 docs/pipeline.schema.json   the JSON Schema of a pipeline's file, for editors
 docs/pipeline.md            the tables of settings, between the two markers
 docs/health.md              the table of health, between its two markers
+docs/metrics.md             the table of metrics, between its two markers
 docs/alert.schema.json      the JSON Schema of what a webhook receives
 """
 
@@ -19,6 +20,7 @@ from cdc_pipelines.replication.alerts.document import json_schema as alert_schem
 from cdc_pipelines.replication.alerts.settings import Alerts, PagerDuty, Webhook
 from cdc_pipelines.replication.health.rules import RULES
 from cdc_pipelines.replication.health.settings import Health
+from cdc_pipelines.replication.metrics.catalogue import METRICS
 from cdc_pipelines.replication.pipeline import (
     Apply,
     Connect,
@@ -32,6 +34,7 @@ from cdc_pipelines.replication.pipeline import (
     Verify,
 )
 from cdc_pipelines.replication.pipeline_file import json_schema
+from cdc_pipelines.replication.schedules import ResyncSchedule, Schedules, VerifySchedule
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 END = "<!-- end of the generated part -->"
@@ -51,6 +54,9 @@ SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ("`alerts`", Alerts),
     ("`alerts.webhook`", Webhook),
     ("`alerts.pagerduty`", PagerDuty),
+    ("`schedules`", Schedules),
+    ("`schedules.resync`", ResyncSchedule),
+    ("`schedules.verify`", VerifySchedule),
 ]
 
 
@@ -71,6 +77,15 @@ def health_table() -> str:
         for kind, rule in RULES.items()
     )
     return f"| problem | when | severity | mended by itself |\n|---|---|---|---|\n{rows}\n"
+
+
+def metrics_table() -> str:
+    """Every metric that `/metrics` may tell."""
+    rows = "\n".join(
+        f"| `{name}` | {each.kind} | {', '.join(f'`{label}`' for label in each.labels)} | {each.help} |"
+        for name, each in METRICS.items()
+    )
+    return f"| metric | kind | labels | meaning |\n|---|---|---|---|\n{rows}\n"
 
 
 def _row(name: str, field: Any) -> str:
@@ -117,6 +132,8 @@ def documents() -> dict[Path, str]:
         DOCS / "pipeline.md": _with_part(DOCS / "pipeline.md", "cdc_pipelines/replication/pipeline.py",
                                          settings_tables()),
         DOCS / "health.md": _with_part(DOCS / "health.md", "cdc_pipelines/replication/health/rules.py", health_table()),
+        DOCS / "metrics.md": _with_part(DOCS / "metrics.md", "cdc_pipelines/replication/metrics/catalogue.py",
+                                        metrics_table()),
         DOCS / "alert.schema.json": alert_schema(),
     }
 

@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from cdc_pipelines.agent import liveness
@@ -26,8 +26,9 @@ _log = logging.getLogger("cdc.agent")
 def run_agent(
     store: ControlStore, *, poll_s: float = 1.0, stop_consumers: bool = False, grace_s: float = GRACE_S,
     command_for: CommandFor = consume_command, stop: threading.Event | None = None,
+    metrics: tuple[str, int] | None = None,
 ) -> None:
-    """Supervise the store's consumers on this host until SIGTERM, SIGINT or `stop`.
+    """Supervise the store's consumers on this host until SIGTERM, SIGINT or `stop`; serve metrics at (host, port).
 
     Consumers go on when it ends, unless `stop_consumers`; the next agent finds them. Raises RetryableError where an
     agent of this store works under this host's name already, FencedError where another one took this one's place.
@@ -38,16 +39,34 @@ def run_agent(
     with _signals(stop):
         _register(store, agent_id, stop)
         try:
-            supervisor.take_over()
-            _log.info("agent (process %d) of host %s serves %s", os.getpid(), processes.host(), store.location)
-            liveness.ready()
-            gone = _loop(store, agent_id, supervisor, stop, poll_s)
-            if stop_consumers or gone:
-                supervisor.stop_all()
+            with _metrics(store, metrics):
+                gone = _supervise(store, agent_id, supervisor, stop, poll_s, stop_consumers)
         finally:
             liveness.ending()
             _forget(store, agent_id)
     _log.info("agent ends; %s", "no consumer is left" if stop_consumers or gone else "its consumers go on")
+
+
+def _metrics(store: ControlStore, address: tuple[str, int] | None) -> AbstractContextManager[object]:
+    if address is None:
+        return nullcontext()
+    from cdc_pipelines.agent.metrics import serving  # only here: the library is not needed else
+
+    return serving(store, *address)
+
+
+def _supervise(
+    store: ControlStore, agent_id: str, supervisor: Supervisor, stop: threading.Event, poll_s: float,
+    stop_consumers: bool,
+) -> bool:
+    """From the first look to the last; True where the store is gone."""
+    supervisor.take_over()
+    _log.info("agent (process %d) of host %s serves %s", os.getpid(), processes.host(), store.location)
+    liveness.ready()
+    gone = _loop(store, agent_id, supervisor, stop, poll_s)
+    if stop_consumers or gone:
+        supervisor.stop_all()
+    return gone
 
 
 def _loop(

@@ -13,17 +13,19 @@ _COMMANDS = {
     "agent": "agent",
     "alert-test": "alerts",
     "check": "prepare",
+    "completion": "completion",
     "configure": "prepare",
     "consume": "consume",
     "discover": "prepare",
     "heal": "health",
     "incidents": "health",
     "list": "inspect",
+    "logs": "logs",
     "restart": "operate",
     "schema": "prepare",
     "stack": "stack",
     "start": "operate",
-    "status": "inspect",
+    "status": "status",
     "stop": "operate",
     "teardown": "operate",
     "verify": "inspect",
@@ -39,7 +41,17 @@ class _LazyGroup(click.Group):
             return None
         module = importlib.import_module(f"cdc_pipelines.cli.{_COMMANDS[cmd_name]}")
         command: click.Command = getattr(module, "list_" if cmd_name == "list" else cmd_name.replace("-", "_"))
+        _complete_names(command)
         return command
+
+
+def _complete_names(command: click.Command) -> None:
+    """An argument `name` is a pipeline's, in every command that has one."""
+    from cdc_pipelines.cli.completion import PipelineName
+
+    for parameter in command.params:
+        if isinstance(parameter, click.Argument) and parameter.name == "name":
+            parameter.type = PipelineName()
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -12,7 +12,15 @@ import click
     "--poll-seconds", default=1.0, show_default=True, type=click.FloatRange(min=0.05, max=60),
     help="How often the agent looks at what is desired.",
 )
-def agent(stop_consumers: bool, poll_seconds: float) -> None:
+@click.option(
+    "--metrics-port", type=click.IntRange(0, 65535), envvar="CDC_METRICS_PORT", show_envvar=True,
+    help="Serve Prometheus metrics of all pipelines at http://HOST:PORT/metrics. 0: any free port, which is logged.",
+)
+@click.option(
+    "--metrics-host", default="127.0.0.1", envvar="CDC_METRICS_HOST", show_default=True, show_envvar=True,
+    help="Address to serve them on. They hold no secrets, and need no login.",
+)
+def agent(stop_consumers: bool, poll_seconds: float, metrics_port: int | None, metrics_host: str) -> None:
     """Start, watch and end consumers as the control store desires, until SIGTERM. One per host and store.
 
     Its environment is its consumers': it must hold the variables that the pipelines' files refer to.
@@ -22,4 +30,7 @@ def agent(stop_consumers: bool, poll_seconds: float) -> None:
     from cdc_pipelines.replication.logs import setup_logging
 
     setup_logging()
-    run_agent(ControlStore.open(), poll_s=poll_seconds, stop_consumers=stop_consumers)
+    run_agent(
+        ControlStore.open(), poll_s=poll_seconds, stop_consumers=stop_consumers,
+        metrics=None if metrics_port is None else (metrics_host, metrics_port),
+    )

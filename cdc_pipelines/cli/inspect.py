@@ -1,4 +1,4 @@
-"""`cdc list|status|verify`: what is there, how it does, whether both sides are equal."""
+"""`cdc list|verify`: what is there, whether both sides are equal."""
 
 import sys
 
@@ -33,46 +33,6 @@ def list_(as_json: bool) -> None:
             ["pipeline", "id", "status", "tables", "message"],
             [[r.name, r.config, r.status, len(r.tables), r.message or ""] for r in records],
         )
-
-
-@click.command()
-@click.argument("name")
-@click.option("--json", "as_json", is_flag=True)
-def status(name: str, as_json: bool) -> None:
-    """The status of pipeline NAME. Exit code 3 where it is not healthy."""
-    from cdc_pipelines.replication.health.status import status as look
-    from cdc_pipelines.replication.operations.runtime import Runtime
-
-    with Runtime.open(name, impatient=True) as rt:
-        facts = look(rt)
-    if as_json:
-        emit_json(facts)
-    else:
-        _print(name, facts)
-    sys.exit(0 if facts["overall"] == "healthy" else 3)
-
-
-def _print(name: str, facts: dict) -> None:
-    connector, consumer, lag = facts["connector"], facts["consumer"], facts["lag"]
-    console.print(f"{name}: [bold]{facts['overall']}[/bold] ({facts['config']['status']})")
-    rows = [
-        ["connector", f"{connector['state']}, tasks {[t['state'] for t in connector['tasks']]}", connector["message"]],
-        ["consumer", f"{consumer['state']}, last heartbeat {consumer['last_heartbeat']}", consumer["message"]],
-        ["lag", f"{lag['seconds']} s, {lag['messages']} records, {lag['source_bytes']} bytes of the source's log", ""],
-        ["generation", facts["generation"], facts["consumer_group"] or ""],
-    ]
-    grid(["part", "state", "message"], rows)
-    if facts["tables"]:
-        console.print()
-        grid(
-            ["table", "target", "rows copied", "inserts", "updates", "deletes"],
-            [
-                [t["table"], t["target"], t["rows_copied"], t["inserts"], t["updates"], t["deletes"]]
-                for t in facts["tables"]
-            ],
-        )
-    for error in [*facts["errors"], *([facts["config"]["message"]] if facts["config"]["message"] else [])]:
-        console.print(f"! {error}", markup=False)
 
 
 @click.command()

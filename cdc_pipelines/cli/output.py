@@ -7,8 +7,9 @@ import sys
 from typing import Any
 
 import click
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from cdc_pipelines.replication import processes
 
@@ -19,15 +20,37 @@ def emit_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
+def emit_json_line(value: Any) -> None:
+    """One line, at once: somebody may be waiting at the other end of a pipe."""
+    click.echo(json.dumps(value, ensure_ascii=False, default=str))
+    flush()
+
+
+def flush() -> None:
+    sys.stdout.flush()
+
+
 def grid(columns: list[str], rows: list[list[Any]]) -> None:
-    """A plain table; numbers go right."""
+    """Print a plain table."""
+    console.print(table_of(columns, rows))
+
+
+def table_of(columns: list[str], rows: list[list[Any]]) -> Table:
+    """A plain table; numbers go right. Cells are text, or rich's."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for index, column in enumerate(columns):
         right = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
         table.add_column(column, justify="right" if right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*[f"{v:,}" if isinstance(v, int) and not isinstance(v, bool) else str(v) for v in row])
-    console.print(table)
+        table.add_row(*[_cell(value) for value in row])
+    return table
+
+
+def _cell(value: Any) -> RenderableType:
+    if isinstance(value, Text):
+        return value
+    # Not a plain string: rich would take [what stands in brackets] for markup.
+    return Text(f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value))
 
 
 def step_log(quiet: bool = False) -> logging.Logger:

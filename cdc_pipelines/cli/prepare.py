@@ -94,42 +94,49 @@ def discover(
 
 @click.command()
 @click.argument("file", type=click.Path())
+@click.option("--plan", is_flag=True, help="Save nothing; tell what saving would change, and when it takes effect.")
 @click.option("--json", "as_json", is_flag=True)
-def configure(file: str, as_json: bool) -> None:
+def configure(file: str, plan: bool, as_json: bool) -> None:
     """Check a pipeline FILE against its live source and save it (status `configured`). Creates nothing else."""
     from cdc_pipelines.replication.control.store import ControlStore
     from cdc_pipelines.replication.operations.configure import configure as save
     from cdc_pipelines.replication.pipeline_file import load_pipeline
 
     load_pipeline(file)  # an unreadable file is told before the store is opened
-    result = save(Path(file), ControlStore.open())
-    record = result.record
+    result = save(Path(file), ControlStore.open(), plan=plan)
+    spec, record = result.spec, result.record
+    status = record.status if record else "not configured"
     if as_json:
         emit_json(
             {
-                "pipeline": record.name,
-                "id": record.config,
-                "status": record.status,
-                "is_active": record.is_active,
+                "pipeline": spec.name,
+                "id": spec.config,
+                "status": status,
+                "is_active": record is not None and record.is_active,
                 "created": result.created,
-                "changes": result.changes,
+                "saved": not plan,
+                "changes": [str(change) for change in result.changes],
                 "needs_resync": result.needs_resync,
-                "connector_name": record.spec.connector_name,
-                "kafka_topic_prefix": record.spec.topic_prefix,
-                "tables": {t.name: f"{t.target_schema}.{t.target_name}" for t in record.tables},
+                "connector_name": spec.connector_name,
+                "kafka_topic_prefix": spec.topic_prefix,
+                "tables": {t.name: f"{t.target_schema}.{t.target_name}" for t in result.tables},
             }
         )
         return
+    done = "would be" if plan else "is"
     console.print(
-        f"{record.name}: {'saved' if result.created else 'updated'}, status {record.status}, "
-        f"{len(record.tables)} tables, connector {record.spec.connector_name}"
+        f"{spec.name} {done} {'saved' if result.created else 'updated'}, status {status}, "
+        f"{len(result.tables)} tables, connector {spec.connector_name}", markup=False,
     )
     for change in result.changes:
-        console.print(f"  changed: {change}")
+        console.print(f"  {change.what}: {change.effect}" if plan else f"  changed: {change}", markup=False)
+    if not result.created and not result.changes:
+        console.print("  nothing changes")
     if result.needs_resync:
-        console.print(f"  The target holds the old mapping: run `cdc start {record.name} --force-resync`.")
-    else:
-        console.print(f"  Next: `cdc check {record.name}`, then `cdc start {record.name}`.")
+        console.print(f"  The target holds the old mapping: {'then ' if plan else ''}run `cdc start {spec.name} "
+                      "--force-resync`.")  # fmt: skip
+    elif not plan:
+        console.print(f"  Next: `cdc check {spec.name}`, then `cdc start {spec.name}`.")
 
 
 @click.command()

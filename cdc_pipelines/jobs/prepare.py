@@ -11,7 +11,7 @@ from cdc_pipelines.resources.failures import RETRIES, explained
 from cdc_pipelines.resources.pipelines import PipelinesResource, tag_run
 
 RELOAD = (
-    "Reload the code location (Deployment → Code locations → Reload) to see the tables as assets. "
+    "Reload the code location (Deployment → Code locations → Reload) to see the tables as assets, and its schedules. "
     "Jobs know the pipeline without it."
 )
 
@@ -41,6 +41,7 @@ def configure_file(context: dg.OpExecutionContext, config: FileConfig, pipelines
     with explained(context, config.file), pipelines.store() as store:
         result = configure_pipeline(config.file, store)
     record = result.record
+    assert record is not None  # it was saved
     tag_run(context, record.name)
     context.log.info(
         "pipeline %s is %s: %d tables, connector %s", record.name, "saved" if result.created else "updated",
@@ -59,7 +60,7 @@ def configure_file(context: dg.OpExecutionContext, config: FileConfig, pipelines
             "connector": record.spec.connector_name,
             "topic prefix": record.spec.topic_prefix,
             "tables": "\n".join(f"{t.name} → {t.target_schema}.{t.target_name}" for t in record.tables),
-            "changes": "; ".join(result.changes) or "none",
+            "changes": "; ".join(map(str, result.changes)) or "none",
             "needs force_resync": result.needs_resync,
             "next step": dg.MetadataValue.md(RELOAD),
         }

@@ -7,6 +7,7 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 from cdc_pipelines.replication import secrets
 from cdc_pipelines.replication.alerts.settings import Alerts
 from cdc_pipelines.replication.health.settings import Health
+from cdc_pipelines.replication.schedules import Schedules
 from cdc_pipelines.replication.strict import Strict, require_reference
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
@@ -212,6 +213,7 @@ class Pipeline(Strict):
     verify: Verify = Field(default_factory=Verify)
     health: Health = Field(default_factory=Health)
     alerts: Alerts = Field(default_factory=Alerts)
+    schedules: Schedules = Field(default_factory=Schedules)
 
     @field_validator("tables", mode="before")
     @classmethod

@@ -11,7 +11,9 @@ from tests.chaos.faults_processes import LONG, PROCESSES
 FAULTS: dict[str, Fault] = PROCESSES | ENVIRONMENT | OPERATIONS | CLOCK | LONG
 
 # What a person or a program does at the same time may fail for the other's sake: these strike alone.
-ALONE = frozenset(OPERATIONS | CLOCK | LONG) | {"disk of target full", "binlog purged", "control store gone"}
+ALONE = frozenset(OPERATIONS | CLOCK | LONG) | {
+    "disk of target full", "disk of broker full", "binlog purged", "control store gone",
+}
 
 
 def unfit(kind: str) -> dict[str, str]:
@@ -21,5 +23,5 @@ def unfit(kind: str) -> dict[str, str]:
         # What comes twice after a connection that Debezium renewed by itself can't be told there, without a key.
         found |= dict.fromkeys(LONG, "all events of a compressed transaction stand at one place")
     if os.geteuid() != 0:
-        found["disk of target full"] = "only root may mount a small disk"
+        found |= dict.fromkeys(("disk of target full", "disk of broker full"), "only root may mount a small disk")
     return found

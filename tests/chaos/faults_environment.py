@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
+import psutil
+
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.position import log_file_number
 from cdc_pipelines.stack.layout import discover
@@ -90,7 +92,7 @@ def _files_read(arena: Arena) -> list[int]:
     ]
 
 
-def disk_full(arena: Arena, random: Random) -> None:
+def disk_of_target_full(arena: Arena, random: Random) -> None:
     """A table of the target moves to a small file system, which something else fills up."""
     with _small_disk(256) as folder, postgres_connection(arena.stack.postgres, "chaos", admin=True) as admin:
         admin.execute(f"create tablespace small location '{folder}/space'")  # type: ignore[arg-type]
@@ -114,6 +116,57 @@ def disk_full(arena: Arena, random: Random) -> None:
             admin.execute("drop tablespace small")
 
 
+def disk_of_broker_full(arena: Arena, random: Random) -> None:
+    """The broker's data moves to a small file system, which something else fills up: the broker ends by itself."""
+    data = discover().data("kafka")
+    kept = data.with_name("kafka-kept")
+    _kill(arena, "kafka")
+    with _small_disk(_megabytes(data) + 80) as folder:
+        subprocess.run(["cp", "-a", "--sparse=always", f"{data}/.", str(folder / "space")], check=True)
+        data.rename(kept)
+        data.symlink_to(folder / "space")
+        try:
+            arena.up()
+            arena.observer.passed(arena.beats.last, 90)
+            with contextlib.suppress(OSError), (folder / "filler").open("wb", buffering=0) as filler:
+                while filler.write(bytes(1 << 16)):
+                    pass
+            with arena.source() as connection, connection.cursor() as cursor:
+                cursor.execute(
+                    "insert into composite with recursive n(i) as (select 1 union all select i + 1 from n "
+                    f"where i < 50000) select 97, concat({random.randint(1, 10**9)}, '-', i), i from n"
+                )
+            broker = arena.part("kafka")
+            with contextlib.suppress(psutil.TimeoutExpired):
+                if broker is not None:
+                    broker.wait(30)
+            (folder / "filler").unlink()
+        finally:
+            _kill(arena, "kafka")
+            data.unlink()
+            kept.rename(data)
+            shutil.rmtree(data)
+            shutil.copytree(folder / "space", data, symlinks=True)
+            subprocess.run(["chown", "-R", f"{discover().user.uid}:{discover().user.gid}", str(data)], check=True)
+    # A worker of Connect 4.3 that lived through it stays busy "ensuring membership in the cluster" for ever.
+    _kill(arena, "connect")
+    arena.up()
+    with arena.source() as connection, connection.cursor() as cursor:
+        cursor.execute("delete from composite where a = 97")
+
+
+def _kill(arena: Arena, part: str) -> None:
+    process = arena.part(part)
+    if process is not None:
+        process.kill()
+        process.wait(30)
+
+
+def _megabytes(folder: Path) -> int:
+    """What it takes on the disk: indexes are sparse files."""
+    return sum(file.stat().st_blocks for file in folder.rglob("*")) * 512 // 2**20
+
+
 @contextlib.contextmanager
 def _small_disk(megabytes: int) -> Iterator[Path]:
     """A tmpfs that the target's server may write to. Needs root."""
@@ -135,7 +188,8 @@ ENVIRONMENT: dict[str, Fault] = {
     "source stalled": _stall("source_link"),
     "target cut off": _cut("target_link"),
     "target stalled": _stall("target_link"),
-    "disk of target full": disk_full,
+    "disk of target full": disk_of_target_full,
+    "disk of broker full": disk_of_broker_full,
     "control store locked": store_locked,
     "control store gone": store_gone,
     "binlog rotated": binlog_rotated,

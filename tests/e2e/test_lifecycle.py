@@ -109,6 +109,21 @@ def test_a_start_that_can_t_work_says_everything_at_once_and_writes_nothing(
     pipe.configure()
 
 
+def plan_of_an_edit(pipe: Pipe) -> None:
+    """What an edited file would change is told, and nothing of it is saved."""
+    kept = pipe.file.read_text()
+    edit(pipe.file, health={"lag_seconds": 60},
+         tables=[{"source": "wide", "target": "narrow", "columns": ["id"]}, {"source": "other"}])
+    plan = pipe.cdc("configure", pipe.file, "--plan", "--json").json
+    assert plan["changes"] == [
+        "health.lag_seconds: 300 → 60 (at once)", "table other is new (with a resync)",
+        "table wide has other columns or another key (with a resync)",
+    ]  # fmt: skip
+    assert (plan["needs_resync"], plan["saved"], plan["status"]) == (True, False, "running")
+    pipe.file.write_text(kept)
+    assert pipe.cdc("configure", pipe.file, "--plan", "--json").json["changes"] == []
+
+
 def test_tables_chosen_renamed_and_cut_to_columns(make_pipe: Callable[..., Pipe]) -> None:
     pipe = make_pipe(
         tables=[{"source": "wide", "target": "narrow", "columns": ["id", "keep"], "rename": {"keep": "kept"}}]
@@ -118,8 +133,12 @@ def test_tables_chosen_renamed_and_cut_to_columns(make_pipe: Callable[..., Pipe]
         "create table other (id int)",
         "insert into wide values (1, 's', 10)",
     )
+    new = pipe.cdc("configure", pipe.file, "--plan", "--json").json
+    assert (new["created"], new["saved"], new["status"]) == (True, False, "not configured")
+    assert pipe.cdc("status", pipe.name).code == 2, "a plan saves nothing"
     pipe.configure()
     pipe.start()
+    plan_of_an_edit(pipe)
     pipe.run("insert into wide values (2, 's', 20)", "update wide set secret = 'x', keep = 11 where id = 1")
     pipe.arrives("select id, kept from narrow order by id", [(1, 11), (2, 20)])
     pipe.run("alter table wide add column more int", "insert into wide values (3, 's', 30, 1)")

@@ -19,8 +19,10 @@ from cdc_pipelines.replication.pipeline_file import parse_pipeline
 GENERATION = 1_700_000_000
 
 
-def file_text(name: str = "shop", config: int = 1, tables: Sequence[object] | str = ("customers", "orders")) -> str:
-    """A pipeline file whose servers nobody can reach."""
+def file_text(
+    name: str = "shop", config: int = 1, tables: Sequence[object] | str = ("customers", "orders"), **sections: object
+) -> str:
+    """A pipeline file whose servers nobody can reach. `sections` are further ones of the file."""
     server = {"host": "192.0.2.1", "user": "cdc", "password": "${env:CDC_TEST_PASSWORD}"}
     return yaml.safe_dump(
         {
@@ -30,6 +32,7 @@ def file_text(name: str = "shop", config: int = 1, tables: Sequence[object] | st
             "source": {"type": "mysql", "port": 3306, "database": name, **server},
             "target": {"type": "postgres", "port": 5432, "database": "warehouse", "schema": name, **server},
             "tables": tables if isinstance(tables, str) else list(tables),
+            **sections,
         },
         allow_unicode=True,
     )
@@ -48,10 +51,11 @@ def mapped_table(name: str, schema: str = "shop") -> MappedTable:
 
 
 def configure(
-    store: ControlStore, name: str = "shop", config: int = 1, tables: Sequence[str] = ("customers", "orders")
+    store: ControlStore, name: str = "shop", config: int = 1, tables: Sequence[str] = ("customers", "orders"),
+    **sections: object,
 ) -> None:
     """Save a pipeline as `configure` would, without asking a source."""
-    text = file_text(name, config, tables)
+    text = file_text(name, config, tables, **sections)
     store.save_pipeline(parse_pipeline(text, Path(f"{name}.yaml")), text, [mapped_table(t, name) for t in tables])
 
 

@@ -23,6 +23,8 @@ NEW_KEY = [("__debezium.newkey", b"{}")]
 class PlayedConnect:
     """One connector: its state, its committed offset, and all that was asked of it, in order."""
 
+    url = "http://connect"
+
     def __init__(self, offset: dict[str, Any] | None) -> None:
         self.offset, self.did, self.running = offset, [], False
         self.keeps = True  # what its offset is set to

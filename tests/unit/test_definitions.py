@@ -21,6 +21,7 @@ from cdc_pipelines.assets.tables import replicated_tables
 from cdc_pipelines.jobs.start import start_job
 from cdc_pipelines.replication.control.store import ControlStore
 from cdc_pipelines.replication.errors import ConfigurationError
+from cdc_pipelines.schedules.declared import pipeline_schedules
 from tests.unit.dagster_pipelines import configure, file_text
 
 
@@ -42,7 +43,7 @@ def load() -> dg.Definitions:
     jobs = [job for job in defs.jobs or [] if job.name != "start_replication"]
     return dg.Definitions(
         assets=[*replicated_tables(pipelines)], asset_checks=[*equality_checks(pipelines)],
-        jobs=[*jobs, start_job(pipelines)],
+        jobs=[*jobs, start_job(pipelines)], schedules=[*pipeline_schedules(pipelines)],
         resources=defs.resources, executor=defs.executor,
     )  # fmt: skip
 
@@ -169,15 +170,19 @@ def test_target_is_materializable_by_chunk_and_source_is_not(home: Path) -> None
 
 
 def test_two_pipelines_side_by_side(home: Path) -> None:
-    """The same table names, one pipeline from a file, one configured."""
-    (home / "pipelines" / "billing.yaml").write_text(file_text("billing", 2))
-    with_tables(home, "shop")
+    """The same table names and schedules, one pipeline from a file, one configured."""
+    schedules = {"resync": {"cron": "0 3 * * 0"}, "verify": {"cron": "30 2 * * *"}}
+    (home / "pipelines" / "billing.yaml").write_text(file_text("billing", 2, schedules=schedules))
+    with_tables(home, "shop", schedules=schedules)
     definitions = load()
     assert [k for k in keys(definitions) if k.endswith("customers")] == [
         "billing/customers", "billing/source/customers", "shop/customers", "shop/source/customers"
     ]  # fmt: skip
     repository = definitions.get_repository_def()
     assert len(repository.assets_defs_by_key) == 8
+    assert {schedule.name for schedule in repository.schedule_defs} == {
+        "resync__billing", "resync__shop", "verify__billing", "verify__shop"
+    }  # fmt: skip
 
 
 def test_table_names_may_be_anything(home: Path) -> None:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 from cdc_pipelines.replication.control.records import Severity
 
-Event = Literal["opened", "escalated", "reminder", "recovered", "run_failed", "test"]
+Event = Literal["opened", "escalated", "reminder", "recovered", "run_failed", "schedule_missed", "test"]
 
 Moment = Annotated[
     datetime,

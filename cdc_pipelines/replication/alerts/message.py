@@ -105,6 +105,18 @@ def run_alert(failed: FailedRun, *, store: str, now: datetime) -> Alert:
     )
 
 
+def missed_alert(
+    pipeline: str, schedule: str, time: datetime, words: str, *, store: str, now: datetime
+) -> Alert:
+    """The message about a scheduled time that passed without its run; `words` say why, and what to do."""
+    thread = f"{store}/schedule/{schedule}"
+    return Alert(
+        id=f"{thread}/{time:%Y%m%dT%H%M%z}", thread=thread, event="schedule_missed", severity="degraded",
+        pipeline=pipeline, title=_title(f"{pipeline}: {schedule} missed its time of {_moment(time)}"),
+        text=words, at=now,
+    )
+
+
 def trial_alert(pipeline: str, *, store: str, now: datetime) -> Alert:
     """A message that says that messages arrive."""
     thread = f"{store}/test/{pipeline}"

@@ -54,6 +54,11 @@ class Teller:
             learn_secrets(record.spec)
             self._tell(record, run_alert(failed, store=self._store.id, now=self._clock()))
 
+    def leave(self, record: PipelineRecord, alert: Alert) -> None:
+        """Keep a message for the next follow-up to tell: where nobody may wait for a slow channel."""
+        if record.spec.alerts.anybody and record.spec.alerts.on_failed_runs:
+            self._store.claim_message(_message(alert), self._clock(), for_s=0)
+
     def follow_up(self, *, deadline_s: float = FOLLOW_UP_S) -> int:
         """What is due by now: incidents nobody was told of yet, worse ones, reminders, ends; and what did not go out.
 
@@ -97,8 +102,7 @@ class Teller:
         return False
 
     def _tell(self, record: PipelineRecord, alert: Alert) -> bool:
-        message = Message(alert.id, record.name, alert.incident, alert.event, alert.severity, alert.to_json())
-        number = self._store.claim_message(message, self._clock(), for_s=CLAIM_S)
+        number = self._store.claim_message(_message(alert), self._clock(), for_s=CLAIM_S)
         if not number:
             return False
         outcomes = self._send(record.spec.alerts, alert)
@@ -121,3 +125,7 @@ class Teller:
             return self._store.get(pipeline)
         except NotConfiguredError:
             return None
+
+
+def _message(alert: Alert) -> Message:
+    return Message(alert.id, alert.pipeline, alert.incident, alert.event, alert.severity, alert.to_json())

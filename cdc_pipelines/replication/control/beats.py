@@ -121,6 +121,18 @@ class BeatStore(StoreBase):
             ).all()
         return [_exit(row) for row in rows]
 
+    def exit_codes_after(self, number: int | None) -> tuple[int, list[tuple[str, int | None]]]:
+        """The newest exit's number, and (pipeline, exit code) of those kept after exit `number`; None: of no one.
+
+        The newest number falls where a pipeline was torn down: its numbers are given anew.
+        """
+        t = models.exits
+        with self._read() as connection:
+            newest = connection.execute(select(func.coalesce(func.max(t.c.id), 0))).scalar_one()
+            after = newest if number is None else number
+            rows = connection.execute(select(t.c.pipeline, t.c.exit_code).where(t.c.id > after, t.c.id <= newest)).all()
+        return newest, [(row.pipeline, row.exit_code) for row in rows]
+
     def last_exits(self) -> dict[str, ConsumerExit]:
         """The newest exit of every pipeline."""
         t = models.exits

@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 VERSION_TABLE = "cdc_control_version"
-HEAD = "0003"  # the newest migration; a test compares it with the folder
+HEAD = "0004"  # the newest migration; a test compares it with the folder
 
 metadata = MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_name)s"})
 
@@ -114,6 +114,7 @@ heartbeats = Table(
     Column("last_heartbeat_event_at", UtcDateTime),
     Column("message", Text, nullable=False),
     Column("machine", Text, nullable=False),
+    Column("measures", Text),  # JSON of metrics.measures.Measures
 )
 
 agents = Table(

@@ -9,6 +9,7 @@ from cdc_pipelines.replication.pipeline import Pipeline
 
 Status = Literal["configured", "copying", "connecting", "starting", "running", "stopped", "failed"]
 Desired = Literal["running", "stopped"]
+ConsumerState = Literal["starting", "streaming", "barrier", "stopping", "stopped", "failed"]
 
 STATUSES: tuple[Status, ...] = ("configured", "copying", "connecting", "starting", "running", "stopped", "failed")
 Severity = Literal["degraded", "failed"]
@@ -54,7 +55,8 @@ class Heartbeat:
     """How a consumer says it is doing. `applied_position` is the JSON of a source position.
 
     States: starting, streaming, barrier, stopping; stopped and failed are the last words of a process.
-    `commit_ms` is the source's time of the last applied commit, in milliseconds since 1970.
+    `commit_ms` is the source's time of the last applied commit, in milliseconds since 1970. `measures` is the JSON of a
+    `metrics.measures.Measures`.
     """
 
     pipeline: str
@@ -74,6 +76,7 @@ class Heartbeat:
     last_event_at: datetime | None = None
     last_heartbeat_event_at: datetime | None = None
     message: str = ""
+    measures: str | None = None
 
 
 @dataclass(frozen=True)

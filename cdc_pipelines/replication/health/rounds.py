@@ -1,7 +1,7 @@
 """One look at all pipelines, within a deadline, whoever hangs; and what follows for their incidents."""
 
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -10,6 +10,7 @@ from cdc_pipelines.replication import secrets
 from cdc_pipelines.replication.connect import ConnectClient
 from cdc_pipelines.replication.control.records import Incident, PipelineRecord, Problem
 from cdc_pipelines.replication.control.store import ControlStore
+from cdc_pipelines.replication.daemon_pool import DaemonPool
 from cdc_pipelines.replication.errors import CdcError
 from cdc_pipelines.replication.health import incidents
 from cdc_pipelines.replication.health.facts import Connectors, consumer, iso
@@ -44,20 +45,21 @@ def look_at_all(store: ControlStore, *, deadline_s: float = DEADLINE_S) -> list[
     One that gives no answer in time is unhealthy for that reason. Raises RetryableError where the store is out of
     reach.
     """
-    records = [record for record in store.list() if record.status != _NEVER_STARTED]
-    pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="health")
-    try:
-        statuses = _statuses(store, records, pool, deadline_s)
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    records = started_pipelines(store)
+    found = statuses(store, records, deadline_s)
     open_ = store.open_incidents()
     known = {record.name for record in store.list()}
     for name in open_.keys() - known:  # torn down meanwhile
         store.save_incident(replace(open_[name], resolved_at=datetime.now(UTC)))
     return [
-        follow(store, record, found, open_.get(record.name))
-        for record, found in zip(records, statuses, strict=True) if record.name in known
+        follow(store, record, status, open_.get(record.name))
+        for record, status in zip(records, found, strict=True) if record.name in known
     ]
+
+
+def started_pipelines(store: ControlStore) -> list[PipelineRecord]:
+    """Those that have something to look at."""
+    return [record for record in store.list() if record.status != _NEVER_STARTED]
 
 
 def follow(
@@ -83,8 +85,19 @@ def follow(
     return Seen(record, found, incident, raised, cure, tries)
 
 
-def _statuses(
-    store: ControlStore, records: Sequence[PipelineRecord], pool: ThreadPoolExecutor, deadline_s: float
+def statuses(
+    store: ControlStore, records: Sequence[PipelineRecord], deadline_s: float = DEADLINE_S
+) -> list[Facts]:
+    """The status of each, asked at the same time; changes nothing. One that gives no answer in time is told as such."""
+    pool = DaemonPool(_AT_ONCE, "health")
+    try:
+        return _ask(store, records, pool, deadline_s)
+    finally:
+        pool.leave()
+
+
+def _ask(
+    store: ControlStore, records: Sequence[PipelineRecord], pool: DaemonPool, deadline_s: float
 ) -> list[Facts]:
     urls = {record.name: _url(record) for record in records}
     asked = {url: pool.submit(_connectors, url) for url in set(urls.values()) if url is not None}

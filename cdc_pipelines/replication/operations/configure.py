@@ -3,26 +3,38 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.control.store import ControlStore, PipelineRecord
 from cdc_pipelines.replication.databases.mysql.source import MySqlSource
 from cdc_pipelines.replication.errors import NotConfiguredError
 from cdc_pipelines.replication.operations.mapping import differences, resolve
+from cdc_pipelines.replication.operations.settings_changes import Change, settings_changes
+from cdc_pipelines.replication.pipeline import Pipeline
 from cdc_pipelines.replication.pipeline_file import parse_pipeline
 from cdc_pipelines.replication.stream.connector import validate_extra
 
 
 @dataclass(frozen=True)
 class ConfigureResult:
-    """`changes` are in words. `needs_resync`: what is on the target was copied under another mapping."""
+    """`changes`: each with when it takes effect.
 
-    record: PipelineRecord
+    `needs_resync`: what is on the target was copied under another mapping. `record` is None where nothing was saved,
+    because only the plan was asked for and the pipeline is new.
+    """
+
+    spec: Pipeline
+    tables: tuple[MappedTable, ...]
+    record: PipelineRecord | None
     created: bool
-    changes: list[str]
+    changes: list[Change]
     needs_resync: bool
 
 
-def configure(path: str | Path, store: ControlStore) -> ConfigureResult:
-    """Raises PipelineFileError, ConfigurationError (every mistake at once) or RetryableError (source out of reach)."""
+def configure(path: str | Path, store: ControlStore, *, plan: bool = False) -> ConfigureResult:
+    """Check and save; with `plan` save nothing, and tell what saving would change.
+
+    Raises PipelineFileError, ConfigurationError (every mistake at once) or RetryableError (source out of reach).
+    """
     file = Path(path)
     text = file.read_text(encoding="utf-8") if file.is_file() else ""
     spec = parse_pipeline(text, file)
@@ -35,17 +47,18 @@ def configure(path: str | Path, store: ControlStore) -> ConfigureResult:
     try:
         before = store.get(spec.name)
     except NotConfiguredError:
-        return ConfigureResult(store.save_pipeline(spec, text, tables), True, [], False)
-    changes = differences(before.tables, tables)
-    moved = bool(differences(before.tables, tables, streamed=True))
-    for label, old, new in (
-        ("source", before.spec.source, spec.source),
-        ("target", before.spec.target, spec.target),
-        ("topic prefix", before.spec.topic_prefix, spec.topic_prefix),
-        ("connector", before.spec.connector_name, spec.connector_name),
-    ):
-        if old != new:
-            changes.append(f"{label} is another")
-            moved = True
-    needs_resync = moved and before.generation is not None
-    return ConfigureResult(store.save_pipeline(spec, text, tables), False, changes, needs_resync)
+        record = None if plan else store.save_pipeline(spec, text, tables)
+        return ConfigureResult(spec, tables, record, True, [], False)
+    changes = settings_changes(before.spec, spec) + _table_changes(before.tables, tables)
+    needs_resync = before.generation is not None and any(change.effect == "with a resync" for change in changes)
+    record = before if plan else store.save_pipeline(spec, text, tables)
+    return ConfigureResult(spec, tables, record, False, changes, needs_resync)
+
+
+def _table_changes(before: tuple[MappedTable, ...], after: tuple[MappedTable, ...]) -> list[Change]:
+    """Columns that the stream adds by itself need no resync."""
+    moved = set(differences(before, after, streamed=True))
+    return [
+        Change(words, "with a resync" if words in moved else "at the next restart")
+        for words in differences(before, after)
+    ]

@@ -20,6 +20,10 @@ def resolve(pipeline: Pipeline, tables: Sequence[Table]) -> tuple[MappedTable, .
         choices = [TableChoice(source=name) for name in by_name if name not in pipeline.exclude]
     else:
         choices = list(pipeline.tables)
+    if pipeline.schedules.verify is not None:
+        chosen = {choice.source for choice in choices}
+        strangers = [name for name in pipeline.schedules.verify.tables if name not in chosen]
+        mistakes += [f"schedules.verify.tables: {name} is no table of this pipeline" for name in strangers]
     mapped: list[MappedTable] = []
     for choice in choices:
         table = by_name.get(choice.source)

@@ -88,13 +88,14 @@ class Learn:
 
 @dataclass(slots=True)
 class Commit:
-    """The end of a run at the end of a source transaction."""
+    """The end of a run at the end of a source transaction. `commits_ms`: of those of its transactions that had rows."""
 
     next_offset: int
     position: str
     commit_ms: int | None
     transactions: int
     events: int
+    commits_ms: list[int] = field(default_factory=list)
 
 
 @dataclass(slots=True)

@@ -21,6 +21,7 @@ from cdc_pipelines.replication.errors import (
     RetryableError,
     TornLogError,
 )
+from cdc_pipelines.replication.metrics.measures import Measures
 from cdc_pipelines.replication.stream import parking
 from cdc_pipelines.replication.stream.applying import Applier
 from cdc_pipelines.replication.stream.batches import AtBarrier, Commit, Failed, Item
@@ -51,6 +52,7 @@ class Consumer:
         self._watch: Watch | None = None
         self._barrier_polled = 0.0
         self._caught_up = False
+        self._measures = Measures.fresh()
         self.stop = threading.Event()
         self.pulse = Pulse(store, record.name, self._group, self._look)
 
@@ -174,6 +176,7 @@ class Consumer:
         beat.commit_ms = self._applier.commit_ms
         if isinstance(item, Commit) and item.events:
             beat.last_event_at = moment(time.monotonic())
+            self._measures.applied(item.events, item.commits_ms, self._watch.clock_ahead_ms if self._watch else None)
         self._tell()
 
     def _tell(self) -> None:
@@ -199,6 +202,7 @@ class Consumer:
         beat.log_end = reader.facts.log_end or beat.log_end
         beat.events_total, beat.transactions_total = self._applier.events, self._applier.transactions
         beat.last_heartbeat_event_at = moment(reader.facts.last_record_at) or beat.last_heartbeat_event_at
+        beat.measures = self._measures.to_json()
         beat.message = f"Kafka: {reader.facts.error}" if reader.facts.error else ""
 
     def _read_again(self, conn: psycopg.Connection, error: TornLogError) -> None:

@@ -59,6 +59,8 @@ class Run:
         self._moved = False
         self._transactions = 0
         self._commit_ms: int | None = None
+        self._commits_ms: list[int] = []
+        self._counted = 0  # events of transactions that are complete
         self.boundary = offset
         self._sent = offset
         self._sent_at = time.monotonic()
@@ -146,6 +148,9 @@ class Run:
                 self._place, self._begin = place, begin
             self._transactions += 1
             self._commit_ms = commit_ms or self._commit_ms
+            if commit_ms and self.events > self._counted:  # of empty ones a run may hold any number
+                self._commits_ms.append(commit_ms)
+        self._counted = self.events
         if self.events >= self._most_events or self._part.size >= self._most_bytes:
             self.send()
 
@@ -184,8 +189,13 @@ class Run:
             exact=self._start.exact and not self._moved,
             begin=0 if self._start.gtids else self._begin,
         )
-        self.put(Commit(self.boundary, position.to_json(), self._commit_ms, self._transactions, self.events))
-        self.events = self._transactions = 0
+        self.put(
+            Commit(
+                self.boundary, position.to_json(), self._commit_ms, self._transactions, self.events, self._commits_ms
+            )
+        )
+        self.events = self._transactions = self._counted = 0
+        self._commits_ms = []
         self._sent = self.boundary
         self._sent_at = time.monotonic()
 

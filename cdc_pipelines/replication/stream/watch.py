@@ -35,7 +35,7 @@ class Watch(threading.Thread):
     """Looks every INTERVAL_S until closed. What is out of reach is left for the next look.
 
     `applied` gives the position that the target is at. `alarm` is the error that the stream must end with, once there
-    is one.
+    is one. `clock_ahead_ms`: how much the source's clock is ahead of ours, once that was looked at.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class Watch(threading.Thread):
     ) -> None:
         super().__init__(name="watch", daemon=True)
         self.alarm: CdcError | None = None
+        self.clock_ahead_ms: float | None = None
         self._pipeline, self._facts, self._applied, self._log = pipeline, facts, applied, log
         self._source = MySqlSource(pipeline.source)
         self._connect = ConnectClient(
@@ -63,25 +64,35 @@ class Watch(threading.Thread):
             raise self.alarm
 
     def run(self) -> None:
-        looks = (self._look_at_source, self._look_at_log, self._look_at_connector, self._trim)
+        looks = (self._look_at_clock, self._look_at_source, self._look_at_log, self._look_at_connector, self._trim)
+        self._fine(self._look_at_clock)
         while not self._closing.wait(INTERVAL_S):
-            for look in looks:
-                try:
-                    look()
-                except ResyncRequiredError as error:
-                    self.alarm = error
-                    return
-                except CdcError as error:
-                    self._tell(look.__name__, error.message)
-                except Exception as error:  # noqa: BLE001 (a look that fails must not end the stream)
-                    self._tell(look.__name__, f"{type(error).__name__}: {secrets.redact(str(error))}")
+            if not all(self._fine(look) for look in looks):
+                return
         self._source.close()
+
+    def _fine(self, look: Callable[[], None]) -> bool:
+        """Look; False where the stream must end, for the reason that `alarm` is now."""
+        try:
+            look()
+        except ResyncRequiredError as error:
+            self.alarm = error
+            return False
+        except CdcError as error:
+            self._tell(look.__name__, error.message)
+        except Exception as error:  # noqa: BLE001 (a look that fails must not end the stream)
+            self._tell(look.__name__, f"{type(error).__name__}: {secrets.redact(str(error))}")
+        return True
 
     def _tell(self, look: str, message: str) -> None:
         """Once per kind of look: what is out of reach for long is told by the status, too."""
         if look not in self._told:
             self._told.add(look)
             self._log.warning("watch: %s", message)
+
+    def _look_at_clock(self) -> None:
+        before = time.time()
+        self.clock_ahead_ms = self._source.clock_ms() - (before + time.time()) / 2 * 1000
 
     def _look_at_source(self) -> None:
         self._source.require_same_history(self._applied())

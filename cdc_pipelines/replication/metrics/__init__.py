@@ -1,0 +1,1 @@
+"""Metrics: what a consumer measures of itself, and all pipelines in Prometheus's form (`collector`)."""

@@ -1,0 +1,61 @@
+"""The alert rules and the dashboard in deploy/monitoring, judged by Prometheus's own tool."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cdc_pipelines.replication.metrics.catalogue import METRICS
+from tests.conftest import PROJECT
+from tests.monitoring import DASHBOARD, RULES, promtool
+
+
+def dashboard_expressions() -> Iterator[str]:
+    """What the dashboard asks, as Grafana sends it."""
+    for panel in json.loads(DASHBOARD.read_text())["panels"]:
+        for target in panel.get("targets", []):
+            yield target["expr"].replace("$pipeline", ".*").replace("$__rate_interval", "1m")
+
+
+def metrics_of(text: str) -> set[str]:
+    """The metrics that expressions name, without what a histogram adds."""
+    return {re.sub(r"_(bucket|sum|count)$", "", name) for name in re.findall(r"\bcdc_[a-z_]+", text)}
+
+
+def test_each_alert_fires_when_it_should_and_only_then(tmp_path: Path) -> None:
+    for file in (RULES, PROJECT / "tests" / "integration" / "alert_rules.yml"):
+        shutil.copy(file, tmp_path)
+    done = promtool("test", "rules", "alert_rules.yml", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alert_is_played() -> None:
+    rules = yaml.safe_load(RULES.read_text())["groups"][0]["rules"]
+    played = (PROJECT / "tests" / "integration" / "alert_rules.yml").read_text()
+    assert [rule["alert"] for rule in rules if f'alertname="{rule["alert"]}"' not in played] == []
+    assert all(rule["annotations"].keys() == {"summary", "description"} for rule in rules)
+
+
+def test_the_dashboards_questions_can_be_asked(tmp_path: Path) -> None:
+    rules: list[dict[str, Any]] = [
+        {"record": f"panel_{number}", "expr": each} for number, each in enumerate(dashboard_expressions())
+    ]
+    assert len(rules) > 15
+    file = tmp_path / "panels.yml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
+    done = promtool("check", "rules", file)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_rules_and_dashboard_name_metrics_that_there_are() -> None:
+    rules = yaml.safe_load(RULES.read_text())["groups"][0]["rules"]
+    asked = metrics_of(" ".join([*(rule["expr"] for rule in rules), *dashboard_expressions()]))
+    assert asked <= METRICS.keys()
+    assert METRICS.keys() - asked <= {
+        "cdc_pipeline_status", "cdc_open_incidents", "cdc_incident_opened_timestamp_seconds", "cdc_consumer_state",
+        "cdc_change_log_records",
+    }, "a metric that nobody sees: put it into the dashboard"  # fmt: skip
