@@ -20,7 +20,7 @@ WAITS = (
     "and database = (select oid from pg_database where datname = current_database())"
 )
 IN_TRANSACTION = (
-    "select 1 from pg_stat_activity where datname = current_database() and application_name like 'cdc:%:consumer' "
+    "select 1 from pg_stat_activity where datname = current_database() and application_name like 'cdc:%:consumer@%' "
     "and state = 'idle in transaction'"
 )
 

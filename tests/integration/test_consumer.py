@@ -19,7 +19,7 @@ from cdc_pipelines.replication.databases.postgres.connection import connect
 from cdc_pipelines.replication.databases.postgres.state import TargetState, ensure_schema
 from cdc_pipelines.replication.errors import FencedError, ResyncRequiredError, RetryableError
 from cdc_pipelines.replication.pipeline import Pipeline
-from cdc_pipelines.replication.stream import consumer as consumer_module
+from cdc_pipelines.replication.stream import lead
 from cdc_pipelines.replication.stream.consumer import Consumer
 from cdc_pipelines.replication.stream.log_topic import LogTopics
 from cdc_pipelines.stack.settings import StackSettings
@@ -182,7 +182,7 @@ def test_one_consumer_leads(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> No
     leader = stage.start()
     stage.insert(2)
     wait_for(lambda: stage.ids() == [2], "the first one to lead")
-    monkeypatch.setattr(consumer_module, "_LEADER_WAIT_S", 0.5)
+    monkeypatch.setattr(lead, "PATIENCE_S", 0.5)
     error = stage.start().ended()
     assert isinstance(error, RetryableError)
     assert "holds the lead" in error.message
@@ -251,7 +251,8 @@ def test_a_target_that_went_away_is_worth_another_try(stage: Stage) -> None:
     stage.insert(2)
     wait_for(lambda: stage.ids() == [2], "it to be at work")
     stage.conn.execute(
-        "select pg_terminate_backend(pid) from pg_stat_activity where application_name = %s", [f"cdc:{NAME}:consumer"]
+        "select pg_terminate_backend(pid) from pg_stat_activity where application_name like %s",
+        [f"cdc:{NAME}:consumer@%"],
     )
     stage.insert(3)
     assert isinstance(running.ended(), RetryableError)
