@@ -27,10 +27,22 @@ PROGRAMS = {
     "dagster-webserver": dagster_webserver,
     "dagster-daemon": create_dagster_daemon_cli(),
 }
+
+
+class Strict(yaml.SafeLoader):
+    """A key that stands twice is an error, as Kubernetes takes it; YAML's own loader would take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        if len(keys) != len(set(keys)):
+            raise yaml.constructor.ConstructorError(None, None, f"a key stands twice in {keys}", node.start_mark)
+        return dict(super().construct_mapping(node, deep))
+
+
 MANIFESTS = {
     f"{file.name} {document['kind']} {document['metadata']['name']}": document
     for file in sorted((PROJECT / "deploy/kubernetes").glob("*.yaml"))
-    for document in yaml.safe_load_all(file.read_text(encoding="utf-8"))
+    for document in yaml.load_all(file.read_text(encoding="utf-8"), Loader=Strict)
 }
 PODS = {name: d["spec"]["template"]["spec"] for name, d in MANIFESTS.items() if d["kind"] == "Deployment"}
 
