@@ -1,6 +1,8 @@
 """`cdc status`: how one pipeline does, or all; once, or again and again."""
 
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -61,28 +63,44 @@ def _looker(name: str | None) -> Callable[[], dict[str, Facts]]:
 def _watch_lines(look: Callable[[], dict[str, Facts]], as_json: bool) -> dict[str, Facts]:
     """Print what is seen until Ctrl-C; what was seen last."""
     found: dict[str, Facts] = {}
+    ended = _on_interrupt()
     try:
-        while True:
+        while not ended.is_set():
             began = time.monotonic()
             found = look()
             for name, facts in found.items():
                 emit_json_line({"pipeline": name} | facts) if as_json else click.echo(_line(name, facts))
             _pause(began)
     except KeyboardInterrupt:
-        return found
+        pass
+    return found
 
 
 def _watch_screen(look: Callable[[], dict[str, Facts]], name: str | None) -> dict[str, Facts]:
     found: dict[str, Facts] = {}
+    ended = _on_interrupt()
     try:
         with Live(Text("looking …"), console=console, auto_refresh=False) as screen:
-            while True:
+            while not ended.is_set():
                 began = time.monotonic()
                 found = look()
                 screen.update(_shown(name, found), refresh=True)
                 _pause(began)
     except KeyboardInterrupt:
-        return found
+        pass
+    return found
+
+
+def _on_interrupt() -> threading.Event:
+    """Set at Ctrl-C, which is raised as ever. Where it strikes in a destructor, Python drops what is raised there."""
+    ended = threading.Event()
+
+    def interrupt(*_: object) -> None:
+        ended.set()
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    return ended
 
 
 def _pause(began: float) -> None:

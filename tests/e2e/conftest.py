@@ -1,6 +1,7 @@
 """A pipeline on the real stack, driven by the `cdc` command as a user drives it."""
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -58,8 +59,9 @@ class Pipe:
 
     def status(self) -> dict[str, Any]:
         """What `cdc status --json` prints, asked from here: polled by a process each, it would take the machine."""
+        url = os.environ.get("CDC_CONTROL_URL") or f"sqlite:///{self.home}/control.db"
         with (
-            closing(ControlStore.open(f"sqlite:///{self.home}/control.db")) as store,
+            closing(ControlStore.open(url)) as store,
             Runtime.open(self.name, store, impatient=True) as rt,
         ):
             return json.loads(json.dumps(status(rt), default=str))

@@ -35,7 +35,8 @@ class Parts:
     def put(self, **changes: str) -> None:
         """Change settings, and wait until the task runs under them."""
         config = self.config() | {key.replace("__", "."): value for key, value in changes.items()}
-        requests.put(f"{self.url}/config", json=config, timeout=90).raise_for_status()
+        # Connect logs in to the source to check it, and calls that a bad request when it takes too long.
+        wait_until(lambda: requests.put(f"{self.url}/config", json=config, timeout=90).ok, "the settings to be taken")
         time.sleep(1)  # the old task's state is seen for a moment
         wait_until(self.runs, "the task to run", 60)
 

@@ -45,7 +45,9 @@ class Torn:
         source = {"db": "shop", "table": "t", "gtid": gtid, "file": after.file, "pos": after.pos - 60, "row": 0,
                   "ts_ms": 1, "snapshot": None}
         offset = {"partition": {"server": self.rt.pipeline.topic_prefix}, "offset": after.connect_offset()}
-        requests.patch(f"{self.url}/offsets", json={"offsets": [offset]}, timeout=90).raise_for_status()
+        wait_until(  # not while Connect's workers rebalance
+            lambda: requests.patch(f"{self.url}/offsets", json={"offsets": [offset]}, timeout=90).ok, "the offset",
+        )
         self._send({"status": "BEGIN", "id": identity, "ts_ms": 1})
         self._send(
             {"op": "d", "before": old, "after": None, "source": source, "ts_ms": 1,

@@ -76,7 +76,7 @@ def look_from_a_terminal(pipe: Pipe) -> None:
     finally:
         for process in (lines, screen, log):
             process.send_signal(signal.SIGINT)
-        codes = [process.wait(30) for process in (lines, screen, log)]
+        codes = [process.wait(60) for process in (lines, screen, log)]
         os.close(person)
         os.close(pipe_out)
     assert codes == [0, 0, 0], "Ctrl-C is how one ends it"

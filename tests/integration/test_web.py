@@ -153,7 +153,7 @@ def test_a_pipelines_whole_way(make_dagster_pipe: Callable[..., DagsterPipe], se
     page.get_by_role("button", name="Stop").click()
     expect(page.get_by_text("Dagster runs stop_replication")).to_be_visible()
     expect(state.get_by_text("stopped").first).to_be_visible(timeout=60_000)
-    assert server.status(path)["config"]["status"] == "stopped"
+    wait_for(lambda: server.status(path)["config"]["status"] == "stopped", "the stop to end")
     page.get_by_role("link", name="Force resync…").click()
     expect(page.get_by_role("button", name="Empty the tables and copy again")).to_be_visible()
     page.get_by_role("link", name="Leave it as it is").click()

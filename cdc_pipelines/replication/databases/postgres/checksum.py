@@ -79,7 +79,8 @@ class PostgresChecksum(TableChecksum):
 def require_table(conn: psycopg.Connection, table: MappedTable) -> ExistingTable:
     """The target table as it is. Raises IntegrityError where it, or a column that is replicated, is not there."""
     name = f"{table.target_schema}.{table.target_name}"
-    found = find(conn, table.target_schema, table.target_name)
+    with server_errors(f"the definition of target table {name}"):
+        found = find(conn, table.target_schema, table.target_name)
     missing = [] if found is None else [c.target_name for c in table.columns if c.target_name not in found.columns]
     if found is None or missing:
         what = f"has no column {', '.join(missing)}" if missing else "does not exist"
