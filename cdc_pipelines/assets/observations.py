@@ -41,9 +41,16 @@ def fresh(pipeline: str, status: Facts) -> Iterator[dg.AssetMaterialization]:
         yield dg.AssetMaterialization(
             table_key(pipeline, table["table"]),
             description="kept up to date by the stream",
-            metadata={"lag (s)": status["lag"]["seconds"], "changes applied": table["changes_applied"]},
+            metadata={"lag (s)": status["lag"]["seconds"], "changes applied": table["changes_applied"]} | _rows(table),
             tags={_DATA_VERSION: f"{status['generation']}.{table['rows_copied']}.{table['changes_applied']}"},
         )
+
+
+def _rows(table: Facts) -> Facts:
+    """How many rows the table has, as Dagster shows it; after a TRUNCATE what was counted says nothing about that."""
+    if table["truncates"]:
+        return {}
+    return {"dagster/row_count": table["rows_copied"] + table["inserts"] - table["deletes"]}
 
 
 def is_fresh(status: Facts, lag_limit_s: float) -> bool:

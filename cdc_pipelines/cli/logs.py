@@ -1,10 +1,12 @@
 """`cdc logs`: what consumers and the agent of this host wrote."""
 
+import threading
 import time
 from pathlib import Path
 
 import click
 
+from cdc_pipelines.cli.interrupt import on_interrupt
 from cdc_pipelines.cli.output import flush
 
 _POLL_S = 0.25
@@ -26,8 +28,9 @@ def logs(name: str | None, agent: bool, lines: int, follow: bool) -> None:
     for line in found:
         click.echo(line)
     if follow:
+        ended = on_interrupt()
         try:
-            _follow(file, begin)
+            _follow(file, begin, ended)
         except KeyboardInterrupt:
             return
 
@@ -54,10 +57,10 @@ def _file(name: str | None) -> Path:
     )
 
 
-def _follow(file: Path, begin: int) -> None:
-    """Print what is written after byte `begin`, for ever. A file that was moved on begins anew at 0."""
+def _follow(file: Path, begin: int, ended: threading.Event) -> None:
+    """Print what is written after byte `begin`, until `ended`. A file that was moved on begins anew at 0."""
     rest = b""
-    while True:
+    while not ended.is_set():
         size = file.stat().st_size if file.exists() else 0
         if size < begin:
             begin, rest = 0, b""

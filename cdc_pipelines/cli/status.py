@@ -1,8 +1,6 @@
 """`cdc status`: how one pipeline does, or all; once, or again and again."""
 
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from cdc_pipelines.cli.interrupt import on_interrupt
 from cdc_pipelines.cli.output import console, emit_json, emit_json_line, table_of
 
 WATCH_EVERY_S = 2.0
@@ -63,7 +62,7 @@ def _looker(name: str | None) -> Callable[[], dict[str, Facts]]:
 def _watch_lines(look: Callable[[], dict[str, Facts]], as_json: bool) -> dict[str, Facts]:
     """Print what is seen until Ctrl-C; what was seen last."""
     found: dict[str, Facts] = {}
-    ended = _on_interrupt()
+    ended = on_interrupt()
     try:
         while not ended.is_set():
             began = time.monotonic()
@@ -78,7 +77,7 @@ def _watch_lines(look: Callable[[], dict[str, Facts]], as_json: bool) -> dict[st
 
 def _watch_screen(look: Callable[[], dict[str, Facts]], name: str | None) -> dict[str, Facts]:
     found: dict[str, Facts] = {}
-    ended = _on_interrupt()
+    ended = on_interrupt()
     try:
         with Live(Text("looking …"), console=console, auto_refresh=False) as screen:
             while not ended.is_set():
@@ -89,18 +88,6 @@ def _watch_screen(look: Callable[[], dict[str, Facts]], name: str | None) -> dic
     except KeyboardInterrupt:
         pass
     return found
-
-
-def _on_interrupt() -> threading.Event:
-    """Set at Ctrl-C, which is raised as ever. Where it strikes in a destructor, Python drops what is raised there."""
-    ended = threading.Event()
-
-    def interrupt(*_: object) -> None:
-        ended.set()
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, interrupt)
-    return ended
 
 
 def _pause(began: float) -> None:

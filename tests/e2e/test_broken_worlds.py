@@ -114,7 +114,7 @@ def test_the_change_log_is_deleted_while_the_pipeline_is_stopped(pipe: Pipe, par
 
 def test_the_consumer_group_is_deleted(pipe: Pipe, parts: Parts) -> None:
     """It only publishes lag: nothing is lost, and it comes back."""
-    assert parts.group in groups(parts)
+    wait_until(lambda: parts.group in groups(parts), "the group to be there")
     parts.kafka.delete_consumer_groups([parts.group])[parts.group].result(30)
     pipe.run("insert into t values (4, 'd')")
     pipe.arrives("select count(*) from t", [(4,)])

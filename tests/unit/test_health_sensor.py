@@ -23,7 +23,8 @@ STATUS: dict[str, Any] = {
     "consumer": {"healthy": True, "heartbeat_age_seconds": 1.5}, "change_log": {"bytes_estimate": 4096},
     "lag": {"seconds": 0.25, "messages": 3, "source_bytes": 10, "runway": {"runway_seconds": 7200}},
     "tables": [
-        {"table": "order lines", "rows_copied": 10, "inserts": 5, "updates": 1, "deletes": 0, "changes_applied": 6}
+        {"table": "order lines", "rows_copied": 10, "inserts": 5, "updates": 1, "deletes": 2, "truncates": 0,
+         "changes_applied": 8}
     ],
 }  # fmt: skip
 
@@ -56,7 +57,8 @@ def test_tables_are_observed_and_recorded_as_fresh_but_not_at_every_tick(looks: 
     assert [values[name] for name in ("lag (s)", "log runway (h)", "inserts", "overall")] == [0.25, 2, 5, "healthy"]
     assert isinstance(fresh, dg.AssetMaterialization)
     assert fresh.partition is None
-    assert fresh.tags == {"dagster/data_version": "7.10.6"}
+    assert fresh.metadata["dagster/row_count"].value == 13
+    assert fresh.tags == {"dagster/data_version": "7.10.8"}
     assert tick(first.cursor).asset_events == []
 
 
