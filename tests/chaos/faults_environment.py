@@ -98,9 +98,7 @@ def disk_of_target_full(arena: Arena, random: Random) -> None:
         admin.execute(f"create tablespace small location '{folder}/space'")  # type: ignore[arg-type]
         try:
             admin.execute("alter table composite set tablespace small")
-            with contextlib.suppress(OSError), (folder / "filler").open("wb", buffering=0) as filler:
-                while filler.write(bytes(1 << 12)):
-                    pass
+            _fill(folder)
             with arena.source() as connection, connection.cursor() as cursor:
                 cursor.execute(
                     "insert into composite with recursive n(i) as (select 1 union all select i + 1 from n "
@@ -128,9 +126,7 @@ def disk_of_broker_full(arena: Arena, random: Random) -> None:
         try:
             arena.up()
             arena.observer.passed(arena.beats.last, 90)
-            with contextlib.suppress(OSError), (folder / "filler").open("wb", buffering=0) as filler:
-                while filler.write(bytes(1 << 16)):
-                    pass
+            _fill(folder)
             with arena.source() as connection, connection.cursor() as cursor:
                 cursor.execute(
                     "insert into composite with recursive n(i) as (select 1 union all select i + 1 from n "
@@ -153,6 +149,12 @@ def disk_of_broker_full(arena: Arena, random: Random) -> None:
     arena.up()
     with arena.source() as connection, connection.cursor() as cursor:
         cursor.execute("delete from composite where a = 97")
+
+
+def _fill(folder: Path) -> None:
+    with contextlib.suppress(OSError), (folder / "filler").open("wb", buffering=0) as filler:
+        while filler.write(bytes(1 << 12)):
+            pass
 
 
 def _kill(arena: Arena, part: str) -> None:

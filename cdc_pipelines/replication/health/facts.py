@@ -18,7 +18,6 @@ from cdc_pipelines.replication.stream import connector_life
 
 Facts = dict[str, Any]
 
-CRASHES = 3
 CRASHES_WITHIN_S = 900.0
 
 

@@ -9,6 +9,7 @@ from cdc_pipelines.replication.health.settings import Health
 
 Facts = dict[str, Any]
 
+CRASHES = 3
 _GB = 1e9
 
 
@@ -47,7 +48,7 @@ def consumer_problems(pipeline: str, consumer: Facts, crashes: int, has_agent: b
         yield problem("consumer_stale", _said(consumer), start)
     elif not consumer["healthy"]:
         yield problem("consumer_not_streaming", _said(consumer), "it may take a moment; its log says more.")
-    if crashes >= 3:
+    if crashes >= CRASHES:
         yield problem("crash_loop", f"the consumer ended unasked {crashes} times within 15 minutes",
                       f"look at its log, and at `cdc status {pipeline}`.")
     if not has_agent:
@@ -89,7 +90,7 @@ def runway_problems(limits: Health, lag: Facts, left: float | None) -> Iterator[
     )
 
 
-def size_problems(limits: Health, pipeline: str, change_log: Facts, target: Facts) -> Iterator[Problem]:
+def size_problems(limits: Health, change_log: Facts, target: Facts) -> Iterator[Problem]:
     """Of what fills disks."""
     log_bytes, target_bytes = change_log.get("bytes_estimate"), target.get("bytes")
     if limits.log_gb is not None and log_bytes is not None and log_bytes > limits.log_gb * _GB:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import requests
 
-from cdc_pipelines.replication.control.records import Problem
+from cdc_pipelines.replication.control.records import Problem, Severity
 from cdc_pipelines.replication.errors import CdcError, ResyncRequiredError, RetryableError, named
 from cdc_pipelines.replication.health import facts, judge
 from cdc_pipelines.replication.health.facts import Connectors, Facts, iso
@@ -53,7 +53,7 @@ def status(rt: Runtime, connectors: Connectors = None) -> Facts:
     limits = rt.pipeline.health
     asked.of("runway", "connect_unreachable", lambda: _runway(rt, asked, target, lag), {})
     tables = target.get("tables", [])
-    for found in [*judge.size_problems(limits, rt.name, log, target), *judge.difference_problems(rt.name, tables)]:
+    for found in [*judge.size_problems(limits, log, target), *judge.difference_problems(rt.name, tables)]:
         asked.tell("", found)
     problems = list(dict.fromkeys(asked.problems))
     if record.status == "failed":
@@ -125,17 +125,12 @@ class _Asked:
     def _meaning(self, what: str, kind: str, error: CdcError | requests.RequestException) -> Problem:
         """A question that got no answer means that somebody is out of reach, whatever was asked."""
         message, step = (error.message, error.next_step) if isinstance(error, CdcError) else (str(error), "")
-        if isinstance(error, ResyncRequiredError):
-            severity = "failed"
-        else:
-            severity = "degraded"
-            if isinstance(error, RetryableError | requests.RequestException) and kind in _OUT_OF_REACH:
-                kind = _OUT_OF_REACH[kind]
-            elif kind == "source_history":
-                kind = "source_unreachable"
-        return problem(
-            kind, named(redact(message), self._pipeline), named(redact(step), self._pipeline), severity  # type: ignore[arg-type]
-        )
+        severity: Severity = "failed" if isinstance(error, ResyncRequiredError) else "degraded"
+        if isinstance(error, RetryableError | requests.RequestException):
+            kind = _OUT_OF_REACH.get(kind, kind)
+        elif kind == "source_history" and severity == "degraded":
+            kind = "source_unreachable"  # it refuses us
+        return problem(kind, named(redact(message), self._pipeline), named(redact(step), self._pipeline), severity)
 
 
 _OUT_OF_REACH = {

@@ -7,7 +7,6 @@ watch), but a pipeline that is stopped, or whose consumer is dead, must not look
 from datetime import UTC, datetime
 from typing import Any
 
-from cdc_pipelines.replication.connect import ConnectClient
 from cdc_pipelines.replication.control.store import Heartbeat
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.errors import ConfigurationError, RetryableError
@@ -24,10 +23,6 @@ SILENT_AFTER_S = 150.0
 _LOOK_S = 5.0
 
 
-def _connect(rt: Runtime) -> ConnectClient:
-    return ConnectClient(rt.connect.url, patience_s=_LOOK_S)
-
-
 def source_history(rt: Runtime, target: Facts, connector: Facts) -> None:
     """Whether the source's log still leads on from what was applied, and from what the connector has read."""
     if not target.get("position"):
@@ -38,7 +33,7 @@ def source_history(rt: Runtime, target: Facts, connector: Facts) -> None:
         return
     if connector["healthy"]:
         return  # it is reading
-    read = connector_life.source_offset(_connect(rt), rt.pipeline.connector_name)
+    read = connector_life.source_offset(rt.connect, rt.pipeline.connector_name)
     # What the connector has read is in the change log: the source may have purged it.
     rt.source.require_reachable(MySqlPosition.from_connect_offset(read, applied) if read else applied)
 
@@ -61,10 +56,10 @@ def change_log(rt: Runtime, target: Facts) -> Facts:
 
 def connector_as_made(rt: Runtime, target: Facts) -> None:
     """Whether the connector is ours, as we made it, with its own topics."""
-    config = _connect(rt).config(rt.pipeline.connector_name)
+    config = rt.connect.config(rt.pipeline.connector_name)
     if config is None or rt.record.generation is None:
         return
-    connector_life.require_ours(_connect(rt), rt.pipeline, config, rt.record.generation, target.get("identity"))
+    connector_life.require_ours(rt.connect, rt.pipeline, config, rt.record.generation, target.get("identity"))
     require_sealed(rt.pipeline, config)
     lost = lost_topics(LogTopics(rt.pipeline, deadline_s=_LOOK_S), config)
     if lost:
