@@ -39,15 +39,21 @@ class Applier:
         self.commit_ms = offset.commit_ms
         self.tables: dict[str, MappedTable] = {t.name: t for t in self._state.mapped_tables()}
         self.known = self._state.log_columns()
+        self.detached = set(self._state.detached())
+        """Tables that stand apart: nothing of them is applied."""
         self.overlap = self._load_overlap(pipeline)
         self.in_run = False
         self._counts: dict[str, Counts] = {}
-        self._appliers = {name: self._table_applier(table, n) for n, (name, table) in enumerate(self.tables.items())}
+        self._appliers = {
+            name: self._table_applier(table, n)
+            for n, (name, table) in enumerate(self.tables.items())
+            if name not in self.detached
+        }
         conn.commit()
 
     def _load_overlap(self, pipeline: str) -> Overlap:
         tables: dict[str, TableOverlap] = {}
-        for name in self.tables:
+        for name in self.tables.keys() - self.detached:
             chunks = self._state.chunks(name)
             positions = [MySqlPosition.from_json(c.position) for c in chunks if c.state == "done" and c.position]
             if not chunks or len(positions) < len(chunks):
@@ -71,9 +77,9 @@ class Applier:
             match item:
                 case Part():
                     self._part(item)
-                case Truncate():
+                case Truncate() if item.table not in self.detached:
                     self._guarded(item.table, lambda: self._truncate(item))
-                case Redefine():
+                case Redefine() if item.after.name not in self.detached:
                     self._guarded(item.after.name, lambda: self._redefine(item))
                 case Learn():
                     self._state.learn_columns(item.table, item.columns)
@@ -96,9 +102,14 @@ class Applier:
 
     def _part(self, part: Part) -> None:
         for name, batch in part.tables.items():
+            if name in self.detached:  # since the reader handed it over
+                continue
             self._guarded(name, lambda n=name, b=batch: self._appliers[n].apply(b))  # type: ignore[misc]
         for name, counts in part.counts.items():
             total = self._counts.setdefault(name, Counts())
+            if name in self.detached:
+                total.skipped += counts.total
+                continue
             total.inserts += counts.inserts
             total.updates += counts.updates
             total.deletes += counts.deletes
@@ -134,9 +145,14 @@ class Applier:
         self._appliers[item.after.name] = self._table_applier(item.after, number)
 
     def _commit(self, run: Commit) -> None:
-        changed = {t: (c.inserts, c.updates, c.deletes, c.truncates) for t, c in self._counts.items()}
+        changed = {
+            t: (c.inserts, c.updates, c.deletes, c.truncates) for t, c in self._counts.items() if c.total > c.skipped
+        }
         if changed:
             self._state.count_changes(changed, run.commit_ms)
+        skipped = {t: c.skipped for t, c in self._counts.items() if c.skipped}
+        if skipped:
+            self._state.count_skipped(skipped)
         self._state.advance_offset(
             self.offset, run.next_offset, run.position, run.commit_ms, run.transactions, run.events
         )

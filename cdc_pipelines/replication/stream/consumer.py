@@ -114,6 +114,7 @@ class Consumer:
             overlap=applier.overlap,
             limits=self._pipeline.apply,
             stop_at=stop_at,
+            detached=applier.detached,
         )
         self._reader.start()
 

@@ -9,6 +9,7 @@ import contextlib
 import queue
 import threading
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +50,10 @@ class ReaderFacts:
 
 
 class LogReader(threading.Thread):
-    """Turns the log from `offset` on into items on `queue`, until closed, failed, or at the barrier `stop_at`."""
+    """Turns the log from `offset` on into items on `queue`, until closed, failed, or at the barrier `stop_at`.
+
+    Of the tables in `detached` changes are counted, not handed over.
+    """
 
     def __init__(
         self,
@@ -64,12 +68,13 @@ class LogReader(threading.Thread):
         overlap: Overlap,
         limits: Apply,
         stop_at: MySqlPosition | None = None,
+        detached: Collection[str] = (),
     ) -> None:
         super().__init__(name="log-reader", daemon=True)
         self.queue: queue.Queue[Item] = queue.Queue(maxsize=3)
         self.facts = ReaderFacts(next_offset=offset)
         self._client = client
-        self._tables = Definitions(database, pair, tables, known, overlap)
+        self._tables = Definitions(database, pair, tables, known, overlap, detached)
         self._overlap = overlap
         self._stop_at = stop_at
         self._closing = threading.Event()
@@ -202,6 +207,8 @@ class LogReader(threading.Thread):
             if transaction is None:
                 raise messages.xa_row(source)
             self._fold(codec, message, size)
+        elif wanted and self._tables.stands_apart(source.db, source.table):
+            self._run.skip(source.table or "")
         if transaction is None:  # nothing will say that it ends
             self._complete(grammar.close_open(), offset + 1)
 
@@ -227,6 +234,8 @@ class LogReader(threading.Thread):
             ranges = self._overlap.reached_by_truncate(codec.name, place)
             if ranges is None or ranges:
                 self._run.change(Truncate(codec.name, ranges))
+        elif self._tables.stands_apart(source.db, source.table):
+            self._run.skip(source.table or "")
         self._stand(place, source.ts_ms, offset)
 
     # Schema

@@ -165,7 +165,7 @@ class TargetState(ChunkStore, TableStore):
         self._conn.execute("delete from _cdc.pipeline where name = %s", [self._name])
 
     def _forget(self) -> None:
-        for table in ("chunk", "log_offset", "mapped_table", "barrier", "verified", "verify_walk"):
+        for table in ("chunk", "log_offset", "mapped_table", "barrier", "verified", "verify_walk", "dead_letter"):
             self._conn.execute(
                 sql.SQL("delete from _cdc.{} where pipeline = %s").format(sql.Identifier(table)),
                 [self._name],
