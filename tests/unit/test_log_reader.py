@@ -65,6 +65,7 @@ def read(
     marks: int = 0,
     batch: int = 3,
     detached: Collection[str] = (),
+    careful_until: int = 0,
     **limits: float,
 ) -> list[Item]:
     """All items that the log gives, from transaction `start` (applied) on; ends with the reader's own end."""
@@ -81,6 +82,7 @@ def read(
         limits=Apply(idle_commit_seconds=0.05, **limits),
         stop_at=stop_at,
         detached=detached,
+        careful_until=careful_until,
     )
     reader.start()
     items: list[Item] = []

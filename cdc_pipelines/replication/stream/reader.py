@@ -13,6 +13,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.pipeline import Apply
@@ -21,8 +23,10 @@ from cdc_pipelines.replication.stream import messages
 from cdc_pipelines.replication.stream.batches import (
     AtBarrier,
     CopyBatch,
+    Event,
     Failed,
     Item,
+    Key,
     KeyedBatch,
     Redefine,
     Truncate,
@@ -44,6 +48,7 @@ class ReaderFacts:
 
     last_record_at: float = 0.0  # monotonic seconds
     next_offset: int = 0
+    fetched: int = 0  # the offset behind all that was ever looked at
     read_to_end: bool = False  # at least once
     log_end: int | None = None
     error: str = ""
@@ -52,7 +57,8 @@ class ReaderFacts:
 class LogReader(threading.Thread):
     """Turns the log from `offset` on into items on `queue`, until closed, failed, or at the barrier `stop_at`.
 
-    Of the tables in `detached` changes are counted, not handed over.
+    Of the tables in `detached` changes are counted, not handed over. Up to the offset `careful_until` each transaction
+    is a run of its own, whose parts hold their events: for an applier that looks for what the target refuses.
     """
 
     def __init__(
@@ -69,6 +75,7 @@ class LogReader(threading.Thread):
         limits: Apply,
         stop_at: MySqlPosition | None = None,
         detached: Collection[str] = (),
+        careful_until: int = 0,
     ) -> None:
         super().__init__(name="log-reader", daemon=True)
         self.queue: queue.Queue[Item] = queue.Queue(maxsize=3)
@@ -83,7 +90,7 @@ class LogReader(threading.Thread):
         self._published = (offset, time.monotonic())
         self._grammar = Grammar(restarts_count=position.flavor == "mariadb")
         self._start = position
-        self._run = Run(self.queue, self._closing, limits, offset, position, self._pack)
+        self._run = Run(self.queue, self._closing, limits, offset, position, self._pack, careful_until)
         self._reached = False
 
     def close(self) -> None:
@@ -98,6 +105,8 @@ class LogReader(threading.Thread):
         try:
             while not self._is_over():
                 records = self._client.read(0.1)
+                if records:
+                    self.facts.fetched = records[-1].offset() + 1
                 for record in records:
                     self._record(record)
                     if self._reached:
@@ -206,13 +215,13 @@ class LogReader(threading.Thread):
         if codec is not None:
             if transaction is None:
                 raise messages.xa_row(source)
-            self._fold(codec, message, size)
+            self._fold(codec, message, offset, size)
         elif wanted and self._tables.stands_apart(source.db, source.table):
             self._run.skip(source.table or "")
         if transaction is None:  # nothing will say that it ends
             self._complete(grammar.close_open(), offset + 1)
 
-    def _fold(self, codec: RowCodec, message: Message, size: int) -> None:
+    def _fold(self, codec: RowCodec, message: Message, offset: int, size: int) -> None:
         op, table = message.op, codec.name
         before = after = None
         if op == "d" or (op == "u" and not codec.key_indexes):
@@ -222,7 +231,15 @@ class LogReader(threading.Thread):
         key = codec.key(after if after is not None else before) if codec.key_indexes else None  # type: ignore[arg-type]
         if not self._overlap.passed and self._overlap.covers(table, key, message.place()):
             return
+        if self._run.careful:
+            self._run.note(table, self._event(message, offset, key))
         self._run.add(table, op, key, before, after, size)  # type: ignore[arg-type]
+
+    @staticmethod
+    def _event(message: Message, offset: int, key: Key | None = None, op: str | None = None) -> Event:
+        after = msgspec.Raw(msgspec.json.encode(message.ddl)) if op == "s" else message.after
+        commit_ms = message.source.ts_ms if message.source else None
+        return Event(op or message.op or "", key, message.before, after, message.place(), offset, commit_ms)
 
     def _truncate(self, message: Message, offset: int) -> None:
         place, source = message.place(), message.source
@@ -233,7 +250,8 @@ class LogReader(threading.Thread):
         if codec is not None:
             ranges = self._overlap.reached_by_truncate(codec.name, place)
             if ranges is None or ranges:
-                self._run.change(Truncate(codec.name, ranges))
+                origin = self._event(message, offset) if self._run.careful else None
+                self._run.change(Truncate(codec.name, ranges, origin))
         elif self._tables.stands_apart(source.db, source.table):
             self._run.skip(source.table or "")
         self._stand(place, source.ts_ms, offset)
@@ -250,6 +268,7 @@ class LogReader(threading.Thread):
             return
         for item in self._tables.changes(message, place, snapshot=snapshot):
             if isinstance(item, Redefine):
+                item.origin = self._event(message, offset, op="s") if self._run.careful else None
                 self._run.change(item)
             else:
                 self._run.put(item)

@@ -1,0 +1,246 @@
+"""A change that the target refuses, on a real broker and a real target: its table is set apart, the others go on."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
+from cdc_pipelines.replication.databases.postgres.dead_letters import DeadLetter
+from cdc_pipelines.replication.databases.postgres.state import TargetState
+from cdc_pipelines.replication.errors import RetryableError
+from cdc_pipelines.replication.stream.refusal import RefusedError
+from cdc_pipelines.stack.settings import StackSettings
+from tests.integration.test_consumer import Stage, played, wait_for
+from tests.unit.test_log_reader import COLUMNS, KEYED, KEYLESS, NEW_KEY, OLD_KEY, UUID
+
+OTHER = msgspec.structs.replace(KEYED, source=msgspec.structs.replace(KEYED.source, name="u"), target_name="u")
+Make = Callable[..., "Scene"]
+
+
+class Scene(Stage):
+    """A pipeline with the tables t and u, and k without a key; of each the source has row 1 when it is `begun`."""
+
+    def begun(self) -> "Scene":
+        self.transaction(2, *[("c", table, None, {"id": 1, "v": "a"}) for table in ("t", "u", "k")])
+        return self
+
+    def transaction(self, n: int, *changes: tuple[Any, ...]) -> None:
+        self.log.transaction(n, *changes)
+
+    def refuse(self, table: str, condition: str) -> None:
+        self.conn.execute(f"alter table {table} add constraint odd check ({condition})".encode())
+
+    def rows(self, table: str) -> list[int]:
+        return [n for (n,) in self.conn.execute(f"select id from {table} order by id".encode())]
+
+    def letters(self) -> list[DeadLetter]:
+        return self.state.dead_letters()
+
+    def applied(self) -> bool:
+        """Whether all that was sent is done with."""
+        offset = self.state.offset()
+        return offset is not None and offset.next_offset >= len(self.log.records)
+
+    def go_on(self) -> None:
+        self.send()
+        wait_for(self.applied, "the end of the log")
+
+    def running(self) -> list[bool]:
+        return [each.is_alive() for each in self.consumers]
+
+
+@pytest.fixture
+def make(stack: StackSettings, target_database: str) -> Iterator[Make]:
+    made: list[Scene] = []
+
+    def scene(**apply: Any) -> Scene:
+        made.append(Scene(played(stack, target_database, **apply), [KEYED, OTHER, KEYLESS]))
+        return made[-1]
+
+    yield scene
+    for each in made:
+        each.end()
+
+
+def row(n: int, v: str = "a") -> dict[str, Any]:
+    return {"id": n, "v": v}
+
+
+def insert(table: str, n: int, v: str = "a") -> tuple[Any, ...]:
+    return ("c", table, None, row(n, v))
+
+
+def test_a_table_is_set_apart_from_the_transaction_that_is_refused_and_the_others_go_on(make: Make) -> None:
+    """One run would hold all of it: what came before is kept, and the other tables' rows come with the letter."""
+    scene = make().begun()
+    scene.refuse("t", "v <> 'bad'")
+    begins = len(scene.log.records)
+    scene.transaction(3, insert("t", 2), insert("u", 2), insert("t", 3, "bad"), insert("t", 4))
+    scene.transaction(4, insert("t", 5), insert("u", 5))
+    scene.send()
+    scene.start()
+
+    def seen() -> bool:
+        counted = scene.conn.execute(
+            "select (select count(*) from u where id = 2), (select count(*) from _cdc.dead_letter), "
+            "(select count(*) from _cdc.mapped_table where state = 'detached')"
+        ).fetchone()
+        assert counted in [(0, 0, 0), (1, 1, 1)], "not in one transaction"
+        return scene.applied()
+
+    wait_for(seen, "the end of the log")
+    assert scene.rows("t") == [1]
+    assert scene.rows("u") == [1, 2, 5]
+    (letter,) = scene.letters()
+    assert (letter.table, letter.op, letter.sqlstate, letter.state) == ("t", "c", "23514", "held")
+    assert (json.loads(letter.key or ""), letter.before, json.loads(letter.after or "")) == (
+        {"id": 3}, None, row(3, "bad"),
+    )  # fmt: skip
+    assert json.loads(letter.position or "") == {"gtid": f"{UUID}:3", "file": "binlog.000001", "pos": 3000}
+    assert (letter.log_offset, letter.commit_ms) == (begins + 3, 3000)
+    assert "Failing row contains (3, bad)" in letter.error
+    detached = scene.state.detached()["t"]
+    assert (detached.kind, detached.offset, detached.skipped) == ("quarantined", begins, 4)
+    assert MySqlPosition.from_json(detached.position or "").gtids == f"{UUID}:1-2"
+    assert "odd" in detached.reason
+    assert "Failing row" not in detached.reason, "it goes to people's phones"
+    scene.transaction(5, ("u", "t", row(1), row(1, "b")), insert("u", 6))
+    scene.log.truncate(6, "t")
+    scene.go_on()
+    scene.consumers[0].consumer.stop.set()
+    assert scene.consumers[0].ended() is None
+    scene.start()
+    scene.transaction(7, insert("t", 7), insert("u", 7))
+    scene.go_on()
+    assert (scene.rows("t"), scene.rows("u")) == ([1], [1, 2, 5, 6, 7])
+    assert scene.state.detached()["t"].skipped == 7
+    assert len(scene.letters()) == 1
+
+
+def test_the_refused_row_of_a_large_transaction_is_found_and_none_of_its_parts_stays(make: Make) -> None:
+    """It goes out in parts, large enough for COPY; the target's unique index lets rows change places."""
+    scene = make(run_events=100).begun()
+    scene.conn.execute("create unique index on t (v)")
+    scene.transaction(3, *[insert("t", n, f"v{n}") for n in range(10, 160)])
+    scene.send()
+    scene.start()
+    wait_for(scene.applied, "the first half")
+    scene.refuse("t", "v <> 'v150' or id = 150")
+    swaps = [("u", "t", row(n, f"v{n}"), row(n, f"v{n ^ 1}")) for n in range(10, 160)]
+    scene.transaction(4, *swaps, *[insert("u", n) for n in range(10, 160)])
+    scene.transaction(5, insert("u", 2))
+    scene.go_on()
+    (letter,) = scene.letters()
+    assert json.loads(letter.key or "") == {"id": 151}
+    assert (json.loads(letter.before or ""), json.loads(letter.after or "")) == (row(151, "v151"), row(151, "v150"))
+    assert scene.conn.execute("select count(*) from t where v = 'v' || id").fetchone() == (150,)
+    assert scene.rows("u") == [1, 2, *range(10, 160)]
+    assert scene.state.detached()["t"].skipped == 150
+
+
+def test_two_tables_are_refused_in_one_transaction(make: Make) -> None:
+    """One without a key, which misses a row that somebody deleted; a key change counts as what it is."""
+    scene = make().begun()
+    scene.refuse("t", "id < 90")
+    scene.send()
+    scene.start()
+    wait_for(scene.applied, "row 1")
+    scene.conn.execute("delete from k")
+    scene.log.begin(3)
+    scene.log.row(3, "c", "k", after=row(2), order=1)
+    scene.log.row(3, "u", "k", before=row(1), after=row(1, "b"), order=2)
+    scene.log.row(3, "d", "t", before=row(1), order=3, headers=NEW_KEY)
+    scene.log.row(3, "c", "t", after=row(99), order=4, headers=OLD_KEY)
+    scene.log.row(3, "c", "u", after=row(2), order=5)
+    scene.log.end(3, 5)
+    scene.transaction(4, insert("u", 3), insert("k", 3))
+    scene.go_on()
+    assert (scene.rows("t"), scene.rows("u"), scene.rows("k")) == ([1], [1, 2, 3], [])
+    found = {letter.table: letter for letter in scene.letters()}
+    assert (found["k"].op, found["k"].key, found["k"].sqlstate) == ("u", None, None)
+    assert json.loads(found["k"].before or "") == row(1)
+    assert (found["t"].op, json.loads(found["t"].key or "")) == ("c", {"id": 99})
+    assert scene.running() == [True]
+
+
+def test_a_table_that_is_gone_or_has_another_column_of_that_name_is_set_apart(make: Make) -> None:
+    scene = make().begun()
+    scene.log.ddl(2, "k", COLUMNS, snapshot="true", kind="CREATE", key=[])
+    scene.send()
+    scene.start()
+    wait_for(scene.applied, "row 1")
+    scene.conn.execute("drop table t; alter table k add w boolean")
+    scene.transaction(3, insert("t", 2), insert("u", 2))
+    more = [*COLUMNS, {"name": "w", "typeName": "INT", "optional": True}]
+    scene.log.ddl(4, "k", more, key=[], text="alter table k add w int")
+    scene.transaction(5, ("c", "k", None, row(2) | {"w": 1}), insert("u", 3))
+    scene.go_on()
+    assert scene.rows("u") == [1, 2, 3]
+    found = {letter.table: letter for letter in scene.letters()}
+    assert (found["t"].op, found["t"].error) == ("c", "table public.t is not on the target")
+    assert (found["k"].op, json.loads(found["k"].after or "")) == ("s", "alter table k add w int")
+    assert "has a column w boolean already" in found["k"].error
+    scene.consumers[0].consumer.stop.set()
+    assert scene.consumers[0].ended() is None
+    scene.start()  # also without the table
+    scene.transaction(6, insert("t", 3), insert("u", 4))
+    scene.go_on()
+    assert scene.rows("u") == [1, 2, 3, 4]
+
+
+def test_a_consumer_that_dies_between_leaves_the_table_as_it_was(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = make().begun()
+    scene.refuse("t", "v <> 'bad'")
+    scene.transaction(3, insert("t", 3, "bad"), insert("u", 3))
+    scene.send()
+    count = TargetState.count_skipped
+
+    def dies(state: TargetState, changes: Any) -> None:
+        raise RetryableError("killed", "")
+
+    monkeypatch.setattr(TargetState, "count_skipped", dies)
+    assert isinstance(scene.start().ended(), RetryableError)
+    assert (scene.letters(), scene.state.detached(), scene.rows("u")) == ([], {}, [1])
+    monkeypatch.setattr(TargetState, "count_skipped", count)
+    scene.start()
+    wait_for(scene.applied, "the end of the log")
+    assert (len(scene.letters()), scene.rows("t"), scene.rows("u")) == (1, [1], [1, 3])
+
+
+def test_a_target_that_can_not_just_now_is_no_reason_to_set_a_table_apart(make: Make) -> None:
+    scene = make().begun()
+    scene.conn.execute(
+        "create function full_disk() returns trigger language plpgsql as "
+        "$$ begin raise exception 'no space left' using errcode = '53100'; end $$; "
+        "create trigger full_disk before insert on t for each row execute function full_disk(); "
+        "alter table t enable always trigger full_disk"
+    )
+    scene.send()
+    assert isinstance(scene.start().ended(), RetryableError)
+    assert (scene.letters(), scene.state.detached()) == ([], {})
+
+
+@pytest.mark.parametrize("reason", ["the setting", "the last table"])
+def test_where_nothing_would_go_on_or_it_is_not_wanted_the_pipeline_stops(make: Make, reason: str) -> None:
+    """Nothing need be copied again then: once the target is mended, it goes on where it stands."""
+    scene = make(quarantine=reason != "the setting").begun()
+    if reason == "the last table":
+        for table in ("u", "k"):
+            scene.state.detach(table, "for the test", "quarantined")
+    scene.refuse("t", "v <> 'bad'")
+    scene.transaction(3, insert("t", 3, "bad"))
+    scene.send()
+    error = scene.start().ended()
+    assert isinstance(error, RefusedError)
+    assert "table t: the target refused a change" in error.message
+    assert "cdc start NAME" in error.next_step
+    assert (scene.letters(), "t" in scene.state.detached()) == ([], False)
+    scene.conn.execute("alter table t drop constraint odd")
+    scene.start()
+    wait_for(scene.applied, "the end of the log")
+    assert scene.rows("t") == [1, 3]
