@@ -1,7 +1,9 @@
 """A change that the target refuses, on a real broker and a real target: its table is set apart, the others go on."""
 
 import json
+import logging
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -10,10 +12,13 @@ import pytest
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.databases.postgres.dead_letters import DeadLetter
 from cdc_pipelines.replication.databases.postgres.state import TargetState
-from cdc_pipelines.replication.errors import RetryableError
+from cdc_pipelines.replication.errors import ConfigurationError, RetryableError
+from cdc_pipelines.replication.operations import dead_letters
+from cdc_pipelines.replication.operations.release import release
+from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.replication.stream.refusal import RefusedError
 from cdc_pipelines.stack.settings import StackSettings
-from tests.integration.test_consumer import Stage, played, wait_for
+from tests.integration.test_consumer import NAME, Stage, played, wait_for
 from tests.unit.test_log_reader import COLUMNS, KEYED, KEYLESS, NEW_KEY, OLD_KEY, UUID
 
 OTHER = msgspec.structs.replace(KEYED, source=msgspec.structs.replace(KEYED.source, name="u"), target_name="u")
@@ -47,6 +52,11 @@ class Scene(Stage):
     def go_on(self) -> None:
         self.send()
         wait_for(self.applied, "the end of the log")
+
+    def restart(self) -> None:
+        self.consumers[-1].consumer.stop.set()
+        assert self.consumers[-1].ended() is None
+        self.start()
 
     def running(self) -> list[bool]:
         return [each.is_alive() for each in self.consumers]
@@ -110,9 +120,7 @@ def test_a_table_is_set_apart_from_the_transaction_that_is_refused_and_the_other
     scene.transaction(5, ("u", "t", row(1), row(1, "b")), insert("u", 6))
     scene.log.truncate(6, "t")
     scene.go_on()
-    scene.consumers[0].consumer.stop.set()
-    assert scene.consumers[0].ended() is None
-    scene.start()
+    scene.restart()
     scene.transaction(7, insert("t", 7), insert("u", 7))
     scene.go_on()
     assert (scene.rows("t"), scene.rows("u")) == ([1], [1, 2, 5, 6, 7])
@@ -183,9 +191,7 @@ def test_a_table_that_is_gone_or_has_another_column_of_that_name_is_set_apart(ma
     assert (found["t"].op, found["t"].error) == ("c", "table public.t is not on the target")
     assert (found["k"].op, json.loads(found["k"].after or "")) == ("s", "alter table k add w int")
     assert "has a column w boolean already" in found["k"].error
-    scene.consumers[0].consumer.stop.set()
-    assert scene.consumers[0].ended() is None
-    scene.start()  # also without the table
+    scene.restart()  # also without the table
     scene.transaction(6, insert("t", 3), insert("u", 4))
     scene.go_on()
     assert scene.rows("u") == [1, 2, 3, 4]
@@ -244,3 +250,49 @@ def test_where_nothing_would_go_on_or_it_is_not_wanted_the_pipeline_stops(make: 
     scene.start()
     wait_for(scene.applied, "the end of the log")
     assert scene.rows("t") == [1, 3]
+
+
+class Reached(Runtime):
+    """The runtime of a pipeline that no control store knows."""
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(SimpleNamespace(name=NAME, spec=scene.pipeline), None)  # type: ignore[arg-type]
+
+
+def test_a_letter_is_tried_again_without_being_kept_and_accepted(make: Make) -> None:
+    scene = make().begun()
+    scene.refuse("t", "v <> 'bad'")
+    scene.conn.execute("create unique index on k (v)")
+    scene.send()
+    scene.start()
+    wait_for(scene.applied, "row 1")
+    scene.transaction(3, ("u", "t", row(1), row(1, "bad")), insert("u", 3))
+    scene.transaction(4, ("u", "k", row(1), row(1, "b")), insert("k", 7, "c"), insert("k", 2, "b"), insert("k", 8, "d"))
+    scene.go_on()
+    of_k, of_t = scene.letters()
+    assert (of_k.op, json.loads(of_k.after or ""), of_k.sqlstate) == ("c", row(2, "b"), "23505")
+    rt = Reached(scene)
+    assert 'violates check constraint "odd"' in dead_letters.retry(rt, of_t.id)
+    assert dead_letters.retry(rt, of_k.id) == "", "alone it is not refused"
+    scene.conn.execute("alter table t drop constraint odd")
+    assert dead_letters.retry(rt, of_t.id) == ""
+    assert scene.conn.execute("select v from t").fetchall() == [("a",)], "a try must not stay"
+    assert scene.rows("k") == [1]
+
+    assert [each.id for each in dead_letters.letters(rt, table="t")] == [of_t.id]
+    skipped = dead_letters.skip(rt, of_t.id, "seen")
+    assert (skipped.state, skipped.note) == ("skipped", "seen")
+    with pytest.raises(ConfigurationError, match="is skipped already"):
+        dead_letters.skip(rt, of_t.id, "again")
+    with pytest.raises(ConfigurationError, match="has no dead letter 0"):
+        dead_letters.retry(rt, 0)
+    assert [each.id for each in dead_letters.letters(rt)] == [of_k.id]
+    assert [each.id for each in dead_letters.letters(rt, settled=True)] == [of_k.id, of_t.id]
+    assert set(scene.state.detached()) == {"t", "k"}, "to accept a letter is not to release its table"
+    with pytest.raises(ConfigurationError, match="table u is not in quarantine"):
+        release(rt, "u", logging.getLogger("test"))
+    assert scene.state.settle_letters("k") == 1
+    assert {each.table: each.state for each in scene.letters()} == {"k": "applied", "t": "skipped"}
+    with scene.conn.transaction():
+        scene.state.new_generation(2, "s", [KEYED])
+    assert (scene.letters(), scene.state.detached()) == ([], {}), "of another life"

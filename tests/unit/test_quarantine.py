@@ -1,12 +1,15 @@
 """What becomes of a change that the target refuses: how it is found, and when the pipeline must stop after all."""
 
+from typing import Any
+
 import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cdc_pipelines.replication.databases.postgres.refusals import is_refusal
-from cdc_pipelines.replication.errors import IntegrityError
+from cdc_pipelines.replication.errors import IntegrityError, named
+from cdc_pipelines.replication.health import judge
 from cdc_pipelines.replication.position import Place
 from cdc_pipelines.replication.stream.batches import Commit, Event, Item, KeyedBatch, Part, Truncate
 from cdc_pipelines.replication.stream.poison import first_refused
@@ -139,3 +142,26 @@ def test_large_transactions_of_such_a_stretch_come_in_parts_that_are_not_packed(
         assert part.origins["t"].keys() == batch.images.keys()  # type: ignore[union-attr]
         sizes.append(len(batch.images))
     assert sizes == [60, 60, 30]
+
+
+def test_the_owner_is_told_of_tables_in_quarantine_and_of_letters_that_are_held() -> None:
+    apart = {"kind": "quarantined", "since": "2026-01-01T10:00:00.000Z", "reason": "value too long (SQLSTATE 22001)"}
+    tables: list[dict[str, Any]] = [
+        {"table": "t", "detached": apart, "dead_letters": 1},
+        {"table": "u", "detached": apart | {"kind": "lane"}, "dead_letters": 2},
+        {"table": "v", "detached": None, "dead_letters": 0},
+    ]
+    quarantined, held = judge.quarantine_problems("shop", tables)
+    assert (quarantined.kind, quarantined.severity) == ("table_quarantined", "degraded")
+    assert "table t is in quarantine since 2026-01-01T10:00:00.000Z: value too long" in quarantined.message
+    assert "`cdc quarantine release shop t`" in quarantined.next_step
+    assert held.kind == "dead_letters"
+    assert held.message.startswith("3 change(s)")
+    assert "(t, u)" in held.message
+    assert list(judge.quarantine_problems("shop", tables[2:])) == []
+
+
+def test_commands_of_two_words_get_the_pipelines_name_too() -> None:
+    assert named("`cdc quarantine release NAME t`, `cdc start NAME`", "shop") == (
+        "`cdc quarantine release shop t`, `cdc start shop`"
+    )

@@ -53,7 +53,10 @@ def status(rt: Runtime, connectors: Connectors = None) -> Facts:
     limits = rt.pipeline.health
     asked.of("runway", "connect_unreachable", lambda: _runway(rt, asked, target, lag), {})
     tables = target.get("tables", [])
-    for found in [*judge.size_problems(limits, log, target), *judge.difference_problems(rt.name, tables)]:
+    for found in [
+        *judge.size_problems(limits, log, target), *judge.quarantine_problems(rt.name, tables),
+        *judge.difference_problems(rt.name, tables),
+    ]:
         asked.tell("", found)
     problems = list(dict.fromkeys(asked.problems))
     if record.status == "failed":

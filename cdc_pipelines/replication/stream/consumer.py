@@ -173,17 +173,15 @@ class Consumer:
                 reader.queue.task_done()
 
     def _refused(self, refusal: RefusedError) -> None:
-        """Nothing of the run stays; its stretch of the log is read again, until the refused change's table is known to
-        stand apart. Raises the refusal where it must stop the pipeline."""
+        """Read the run's stretch of the log again, without the refused change's table once that is found."""
         assert self._reader is not None
-        applier = self._applier
+        applier, fetched = self._applier, self._reader.facts.fetched
         live = len(applier.tables) - len(applier.detached)
-        pending = self._quarantine.judge(refusal, live=live, fetched=self._reader.facts.fetched)
+        pending = self._quarantine.judge(refusal, live=live, fetched=fetched)
         self._log.warning("%s; reading again from offset %d to set it apart", refusal.message, applier.offset)
-        stop_at = self._stop_at
         self._close_log()
         self._applier = applier.renewed(pending)
-        self._open_log(stop_at)
+        self._open_log(self._stop_at)
 
     def _take(self, item: Item) -> None:
         if isinstance(item, Failed):

@@ -13,8 +13,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.pipeline import Apply
@@ -23,10 +21,8 @@ from cdc_pipelines.replication.stream import messages
 from cdc_pipelines.replication.stream.batches import (
     AtBarrier,
     CopyBatch,
-    Event,
     Failed,
     Item,
-    Key,
     KeyedBatch,
     Redefine,
     Truncate,
@@ -36,6 +32,7 @@ from cdc_pipelines.replication.stream.grammar import Grammar, Open
 from cdc_pipelines.replication.stream.log_client import LogClient
 from cdc_pipelines.replication.stream.messages import Message
 from cdc_pipelines.replication.stream.overlap import Overlap
+from cdc_pipelines.replication.stream.refusal import event_of
 from cdc_pipelines.replication.stream.rows import RowCodec
 from cdc_pipelines.replication.stream.run import OPS, Run
 
@@ -232,14 +229,8 @@ class LogReader(threading.Thread):
         if not self._overlap.passed and self._overlap.covers(table, key, message.place()):
             return
         if self._run.careful:
-            self._run.note(table, self._event(message, offset, key))
+            self._run.note(table, event_of(message, offset, key))
         self._run.add(table, op, key, before, after, size)  # type: ignore[arg-type]
-
-    @staticmethod
-    def _event(message: Message, offset: int, key: Key | None = None, op: str | None = None) -> Event:
-        after = msgspec.Raw(msgspec.json.encode(message.ddl)) if op == "s" else message.after
-        commit_ms = message.source.ts_ms if message.source else None
-        return Event(op or message.op or "", key, message.before, after, message.place(), offset, commit_ms)
 
     def _truncate(self, message: Message, offset: int) -> None:
         place, source = message.place(), message.source
@@ -250,7 +241,7 @@ class LogReader(threading.Thread):
         if codec is not None:
             ranges = self._overlap.reached_by_truncate(codec.name, place)
             if ranges is None or ranges:
-                origin = self._event(message, offset) if self._run.careful else None
+                origin = event_of(message, offset) if self._run.careful else None
                 self._run.change(Truncate(codec.name, ranges, origin))
         elif self._tables.stands_apart(source.db, source.table):
             self._run.skip(source.table or "")
@@ -268,7 +259,7 @@ class LogReader(threading.Thread):
             return
         for item in self._tables.changes(message, place, snapshot=snapshot):
             if isinstance(item, Redefine):
-                item.origin = self._event(message, offset, op="s") if self._run.careful else None
+                item.origin = event_of(message, offset) if self._run.careful else None
                 self._run.change(item)
             else:
                 self._run.put(item)

@@ -5,7 +5,8 @@ import msgspec
 from cdc_pipelines.replication.catalog import MappedTable, to_json
 from cdc_pipelines.replication.databases.postgres.dead_letters import NewLetter
 from cdc_pipelines.replication.errors import IntegrityError
-from cdc_pipelines.replication.stream.batches import Event
+from cdc_pipelines.replication.stream.batches import Event, Key
+from cdc_pipelines.replication.stream.messages import Message
 
 
 class RefusedError(IntegrityError):
@@ -30,6 +31,14 @@ class RefusedError(IntegrityError):
 
     def __reduce__(self):  # type: ignore[no-untyped-def]
         return IntegrityError, (self.message, self.next_step)
+
+
+def event_of(message: Message, offset: int, key: Key | None = None) -> Event:
+    """A record of the log, as it is kept until it is known whether the target takes it."""
+    schema = message.op is None
+    after = msgspec.Raw(msgspec.json.encode(message.ddl)) if schema else message.after
+    commit_ms = message.source.ts_ms if message.source else None
+    return Event(message.op or "s", key, message.before, after, message.place(), offset, commit_ms)
 
 
 def letter(refusal: RefusedError, table: MappedTable) -> NewLetter:
