@@ -1,0 +1,90 @@
+"""Where a lane and the stream meet: the consumer stands still, both are at one offset, the table changes hands.
+
+The table leaves the stream (`detach`), then the lane alone writes it; and comes back (`join`). Each is one target
+transaction, in which the consumer is known to be parked. Before it goes on it looks at its tables again.
+"""
+
+import logging
+from collections.abc import Callable
+
+import msgspec
+
+from cdc_pipelines.replication.databases.postgres.connection import server_errors
+from cdc_pipelines.replication.databases.postgres.lane_store import LaneStore
+from cdc_pipelines.replication.databases.postgres.shadow import take_place
+from cdc_pipelines.replication.databases.postgres.state import TargetState
+from cdc_pipelines.replication.errors import FencedError
+from cdc_pipelines.replication.lanes.follow import Follower
+from cdc_pipelines.replication.lanes.runtime import LaneRuntime
+from cdc_pipelines.replication.operations.runtime import Runtime
+from cdc_pipelines.replication.verify.barrier import Request
+
+_DEADLINE_S = 120
+_TTL_S = 5.0  # other tables wait for as long, where a lane's process dies while the consumer stands still
+
+Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
+
+
+def detach(lane: LaneRuntime, follower: Follower) -> None:
+    """From here on the stream leaves the table to the lane; readers see what was applied to it so far."""
+
+    def change(state: TargetState, lanes: LaneStore) -> None:
+        state.detach(lane.table, "lane", "it was copied again, and takes in what came since then")
+        lanes.turn_to(lane.table, "following", "detached")
+
+    _meet(lane.main, change, follower)
+
+
+def replace(lane: LaneRuntime, log: Log, *, swap: bool) -> str:
+    """Let the target table have the shadow's rows. Returns `swapped` or `merged` (always, where not `swap`).
+
+    Raises RetryableError where readers keep the table locked for seconds.
+    """
+    with lane.target("replace") as (conn, state), server_errors(f"table {lane.table}: taking its place"):
+        with conn.transaction():
+            _require_epochs(lane, conn, state)
+            shadow = state.mapped_tables()[0]
+            live = _live(lane, shadow)
+            how = take_place(conn, shadow, live, swap=swap)
+            state.save_mapping(live)
+            LaneStore(conn, lane.main.name).turn_to(lane.table, "detached", "merged")
+    log.info("table %s: %s %s.%s", lane.table, how, live.target_schema, live.target_name)
+    return how
+
+
+def _require_epochs(lane: LaneRuntime, conn: object, state: TargetState) -> None:
+    facts = state.load()
+    if facts is None:
+        raise FencedError(f"pipeline {lane.main.name}, table {lane.table}: its lane is gone", "nothing was written.")
+    state.require_epoch(facts.epoch)
+
+
+def _live(lane: LaneRuntime, shadow: "object") -> "object":
+    raise NotImplementedError
+
+
+def join(lane: LaneRuntime, follower: Follower) -> None:
+    """The table is the stream's again, as the lane has it; the lane is gone."""
+
+    def change(state: TargetState, lanes: LaneStore) -> None:
+        state.adopt(lane.table, lane.name)
+        lanes.close(lane.table)
+
+    _meet(lane.main, change, follower)
+
+
+def _meet(main: Runtime, change: Callable[[TargetState, LaneStore], None], follower: Follower | None) -> None:
+    """Park the consumer, lead the lane up to it, and `change` whose the table is."""
+    with Request(main, _DEADLINE_S, ttl_s=_TTL_S) as request:
+        request.wait_for("parked")
+        with main.target("lane") as (conn, state), server_errors("joining a lane"):
+            facts, offset = state.load(), state.offset()
+            conn.commit()
+            if facts is None or offset is None:
+                raise FencedError(f"pipeline {main.name} is gone from the target", "nothing was written.")
+            if follower is not None:
+                follower.go_to(offset.next_offset, quick=True)
+            with conn.transaction():
+                state.require_epoch(facts.epoch, facts.generation)
+                request.hold(conn)
+                change(state, LaneStore(conn, main.name))
