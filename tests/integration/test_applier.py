@@ -195,3 +195,22 @@ def test_a_copy_that_lacks_a_chunk_is_not_streamed_into(target: Started) -> None
     target.conn.commit()
     with pytest.raises(ConfigurationError, match=r"table t: 1 chunk\(s\) of the initial copy are missing"):
         target.applier()
+
+
+def test_a_table_that_stands_apart_is_not_written_to(target: Started) -> None:
+    """Nor need it be there or be copied; what the reader had handed over already is counted as passed by."""
+    target.state.detach("t", "the target refused a value", "quarantined", position=START.to_json(), offset=5)
+    target.conn.execute("update _cdc.chunk set state = 'planned' where table_name = 't'")
+    target.conn.execute("drop table t")
+    target.conn.commit()
+    applier = target.applier()
+    both = part(T, {1: "a", 2: "b"})
+    both.tables |= part(U, {1: "u"}).tables
+    both.counts |= {"t": Counts(updates=2, skipped=1), "u": Counts(updates=1)}
+    applier.handle(both)
+    applier.handle(Truncate("t"))
+    applier.handle(commit(9))
+    assert target.rows("u") == [(1, "u")]
+    assert target.state.detached()["t"].skipped == 3
+    figures = {f["table"]: f["changes_applied"] for f in target.state.table_stats()}
+    assert figures == {"t": 0, "u": 1}

@@ -176,12 +176,15 @@ def test_the_first_format_is_brought_up_with_all_that_it_holds(open_: Open) -> N
     conn.execute("insert into _cdc.pipeline (name, epoch, generation, source_identity) values ('shop', 7, 9, 'a')")
     conn.execute("insert into _cdc.verified (pipeline, table_name, position, rows, differences) "
                  "values ('shop', 'users', '{}', 5, 1)")  # fmt: skip
+    conn.execute("insert into _cdc.mapped_table (pipeline, table_name, target_schema, target_name, mapping) "
+                 "values ('shop', 'users', 'public', 'users', '{}')")  # fmt: skip
     found = TargetState(conn, "shop").load()
     assert found is not None
     assert (found.epoch, found.generation) == (7, 9)
     assert scalar(conn, "select array_agg(version) from _cdc.format") == [FORMAT]
     (verified,) = last_verified(conn, "shop")
     assert (verified.rows, verified.differences, verified.complete, verified.by) == (5, 1, True, "command")
+    assert TargetState(conn, "shop").detached() == {}
     ensure_schema(conn)
     assert TargetState(conn, "shop").load() == found
 
@@ -440,6 +443,26 @@ def test_figures_are_ready_for_json(conn: psycopg.Connection) -> None:
     assert (users["chunks"], users["chunks_done"], users["rows_copied"], users["changes_applied"]) == (2, 1, 4, 8)
     assert users["last_change_at"] == "2023-11-14T22:13:20.123Z"
     assert users["verified"]["rows"] == 9
+
+
+def test_a_table_stands_apart_from_where_it_was_detached_until_it_is_attached(conn: psycopg.Connection) -> None:
+    state = TargetState(conn, "shop")
+    state.new_generation(1, "a", [USERS, ORDERS])
+    state.detach("users", "a value was refused", "quarantined", position="P", offset=7)
+    state.count_skipped({"users": 3, "orders": 9})
+    (first,) = state.detached().values()
+    assert (first.table, first.kind, first.reason, first.skipped) == ("users", "quarantined", "a value was refused", 3)
+    state.detach("users", "is copied again", "lane", position="Q", offset=9)
+    state.count_skipped({"users": 2})
+    (second,) = state.detached().values()
+    assert (second.kind, second.reason, second.skipped) == ("lane", "is copied again", 5)
+    assert (second.position, second.offset, second.since) == ("P", 7, first.since), "its rows are as old as they were"
+    with pytest.raises(ValueError, match="none of quarantined, lane, removed"):
+        state.detach("users", "…", "sleeping")  # type: ignore[arg-type]
+    state.attach("users")
+    assert state.detached() == {}
+    state.detach("users", "again", "quarantined", position="R", offset=11)
+    assert (state.detached()["users"].position, state.detached()["users"].skipped) == ("R", 0)
 
 
 # Tables

@@ -1,6 +1,7 @@
 """What the reader makes of a change log: whole transactions, no repetition, no time travel, nothing unnoticed."""
 
 import queue
+from collections.abc import Collection
 
 import msgspec
 import pytest
@@ -22,6 +23,7 @@ from cdc_pipelines.replication.stream.batches import (
     Failed,
     Item,
     KeyedBatch,
+    Learn,
     Part,
     Redefine,
     Truncate,
@@ -62,6 +64,7 @@ def read(
     position: MySqlPosition | None = None,
     marks: int = 0,
     batch: int = 3,
+    detached: Collection[str] = (),
     **limits: float,
 ) -> list[Item]:
     """All items that the log gives, from transaction `start` (applied) on; ends with the reader's own end."""
@@ -77,6 +80,7 @@ def read(
         overlap=overlap or Overlap({}),
         limits=Apply(idle_commit_seconds=0.05, **limits),
         stop_at=stop_at,
+        detached=detached,
     )
     reader.start()
     items: list[Item] = []
@@ -554,3 +558,57 @@ def test_a_connector_that_began_anew_further_on_stops_the_stream(begins_at: int)
         assert isinstance(failure(items), ResyncRequiredError)
         assert "began anew" in failure(items).message
         assert applied(items) == {("t", 1): "a"}
+
+
+def skipped(items: list[Item]) -> dict[str, int]:
+    """Per table the changes that were passed by."""
+    found: dict[str, int] = {}
+    for item in items:
+        if isinstance(item, Part):
+            for table, counts in item.counts.items():
+                found[table] = found.get(table, 0) + counts.skipped
+    return {table: count for table, count in found.items() if count}
+
+
+def test_a_table_that_stands_apart_is_passed_by_and_its_changes_are_counted() -> None:
+    """Whatever happens to it; END's count of rows includes its own, and the other tables go on."""
+    log = Log()
+    log.ddl(1, "t", COLUMNS, snapshot="true", kind="CREATE")
+    log.transaction(
+        2,
+        ("c", "t", None, {"id": 1, "v": "t", "of another shape": 1}),
+        ("c", "k", None, {"id": 1, "v": "k"}),
+        ("d", "t", {"id": 2, "v": "t"}, None),
+    )
+    log.truncate(3, "t")
+    log.ddl(4, "t", [COLUMNS[0]], text="alter table t drop column v")
+    log.ddl(5, "t", [COLUMNS[0]], kind="DROP", text="drop table t")
+    log.add({"op": "c", "after": {"id": 1}, "source": log.source(6, "t"), "transaction": None})  # XA
+    log.transaction(7, ("c", "k", None, {"id": 2, "v": "k"}))
+    items = read(log, detached={"t"})
+    changes = [c for i in items if isinstance(i, Part) for b in i.tables.values() for c in b.changes]  # type: ignore[union-attr]
+    assert [after.c0 for _, after in changes] == [1, 2]
+    assert {name for i in items if isinstance(i, Part) for name in i.tables} == {"k"}
+    assert skipped(items) == {"t": 4}
+    assert not [i for i in items if isinstance(i, Redefine | Truncate)]
+    assert [i.table for i in items if isinstance(i, Learn)] == ["t", "t"], "what the log said of its columns is kept"
+    assert MySqlPosition.from_json([i for i in items if isinstance(i, Commit)][-1].position).gtids == f"{UUID}:1-7"
+
+
+def test_of_a_table_that_stands_apart_rows_may_not_be_missing_either() -> None:
+    log = Log()
+    log.begin(2)
+    log.row(2, "c", "t", after={"id": 1, "v": "a"})
+    log.end(2, 2)
+    assert isinstance(failure(read(log, detached={"t"})), ResyncRequiredError)
+
+
+def test_of_a_table_that_stands_apart_what_comes_again_is_counted_once() -> None:
+    log = Log()
+    for _ in range(2):
+        log.transaction(2, ("c", "t", None, {"id": 1, "v": "a"}))
+    log.begin(3)
+    for order in (1, 2, 1, 2):
+        log.row(3, "c", "t", after={"id": order, "v": "a"}, order=order, row=order)
+    log.end(3, 2)
+    assert skipped(read(log, detached={"t"})) == {"t": 3}

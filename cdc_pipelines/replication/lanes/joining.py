@@ -26,13 +26,27 @@ Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 
 def detach(lane: LaneRuntime, follower: Follower) -> None:
-    """From here on the stream leaves the table to the lane; readers see what was applied to it so far."""
+    """From here on the stream leaves the table to the lane; readers see what was applied to it so far.
+
+    A table that the stream does not have (a new one, or one that stands apart already) needs no meeting.
+    """
+    with lane.main.target("lane") as (conn, state), server_errors("detaching a table"):
+        streams = state.table_marks().get(lane.table, (0, "new"))[1] is None
+        if not streams:
+            with conn.transaction():
+                state.detach(lane.table, "it is copied again", "lane")
+                LaneStore(conn, lane.main.name).turn_to(lane.table, "following", "detached")
+            return
 
     def change(state: TargetState, lanes: LaneStore) -> None:
-        state.detach(lane.table, "lane", "it was copied again, and takes in what came since then")
+        offset = state.offset()
+        assert offset is not None
+        state.detach(
+            lane.table, "it was copied again", "lane", position=offset.position, offset=offset.next_offset
+        )
         lanes.turn_to(lane.table, "following", "detached")
 
-    _meet(lane.main, change, follower)
+    meet_stream(lane.main, change, follower)
 
 
 def replace(lane: LaneRuntime, log: Log, *, swap: bool) -> str:
@@ -42,25 +56,18 @@ def replace(lane: LaneRuntime, log: Log, *, swap: bool) -> str:
     """
     with lane.target("replace") as (conn, state), server_errors(f"table {lane.table}: taking its place"):
         with conn.transaction():
-            _require_epochs(lane, conn, state)
+            lanes = LaneStore(conn, lane.main.name)
+            facts, row = state.load(), lanes.get(lane.table)
+            if facts is None or row is None:
+                raise FencedError(f"pipeline {lane.main.name}, table {lane.table}: its lane is gone", "nothing changed.")
+            state.require_epoch(facts.epoch)
             shadow = state.mapped_tables()[0]
-            live = _live(lane, shadow)
+            live = msgspec.structs.replace(shadow, target_schema=row.target_schema, target_name=row.target_name)
             how = take_place(conn, shadow, live, swap=swap)
             state.save_mapping(live)
-            LaneStore(conn, lane.main.name).turn_to(lane.table, "detached", "merged")
+            lanes.turn_to(lane.table, "detached", "merged")
     log.info("table %s: %s %s.%s", lane.table, how, live.target_schema, live.target_name)
     return how
-
-
-def _require_epochs(lane: LaneRuntime, conn: object, state: TargetState) -> None:
-    facts = state.load()
-    if facts is None:
-        raise FencedError(f"pipeline {lane.main.name}, table {lane.table}: its lane is gone", "nothing was written.")
-    state.require_epoch(facts.epoch)
-
-
-def _live(lane: LaneRuntime, shadow: "object") -> "object":
-    raise NotImplementedError
 
 
 def join(lane: LaneRuntime, follower: Follower) -> None:
@@ -70,11 +77,16 @@ def join(lane: LaneRuntime, follower: Follower) -> None:
         state.adopt(lane.table, lane.name)
         lanes.close(lane.table)
 
-    _meet(lane.main, change, follower)
+    meet_stream(lane.main, change, follower)
 
 
-def _meet(main: Runtime, change: Callable[[TargetState, LaneStore], None], follower: Follower | None) -> None:
-    """Park the consumer, lead the lane up to it, and `change` whose the table is."""
+def meet_stream(
+    main: Runtime, change: Callable[[TargetState, LaneStore], None], follower: Follower | None = None
+) -> None:
+    """Park the consumer, lead the lane up to it, and `change` whose a table is, in one target transaction.
+
+    Raises RetryableError where no consumer runs, or it can't be parked; nothing was changed then.
+    """
     with Request(main, _DEADLINE_S, ttl_s=_TTL_S) as request:
         request.wait_for("parked")
         with main.target("lane") as (conn, state), server_errors("joining a lane"):

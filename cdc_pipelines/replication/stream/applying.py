@@ -27,7 +27,7 @@ class Applier:
     """
 
     def __init__(self, conn: psycopg.Connection, pipeline: str, pair: tuple[str, str], log: Log) -> None:
-        self.conn, self._log, self._pair = conn, log, pair
+        self.conn, self._log, self._pair, self._pipeline = conn, log, pair, pipeline
         self._state = TargetState(conn, pipeline)
         facts, offset = self._state.load(), self._state.offset()
         if facts is None or offset is None or facts.log_topic is None or offset.position is None:
@@ -37,23 +37,39 @@ class Applier:
         self.position = MySqlPosition.from_json(offset.position)
         self.events, self.transactions = offset.events, offset.transactions
         self.commit_ms = offset.commit_ms
-        self.tables: dict[str, MappedTable] = {t.name: t for t in self._state.mapped_tables()}
-        self.known = self._state.log_columns()
-        self.overlap = self._load_overlap(pipeline)
         self.in_run = False
         self._counts: dict[str, Counts] = {}
-        self._appliers = {name: self._table_applier(table, n) for n, (name, table) in enumerate(self.tables.items())}
+        self._load_tables()
         conn.commit()
 
-    def _load_overlap(self, pipeline: str) -> Overlap:
+    def _load_tables(self) -> None:
+        self._marks = self._state.table_marks()
+        self.tables: dict[str, MappedTable] = {t.name: t for t in self._state.mapped_tables()}
+        self.known = self._state.log_columns()
+        self.detached = set(self._state.detached())
+        """Tables that stand apart: nothing of them is applied."""
+        self.overlap = self._load_overlap()
+        self._appliers = {
+            name: self._table_applier(table, n)
+            for n, (name, table) in enumerate(self.tables.items())
+            if name not in self.detached
+        }
+
+    def look_at_tables(self) -> None:
+        """Between runs: take over what a lane changed, or a removal, while the consumer stood still."""
+        if self._state.table_marks() != self._marks:
+            self._load_tables()
+        self.conn.commit()
+
+    def _load_overlap(self) -> Overlap:
         tables: dict[str, TableOverlap] = {}
-        for name in self.tables:
+        for name in self.tables.keys() - self.detached:
             chunks = self._state.chunks(name)
             positions = [MySqlPosition.from_json(c.position) for c in chunks if c.state == "done" and c.position]
             if not chunks or len(positions) < len(chunks):
                 raise ConfigurationError(
                     f"table {name}: {len(chunks) - len(positions)} chunk(s) of the initial copy are missing",
-                    f"run `cdc start {pipeline}`, which copies them.",
+                    f"run `cdc start {self._pipeline}`, which copies them.",
                 )
             tables[name] = TableOverlap([(c.lower, c.upper) for c in chunks], positions)
         return Overlap(tables)
@@ -71,9 +87,9 @@ class Applier:
             match item:
                 case Part():
                     self._part(item)
-                case Truncate():
+                case Truncate() if item.table not in self.detached:
                     self._guarded(item.table, lambda: self._truncate(item))
-                case Redefine():
+                case Redefine() if item.after.name not in self.detached:
                     self._guarded(item.after.name, lambda: self._redefine(item))
                 case Learn():
                     self._state.learn_columns(item.table, item.columns)
@@ -96,9 +112,14 @@ class Applier:
 
     def _part(self, part: Part) -> None:
         for name, batch in part.tables.items():
+            if name in self.detached:  # since the reader handed it over
+                continue
             self._guarded(name, lambda n=name, b=batch: self._appliers[n].apply(b))  # type: ignore[misc]
         for name, counts in part.counts.items():
             total = self._counts.setdefault(name, Counts())
+            if name in self.detached:
+                total.skipped += counts.total
+                continue
             total.inserts += counts.inserts
             total.updates += counts.updates
             total.deletes += counts.deletes
@@ -134,9 +155,14 @@ class Applier:
         self._appliers[item.after.name] = self._table_applier(item.after, number)
 
     def _commit(self, run: Commit) -> None:
-        changed = {t: (c.inserts, c.updates, c.deletes, c.truncates) for t, c in self._counts.items()}
+        changed = {
+            t: (c.inserts, c.updates, c.deletes, c.truncates) for t, c in self._counts.items() if c.total > c.skipped
+        }
         if changed:
             self._state.count_changes(changed, run.commit_ms)
+        skipped = {t: c.skipped for t, c in self._counts.items() if c.skipped}
+        if skipped:
+            self._state.count_skipped(skipped)
         self._state.advance_offset(
             self.offset, run.next_offset, run.position, run.commit_ms, run.transactions, run.events
         )

@@ -16,12 +16,17 @@ SMALL = 50
 
 @dataclass(slots=True)
 class Counts:
-    """Events per kind, as they arrived (not as they were folded)."""
+    """Events per kind, as they arrived (not as they were folded); `skipped` are those of a table that stands apart."""
 
     inserts: int = 0
     updates: int = 0
     deletes: int = 0
     truncates: int = 0
+    skipped: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.inserts + self.updates + self.deletes + self.truncates + self.skipped
 
 
 @dataclass(slots=True)

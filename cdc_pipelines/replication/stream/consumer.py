@@ -63,6 +63,7 @@ class Consumer:
         with connect(self._pipeline.target, purpose=session_purpose(name, self.pulse.beat.host)) as conn:
             try:
                 self._lead(conn)
+                parking.clear(conn, name)  # of a consumer before this one: its requester must ask again
                 self._applier = Applier(conn, name, self._pair, self._log)
                 if self._applier.facts.generation != self._record.generation:
                     raise FencedError(
@@ -114,6 +115,7 @@ class Consumer:
             overlap=applier.overlap,
             limits=self._pipeline.apply,
             stop_at=stop_at,
+            detached=applier.detached,
         )
         self._reader.start()
 
@@ -253,6 +255,7 @@ class Consumer:
                 if arrived and parking.move(conn, name, barrier_id, "go", "reached"):
                     parking.wait_for(conn, name, barrier_id, "released", self.stop)
         parking.clear(conn, name, barrier_id)
+        self._applier.look_at_tables()
         if not self.stop.is_set():
             self._open_log()
         self.pulse.now("streaming")

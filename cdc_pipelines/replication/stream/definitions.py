@@ -1,6 +1,6 @@
 """The replicated tables as the log describes them where it is being read: their codecs, and what DDL changes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.position import Place
@@ -12,19 +12,27 @@ from cdc_pipelines.replication.stream.rows import RowCodec
 
 
 class Definitions:
-    """One pipeline's tables. `known` is what the log said of their columns last, per table."""
+    """One pipeline's tables. `known` is what the log said of their columns last, per table.
+
+    The stream passes by those of `detached`: they have no codec, and no schema change of theirs is judged.
+    """
 
     def __init__(
         self, database: str, pair: tuple[str, str], tables: Sequence[MappedTable], known: dict[str, str],
-        overlap: Overlap,
+        overlap: Overlap, detached: Collection[str] = (),
     ) -> None:
         self._database, self._pair, self._overlap = database, pair, overlap
         self._known = dict(known)
-        self._codecs = {table.name: RowCodec(table, *pair) for table in tables}
+        self._detached = frozenset(detached)
+        self._codecs = {table.name: RowCodec(table, *pair) for table in tables if table.name not in self._detached}
 
     def codec(self, database: str | None, table: str | None) -> RowCodec | None:
-        """The codec of a table's rows; None where the table is none of the pipeline's."""
+        """The codec of a table's rows; None where the table is none of the pipeline's, or stands apart."""
         return self._codecs.get(table or "") if database == self._database else None
+
+    def stands_apart(self, database: str | None, table: str | None) -> bool:
+        """Whether it is one of the pipeline's tables that the stream passes by."""
+        return table in self._detached and database == self._database
 
     def named(self, table: str) -> RowCodec:
         """The codec of one of the pipeline's tables."""
@@ -42,11 +50,10 @@ class Definitions:
             schema_changes.require_harmless([codec.table for codec in self._codecs.values()], ddl)
         for change in message.tableChanges or ():
             codec = self.codec(*change.name)
-            if codec is None:
-                continue
-            if not snapshot:
+            if codec is not None and not snapshot:
                 yield from self._redefine(codec.table, change, ddl, place)
-            yield from self._learn(codec.name, change)
+            if codec is not None or self.stands_apart(*change.name):
+                yield from self._learn(change.name[1], change)
 
     def _learn(self, table: str, change: TableChange) -> Iterator[Learn]:
         if change.table is None:

@@ -9,6 +9,7 @@ import contextlib
 import queue
 import threading
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +53,7 @@ class LogReader(threading.Thread):
     """Turns the log from `offset` on into items on `queue`, until closed, failed, or at a barrier.
 
     That is the position `stop_at`, or the log's offset `end`, where another reader ended a run: no transaction lies
-    across it.
+    across it. Of the tables in `detached` changes are counted, not handed over.
     """
 
     def __init__(
@@ -69,12 +70,13 @@ class LogReader(threading.Thread):
         limits: Apply,
         stop_at: MySqlPosition | None = None,
         end: int | None = None,
+        detached: Collection[str] = (),
     ) -> None:
         super().__init__(name="log-reader", daemon=True)
         self.queue: queue.Queue[Item] = queue.Queue(maxsize=3)
         self.facts = ReaderFacts(next_offset=offset)
         self._client = client
-        self._tables = Definitions(database, pair, tables, known, overlap)
+        self._tables = Definitions(database, pair, tables, known, overlap, detached)
         self._overlap = overlap
         self._stop_at, self._end = stop_at, end
         self._closing = threading.Event()
@@ -222,6 +224,8 @@ class LogReader(threading.Thread):
             if transaction is None:
                 raise messages.xa_row(source)
             self._fold(codec, message, size)
+        elif wanted and self._tables.stands_apart(source.db, source.table):
+            self._run.skip(source.table or "")
         if transaction is None:  # nothing will say that it ends
             self._complete(grammar.close_open(), offset + 1)
 
@@ -247,6 +251,8 @@ class LogReader(threading.Thread):
             ranges = self._overlap.reached_by_truncate(codec.name, place)
             if ranges is None or ranges:
                 self._run.change(Truncate(codec.name, ranges))
+        elif self._tables.stands_apart(source.db, source.table):
+            self._run.skip(source.table or "")
         self._stand(place, source.ts_ms, offset)
 
     # Schema

@@ -113,6 +113,11 @@ class Run:
         if part.events >= self._most_events or part.size >= self._most_bytes:
             self.flush_part()
 
+    def skip(self, table: str) -> None:
+        """A change of a table that stands apart: counted, and no more."""
+        self._part.counts.setdefault(table, Counts()).skipped += 1
+        self.whole = False
+
     def _turn_to(self, table: str, *, keyed: bool) -> None:
         """The next rows are of this table."""
         part = self._part

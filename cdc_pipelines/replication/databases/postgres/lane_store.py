@@ -22,13 +22,16 @@ PHASES: tuple[Phase, ...] = ("copying", "following", "detached", "merged")
 """copying: into the shadow; following: the shadow takes in changes; detached: the stream leaves the table to the lane,
 readers still see what it was; merged: the target table has the lane's rows, and follows in the lane."""
 
-_COLUMNS = sql.SQL("table_name, shadow, phase, reason, started_at, beat_at, message")
+_COLUMNS = sql.SQL("table_name, target_schema, target_name, shadow, phase, reason, started_at, beat_at, message")
 
 
 class Lane(msgspec.Struct, frozen=True):
-    """One lane. `shadow` is the table in the schema `_cdc` that it is copied into, `beat_at` its worker's last sign."""
+    """One lane. `shadow` is the table in the schema `_cdc` that it is copied into, `target_…` the one that is to have its
+    rows; `beat_at` is its worker's last sign of life."""
 
     table: str
+    target_schema: str
+    target_name: str
     shadow: str
     phase: Phase
     reason: str
@@ -100,8 +103,9 @@ class LaneStore:
             ],
         )
         self._conn.execute(
-            "insert into _cdc.lane (pipeline, table_name, shadow, phase, reason) values (%s, %s, %s, 'copying', %s)",
-            [self._name, table.name, shadow, reason],
+            "insert into _cdc.lane (pipeline, table_name, target_schema, target_name, shadow, phase, reason) "
+            "values (%s, %s, %s, %s, %s, 'copying', %s)",
+            [self._name, table.name, table.target_schema, table.target_name, shadow, reason],
         )
         return shadow
 

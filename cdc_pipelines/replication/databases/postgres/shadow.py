@@ -14,7 +14,7 @@ from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.databases.postgres import ddl
 from cdc_pipelines.replication.errors import ConfigurationError
 
-_LOCK_WAIT_S = 5
+_LOCK_WAIT_S = 1  # whoever comes to read waits behind us for as long
 
 # What makes an index what it is, but for its name and its table.
 _INDEX_TRAITS = (
@@ -42,10 +42,10 @@ def _fits(conn: psycopg.Connection, live: MappedTable) -> bool:
     return not [w for w in ddl.check_existing(conn, live) if not w.startswith("holds rows")]
 
 
-def take_place(conn: psycopg.Connection, shadow: MappedTable, live: MappedTable) -> str:
+def take_place(conn: psycopg.Connection, shadow: MappedTable, live: MappedTable, *, swap: bool = True) -> str:
     """Let the target table have the shadow's rows, in the caller's transaction. The shadow is gone then.
 
-    Returns `swapped` or `merged`. Raises RetryableError where readers keep the table locked, ConfigurationError where
+    Returns `swapped` or `merged`, which needs no lock that readers wait for; without `swap` it is always that. Raises RetryableError where readers keep the table locked, ConfigurationError where
     things hang on a table whose columns must change.
     """
     conn.execute(f"set local lock_timeout = '{_LOCK_WAIT_S}s'".encode())
@@ -53,7 +53,7 @@ def take_place(conn: psycopg.Connection, shadow: MappedTable, live: MappedTable)
         _rename(conn, shadow, live)
         return "swapped"
     reasons = what_hangs_on(conn, live)
-    if not reasons:
+    if swap and not reasons:
         _inherit(conn, shadow, live)
         indexes = _indexes(conn, live)
         conn.execute(sql.SQL("drop table {}").format(ddl.table_name(live)))
@@ -64,7 +64,7 @@ def take_place(conn: psycopg.Connection, shadow: MappedTable, live: MappedTable)
         wrong = "; ".join(ddl.check_existing(conn, live))
         raise ConfigurationError(
             f"table {live.target_schema}.{live.target_name} {wrong}, and can't be replaced by one that fits: it has "
-            + ", ".join(reasons),
+            + (", ".join(reasons) or "readers that keep it locked"),
             f"alter it yourself, or drop what hangs on it; then run the same command again. Its new rows are kept "
             f"ready in {shadow.target_schema}.{shadow.target_name}.",
         )

@@ -4,7 +4,7 @@ import psycopg
 
 from cdc_pipelines.replication.errors import ConfigurationError, IntegrityError
 
-FORMAT = 2
+FORMAT = 3
 
 _LOCK = 0x5F636463  # "_cdc": the advisory lock under which the schema is made
 
@@ -113,6 +113,55 @@ create table _cdc.verify_walk (
     position text not null,
     rows bigint not null,
     differences bigint not null,
+    primary key (pipeline, table_name)
+);
+""",
+    2: """
+-- A detached table stands apart from the stream: from `since_offset` on nothing of it is applied, only counted.
+alter table _cdc.mapped_table
+    add column state text not null default 'live' check (state in ('live', 'detached')),
+    add column kind text check (kind in ('quarantined', 'lane', 'removed')),
+    add column reason text,
+    add column since_position text,
+    add column since_offset bigint,
+    add column since timestamptz,
+    add column skipped bigint not null default 0,
+    add column revision int not null default 0,
+    add check ((state = 'live') = (kind is null));
+
+-- Changes that the target refused. Images are text, as the log has them: jsonb can't hold the character NUL.
+create table _cdc.dead_letter (
+    id bigint generated always as identity primary key,
+    pipeline text not null,
+    table_name text not null,
+    op text not null,
+    key text,
+    before text,
+    after text,
+    position text,
+    commit_ms bigint,
+    log_offset bigint,
+    sqlstate text,
+    error text not null,
+    state text not null default 'held' check (state in ('held', 'applied', 'skipped')),
+    note text,
+    created_at timestamptz not null default clock_timestamp(),
+    settled_at timestamptz
+);
+create index on _cdc.dead_letter (pipeline, state);
+
+-- Tables on a way of their own; each has a whole state beside, under the name <pipeline>/<table>.
+create table _cdc.lane (
+    pipeline text not null,
+    table_name text not null,
+    target_schema text not null,
+    target_name text not null,
+    shadow text not null,
+    phase text not null check (phase in ('copying', 'following', 'detached', 'merged')),
+    reason text not null,
+    started_at timestamptz not null default clock_timestamp(),
+    beat_at timestamptz not null default clock_timestamp(),
+    message text not null default '',
     primary key (pipeline, table_name)
 );
 """,

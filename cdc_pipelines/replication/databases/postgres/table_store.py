@@ -2,14 +2,33 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal, get_args
 
+import msgspec
 import psycopg
 from psycopg import sql
 from psycopg.rows import scalar_row
 
 from cdc_pipelines.replication.catalog import MappedTable, mapped_table_from_json, to_json
 from cdc_pipelines.replication.databases.postgres import ddl
+
+DetachedKind = Literal["quarantined", "lane", "removed"]
+
+
+class Detached(msgspec.Struct, frozen=True):
+    """A table that stands apart from the stream, and why.
+
+    Its rows are those of the source's state at `position` (JSON); from `offset` of the change log on its changes are
+    not applied. `skipped` counts them. Both are None where the table never was in the stream.
+    """
+
+    table: str
+    kind: DetachedKind
+    reason: str
+    position: str | None
+    offset: int | None
+    since: datetime
+    skipped: int
 
 
 class TableStore:
@@ -45,6 +64,93 @@ class TableStore:
                 "truncates = truncates + %s, last_change_ms = coalesce(%s, last_change_ms) "
                 "where pipeline = %s and table_name = %s",
                 rows,
+            )
+
+    # Tables that stand apart from the stream
+
+    def detach(
+        self, table: str, reason: str, kind: DetachedKind, *, position: str | None = None, offset: int | None = None
+    ) -> None:
+        """Let the stream pass by the table from `offset` (source: `position`) on.
+
+        For one that stands apart already only kind and reason change: its rows are as old as they were.
+        """
+        if kind not in get_args(DetachedKind):
+            raise ValueError(f"table {table}: {kind!r} is none of {', '.join(get_args(DetachedKind))}")
+        self._conn.execute(
+            "update _cdc.mapped_table set kind = %s, reason = %s, state = 'detached', "
+            "since_position = case state when 'live' then %s else since_position end, "
+            "since_offset = case state when 'live' then %s else since_offset end, "
+            "since = case state when 'live' then clock_timestamp() else since end, "
+            "skipped = case state when 'live' then 0 else skipped end "
+            "where pipeline = %s and table_name = %s",
+            [kind, reason, position, offset, self._name, table],
+        )
+
+    def attach(self, table: str) -> None:
+        """Give the table back to the stream: its rows are now those of the source's state at the stream's position."""
+        self._conn.execute(
+            "update _cdc.mapped_table set state = 'live', kind = null, reason = null, since_position = null, "
+            "since_offset = null, since = null, skipped = 0 where pipeline = %s and table_name = %s",
+            [self._name, table],
+        )
+
+    def adopt(self, table: str, lane: str) -> None:
+        """Take a table over from a lane's state: its mapping, its chunks, what the log said of its columns."""
+        self._conn.execute(
+            "insert into _cdc.mapped_table as m (pipeline, table_name, target_schema, target_name, mapping, log_columns) "
+            "select %s, table_name, target_schema, target_name, mapping, log_columns from _cdc.mapped_table "
+            "where pipeline = %s and table_name = %s on conflict (pipeline, table_name) do update set "
+            "target_schema = excluded.target_schema, target_name = excluded.target_name, mapping = excluded.mapping, "
+            "log_columns = excluded.log_columns, revision = m.revision + 1",
+            [self._name, lane, table],
+        )
+        self.attach(table)
+        for name in ("chunk", "verified", "verify_walk"):
+            self._conn.execute(
+                sql.SQL("delete from _cdc.{} where pipeline = %s and table_name = %s").format(sql.Identifier(name)),
+                [self._name, table],
+            )
+        self._conn.execute(
+            "update _cdc.chunk set pipeline = %s where pipeline = %s and table_name = %s", [self._name, lane, table]
+        )
+
+    def forget_table(self, table: str) -> None:
+        """The pipeline has this table no more: mapping, chunks, claim and dead letters go. The table itself stays."""
+        self._conn.execute(
+            "delete from _cdc.claim c using _cdc.mapped_table m where m.pipeline = %s and m.table_name = %s "
+            "and c.pipeline = m.pipeline and (c.target_schema, c.target_name) = (m.target_schema, m.target_name)",
+            [self._name, table],
+        )
+        for name in ("chunk", "verified", "verify_walk", "dead_letter", "mapped_table"):
+            self._conn.execute(
+                sql.SQL("delete from _cdc.{} where pipeline = %s and table_name = %s").format(sql.Identifier(name)),
+                [self._name, table],
+            )
+
+    def table_marks(self) -> dict[str, tuple[int, str | None]]:
+        """What changes with a table's place in the stream, by table: equal marks, equal tables."""
+        rows = self._conn.execute(
+            "select table_name, revision, kind from _cdc.mapped_table where pipeline = %s", [self._name]
+        )
+        return {table: (revision, kind) for table, revision, kind in rows}
+
+    def detached(self) -> dict[str, Detached]:
+        """The tables that stand apart, by name."""
+        rows = self._conn.execute(
+            "select table_name, kind, reason, since_position, since_offset, since, skipped from _cdc.mapped_table "
+            "where pipeline = %s and state = 'detached' order by table_name collate \"C\"",
+            [self._name],
+        )
+        return {row[0]: Detached(*row) for row in rows}
+
+    def count_skipped(self, changes: Mapping[str, int]) -> None:
+        """Add to the totals of changes that passed by tables that stand apart."""
+        with self._conn.cursor() as cursor:
+            cursor.executemany(
+                "update _cdc.mapped_table set skipped = skipped + %s "
+                "where pipeline = %s and table_name = %s and state = 'detached'",
+                [(count, self._name, table) for table, count in sorted(changes.items())],
             )
 
     def log_columns(self) -> dict[str, str]:
