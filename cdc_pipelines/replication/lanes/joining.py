@@ -54,18 +54,18 @@ def replace(lane: LaneRuntime, log: Log, *, swap: bool) -> str:
 
     Raises RetryableError where readers keep the table locked for seconds.
     """
-    with lane.target("replace") as (conn, state), server_errors(f"table {lane.table}: taking its place"):
-        with conn.transaction():
-            lanes = LaneStore(conn, lane.main.name)
-            facts, row = state.load(), lanes.get(lane.table)
-            if facts is None or row is None:
-                raise FencedError(f"pipeline {lane.main.name}, table {lane.table}: its lane is gone", "nothing changed.")
-            state.require_epoch(facts.epoch)
-            shadow = state.mapped_tables()[0]
-            live = msgspec.structs.replace(shadow, target_schema=row.target_schema, target_name=row.target_name)
-            how = take_place(conn, shadow, live, swap=swap)
-            state.save_mapping(live)
-            lanes.turn_to(lane.table, "detached", "merged")
+    what = f"table {lane.table}: taking its place"
+    with lane.target("replace") as (conn, state), server_errors(what), conn.transaction():
+        lanes = LaneStore(conn, lane.main.name)
+        facts, row = state.load(), lanes.get(lane.table)
+        if facts is None or row is None:
+            raise FencedError(f"pipeline {lane.main.name}, table {lane.table}: its lane is gone", "nothing changed.")
+        state.require_epoch(facts.epoch)
+        shadow = state.mapped_tables()[0]
+        live = msgspec.structs.replace(shadow, target_schema=row.target_schema, target_name=row.target_name)
+        how = take_place(conn, shadow, live, swap=swap)
+        state.save_mapping(live)
+        lanes.turn_to(lane.table, "detached", "merged")
     log.info("table %s: %s %s.%s", lane.table, how, live.target_schema, live.target_name)
     return how
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import psycopg
@@ -21,9 +21,11 @@ from cdc_pipelines.replication.copy.chunk import Chunk
 from cdc_pipelines.replication.copy.plan import plan
 from cdc_pipelines.replication.copy.progress import Progress
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
+from cdc_pipelines.replication.databases.postgres import ddl
 from cdc_pipelines.replication.databases.postgres.connection import server_errors
 from cdc_pipelines.replication.databases.postgres.lane_store import Lane, LaneStore
 from cdc_pipelines.replication.databases.postgres.shadow import create_shadow
+from cdc_pipelines.replication.databases.postgres.state import TargetState
 from cdc_pipelines.replication.errors import (
     ConfigurationError,
     FencedError,
@@ -41,6 +43,7 @@ from cdc_pipelines.replication.operations.runtime import Runtime
 
 Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 OnChunk = Callable[[Chunk], None]
+T = TypeVar("T")
 
 _BEAT_S = 3.0
 _PATIENCE_S = 180.0
@@ -63,19 +66,20 @@ class Joined:
 
 
 def run_lane(
-    main: Runtime, log: Log, table: MappedTable, *, reason: str, on_chunk: OnChunk = lambda chunk: None,
-    progress: Progress | None = None,
+    main: Runtime, log: Log, table: MappedTable, *, reason: str, capture: Callable[[], None] = lambda: None,
+    on_chunk: OnChunk = lambda chunk: None, progress: Progress | None = None,
 ) -> Joined:
     """Copy `table` beside the stream and join it, or finish what a worker before this one had begun.
 
-    `table` is the mapping that it is to have. Raises LeaseHeldError where another process does that already,
+    `table` is the mapping that it is to have. `capture` is called once the lane is known, before anything is read: it
+    sees to it that the table's changes come. Raises LeaseHeldError where another process does that already,
     RetryableError where the consumer is not there to be met (what is done stays; the same call goes on from there),
     FencedError where something newer took over, and what the copy raises.
     """
     for attempt in range(1, _FRESH_STARTS + 1):
         with LaneRuntime(main, table.name) as lane:
             try:
-                return _Worker(lane, log, table, reason, on_chunk, progress).run()
+                return _Worker(lane, log, table, reason, capture, on_chunk, progress).run()
             except (ResyncRequiredError, UnsupportedChangeError, IntegrityError) as error:
                 # The table's definition changed under the copy, or the log can't be followed from there.
                 if attempt == _FRESH_STARTS:
@@ -100,12 +104,12 @@ def abandon(main: Runtime, table: str) -> bool:
 
 class _Worker:
     def __init__(
-        self, lane: LaneRuntime, log: Log, table: MappedTable, reason: str, on_chunk: OnChunk,
-        progress: Progress | None,
+        self, lane: LaneRuntime, log: Log, table: MappedTable, reason: str, capture: Callable[[], None],
+        on_chunk: OnChunk, progress: Progress | None,
     ) -> None:
         self._lane, self._main, self._log = lane, lane.main, log
         self._table, self._reason = table, reason
-        self._on_chunk, self._progress = on_chunk, progress
+        self._capture, self._on_chunk, self._progress = capture, on_chunk, progress
         self._doing = "begins"
         self._done = threading.Event()
 
@@ -116,6 +120,8 @@ class _Worker:
         keeper.start()
         try:
             if row.phase == "copying":
+                # What the copy does not hold must be in the change log.
+                self._capture()
                 self._copy()
                 self._turn("copying", "following")
             with self._lane.target("lane") as (_, state):
@@ -143,9 +149,13 @@ class _Worker:
         """The lane, from now on this worker's: one that still works on it is fenced off."""
         name, table = self._main.name, self._table
         with self._main.target("lane") as (conn, state), server_errors("opening a lane"):
-            if state.load() is None:
+            state.ensure_schema()
+            facts = state.load()
+            if facts is None:
                 raise ConfigurationError(f"pipeline {name} was never started", f"run `cdc start {name}`.")
+            conn.commit()
             with conn.transaction():
+                state.require_epoch(facts.epoch, facts.generation)
                 lanes = LaneStore(conn, name)
                 found = lanes.get(table.name)
                 if found is not None and not self._fits(found):
@@ -153,16 +163,25 @@ class _Worker:
                     lanes.close(table.name)
                     found = None
                 if found is None:
-                    state.claim_table(table)
+                    self._claim(conn, state)
                     lanes.open(table, reason=self._reason)
-            with self._lane.target("lane") as (ours, lane_state), ours.transaction():
-                lane_state.raise_epoch()
+                TargetState(conn, self._lane.name).raise_epoch()
             row = lanes.get(table.name)
             if row is None:
                 raise FencedError(f"pipeline {name}, table {table.name}: its lane is gone", "nothing was changed.")
         if found is not None:
             self._log.info("table %s: its lane goes on (%s)", table.name, row.phase)
         return row
+
+    def _claim(self, conn: psycopg.Connection, state: TargetState) -> None:
+        """The target table is ours, or nobody's and empty."""
+        table = self._table
+        if not ddl.is_ours(conn, table, self._main.name) and (wrong := ddl.check_existing(conn, table)):
+            raise ConfigurationError(
+                f"table {table.name}: {table.target_schema}.{table.target_name} on the target {'; '.join(wrong)}",
+                "give the table another target name in the pipeline's file, or drop that one yourself.",
+            )
+        state.claim_table(table)
 
     def _fits(self, found: Lane) -> bool:
         if found.phase in ("detached", "merged"):
@@ -234,8 +253,8 @@ class _Worker:
                 deadline = time.monotonic() + _PATIENCE_S
             elif time.monotonic() > deadline:
                 raise RetryableError(
-                    f"pipeline {self._main.name}: the stream did not come to {positions[0].file}:{positions[0].pos}, at "
-                    f"which table {self._table.name} was copied, within {_PATIENCE_S:.0f} s",
+                    f"pipeline {self._main.name}: the stream did not come to {positions[0].file}:{positions[0].pos}, "
+                    f"at which table {self._table.name} was copied, within {_PATIENCE_S:.0f} s",
                     "is it running? See `cdc status`. Run the same command again: the lane goes on from here.",
                 )
             else:
@@ -243,7 +262,6 @@ class _Worker:
 
     def _replace(self) -> str:
         """Swapped, where readers let us; a few who keep the table locked for long get their rows one by one."""
-        self._say("takes its place")
         tries = [0]
 
         def attempt() -> str:
@@ -254,7 +272,7 @@ class _Worker:
 
     # What is asked again and again
 
-    def _patiently[T](self, step: Callable[[], T], words: str) -> T:
+    def _patiently(self, step: Callable[[], T], words: str) -> T:
         """Try again what is not possible right now: the consumer is being restarted, a comparison holds it, …"""
         self._say(words)
         deadline = time.monotonic() + _PATIENCE_S

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from cdc_pipelines.replication.catalog import MappedColumn, MappedTable, Table
 from cdc_pipelines.replication.errors import CdcError, ConfigurationError
 from cdc_pipelines.replication.pipeline import Pipeline, TableChoice
+from cdc_pipelines.replication.schedules import Schedules
 from cdc_pipelines.replication.values import form_for
 
 _MAX_NAME_BYTES = 63  # of PostgreSQL; a longer one would be cut silently
@@ -50,6 +51,23 @@ def resolve(pipeline: Pipeline, tables: Sequence[Table]) -> tuple[MappedTable, .
             "mend the pipeline's file; `cdc discover` shows what the source has.",
         )
     return tuple(sorted(mapped, key=lambda t: t.name))
+
+
+def resolve_table(pipeline: Pipeline, tables: Sequence[Table], name: str) -> MappedTable:
+    """One of the pipeline's tables as it is to be mapped now. Raises ConfigurationError like `resolve`."""
+    if isinstance(pipeline.tables, str):
+        choices = [TableChoice(source=name)]
+    else:
+        choices = [choice for choice in pipeline.tables if choice.source == name]
+    if not choices or name in pipeline.exclude:
+        raise ConfigurationError(
+            f"pipeline {pipeline.name}: its configuration does not have table {name}",
+            f"`cdc add-table {pipeline.name} {name}` takes it in.",
+        )
+    alone = pipeline.model_copy(
+        update={"tables": choices, "exclude": [], "schedules": Schedules()}
+    )
+    return resolve(alone, tables)[0]
 
 
 def _map(pipeline: Pipeline, table: Table, choice: TableChoice) -> MappedTable:

@@ -1,7 +1,7 @@
 """The lanes of a pipeline, as the target keeps them: which tables are on a way of their own, and how far they are.
 
-A lane has a whole state of its own (epoch, chunks, offset, mapping), under the name `<pipeline>/<table>`; so its copy and
-its applier are those of a pipeline. A row of `_cdc.lane` says that it exists, and in which phase it is.
+A lane has a whole state of its own (epoch, chunks, offset, mapping), under the name `<pipeline>/<table>`; so its copy
+and its applier are those of a pipeline. A row of `_cdc.lane` says that it exists, and in which phase it is.
 """
 
 import hashlib
@@ -26,8 +26,8 @@ _COLUMNS = sql.SQL("table_name, target_schema, target_name, shadow, phase, reaso
 
 
 class Lane(msgspec.Struct, frozen=True):
-    """One lane. `shadow` is the table in the schema `_cdc` that it is copied into, `target_…` the one that is to have its
-    rows; `beat_at` is its worker's last sign of life."""
+    """One lane. `shadow` is the table in the schema `_cdc` that it is copied into, `target_…` the one that is to have
+    its rows; `beat_at` is its worker's last sign of life."""
 
     table: str
     target_schema: str

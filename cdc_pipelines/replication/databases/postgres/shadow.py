@@ -45,8 +45,9 @@ def _fits(conn: psycopg.Connection, live: MappedTable) -> bool:
 def take_place(conn: psycopg.Connection, shadow: MappedTable, live: MappedTable, *, swap: bool = True) -> str:
     """Let the target table have the shadow's rows, in the caller's transaction. The shadow is gone then.
 
-    Returns `swapped` or `merged`, which needs no lock that readers wait for; without `swap` it is always that. Raises RetryableError where readers keep the table locked, ConfigurationError where
-    things hang on a table whose columns must change.
+    Returns `swapped` or `merged`, which needs no lock that readers wait for; without `swap` it is always that. Raises
+    the server's error where readers keep the table locked, ConfigurationError where things hang on a table whose
+    columns must change.
     """
     conn.execute(f"set local lock_timeout = '{_LOCK_WAIT_S}s'".encode())
     if ddl.find(conn, live.target_schema, live.target_name) is None:
@@ -78,7 +79,7 @@ def what_hangs_on(conn: psycopg.Connection, live: MappedTable) -> list[str]:
     row = conn.execute(
         """
         with t as (
-            select c.oid, c.* from pg_class c join pg_namespace n on n.oid = c.relnamespace
+            select c.* from pg_class c join pg_namespace n on n.oid = c.relnamespace
             where n.nspname = %(schema)s and c.relname = %(name)s
         )
         select
@@ -213,10 +214,12 @@ def merge(conn: psycopg.Connection, shadow: MappedTable, live: MappedTable) -> t
         for side in ("l", "s")
     )
     names = {"live": ddl.table_name(live), "shadow": ddl.table_name(shadow), "columns": columns, "theirs": theirs}
-    insert = "insert into {live} ({columns}) overriding system value select {theirs} from {shadow} s"
+    insert = sql.SQL("insert into {live} ({columns}) overriding system value select {theirs} from {shadow} s").format(
+        **names
+    )
     if not live.key:
         removed = conn.execute(sql.SQL("delete from {live}").format(**names)).rowcount
-        return removed, conn.execute(sql.SQL(insert).format(**names)).rowcount
+        return removed, conn.execute(insert).rowcount
     key = sql.SQL(" and ").join(sql.SQL("s.{0} = l.{0}").format(sql.Identifier(c.target_name)) for c in live.key)
     same = sql.SQL("{} and row({}) operator(pg_catalog.*=) row({})").format(key, ours, theirs)
     others = [c for c in live.columns if c not in live.key]
@@ -232,5 +235,5 @@ def merge(conn: psycopg.Connection, shadow: MappedTable, live: MappedTable) -> t
         changed = 0
         gone = sql.SQL("delete from {live} l where not exists (select 1 from {shadow} s where {same})")
     removed = conn.execute(gone.format(key=key, same=same, **names)).rowcount
-    missing = sql.SQL(insert + " where not exists (select 1 from {live} l where {key})").format(key=key, **names)
+    missing = sql.SQL("{} where not exists (select 1 from {live} l where {key})").format(insert, key=key, **names)
     return removed, changed + conn.execute(missing).rowcount

@@ -96,10 +96,22 @@ class TableStore:
         )
 
     def adopt(self, table: str, lane: str) -> None:
-        """Take a table over from a lane's state: its mapping, its chunks, what the log said of its columns."""
+        """Take a table over from a lane's state: its mapping, its chunks, what the log said of its columns.
+
+        A target table that it had before, under another name, is not claimed any more; it stays.
+        """
         self._conn.execute(
-            "insert into _cdc.mapped_table as m (pipeline, table_name, target_schema, target_name, mapping, log_columns) "
-            "select %s, table_name, target_schema, target_name, mapping, log_columns from _cdc.mapped_table "
+            "delete from _cdc.claim c using _cdc.mapped_table old, _cdc.mapped_table new "
+            "where old.pipeline = %(name)s and old.table_name = %(table)s and new.pipeline = %(lane)s "
+            "and new.table_name = %(table)s and c.pipeline = %(name)s "
+            "and (c.target_schema, c.target_name) = (old.target_schema, old.target_name) "
+            "and (old.target_schema, old.target_name) <> (new.target_schema, new.target_name)",
+            {"name": self._name, "lane": lane, "table": table},
+        )
+        self._conn.execute(
+            "insert into _cdc.mapped_table as m "
+            "(pipeline, table_name, target_schema, target_name, mapping, log_columns) select %s, table_name, "
+            "target_schema, target_name, mapping, log_columns from _cdc.mapped_table "
             "where pipeline = %s and table_name = %s on conflict (pipeline, table_name) do update set "
             "target_schema = excluded.target_schema, target_name = excluded.target_name, mapping = excluded.mapping, "
             "log_columns = excluded.log_columns, revision = m.revision + 1",
