@@ -10,10 +10,12 @@ from datetime import datetime
 
 from cdc_pipelines.replication.agent import ensure_agent
 from cdc_pipelines.replication.control.records import Action, Incident
-from cdc_pipelines.replication.errors import RetryableError
+from cdc_pipelines.replication.databases.postgres.lane_store import LaneStore
+from cdc_pipelines.replication.errors import LeaseHeldError, RetryableError
 from cdc_pipelines.replication.health.rules import RULES, Cure
 from cdc_pipelines.replication.health.settings import Health
 from cdc_pipelines.replication.health.status import status
+from cdc_pipelines.replication.lanes.requests import resync_table
 from cdc_pipelines.replication.operations.connector import put_connector
 from cdc_pipelines.replication.operations.consumer_state import STALE_AFTER_S, age_seconds
 from cdc_pipelines.replication.operations.runtime import Runtime
@@ -24,7 +26,7 @@ Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 PAUSES_S = (0.0, 30.0, 120.0, 300.0, 600.0)
 """Between the tries of one incident: a fault that passes is mended soon, one that lasts is not made worse."""
 REQUESTED = "requested"
-_ORDER: tuple[Cure, ...] = ("recreate_connector", "restart_task", "restart_consumer")
+_ORDER: tuple[Cure, ...] = ("recreate_connector", "restart_task", "restart_consumer", "finish_lanes")
 _CONSUMER_S = 60.0
 _POLL_S = 0.5
 
@@ -90,6 +92,22 @@ def _restart_consumer(rt: Runtime, log: Log) -> str:
                          "look at its log.")
 
 
+def _finish_lanes(rt: Runtime, log: Log) -> str:
+    """Of the tables that left the stream for a lane: little is left to do, everything is copied."""
+    silent = [each for each in status(rt)["problems"] if each["kind"] == "table_left_behind"]
+    with rt.target("heal") as (conn, _):
+        lanes = [lane.table for lane in LaneStore(conn, rt.name).all() if lane.phase in ("detached", "merged")]
+    done = []
+    for table in lanes if silent else []:
+        try:
+            resync_table(rt, log, table, holder="healing")
+        except LeaseHeldError:
+            continue  # somebody works on it after all
+        done.append(table)
+    return f"back in the stream: {', '.join(done) or 'none'}"
+
+
 _CURES = {
     "restart_task": _restart_task, "recreate_connector": _recreate_connector, "restart_consumer": _restart_consumer,
+    "finish_lanes": _finish_lanes,
 }

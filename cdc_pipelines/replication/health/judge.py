@@ -1,6 +1,7 @@
 """From facts to problems: what of a pipeline that shall stream is not as it should be. Pure, by the table of health."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from cdc_pipelines.replication.control.records import Problem
@@ -10,6 +11,8 @@ from cdc_pipelines.replication.health.settings import Health
 Facts = dict[str, Any]
 
 CRASHES = 3
+LANE_SILENT_S = 60.0
+"""A lane's worker beats every 3 seconds."""
 _GB = 1e9
 
 
@@ -112,3 +115,18 @@ def difference_problems(pipeline: str, tables: list[Facts]) -> Iterator[Problem]
                 f"table {table['table']}: {found['differences']} row(s) differed from the source at {found['at']}",
                 f"run `cdc verify {pipeline} --table {table['table']} --repair`",
             )
+
+
+def lane_problems(pipeline: str, lanes: list[Facts], now: datetime) -> Iterator[Problem]:
+    """Lanes on which nobody works any more."""
+    for lane in lanes:
+        silent_s = (now - datetime.fromisoformat(lane["last_beat"])).total_seconds()
+        if silent_s < LANE_SILENT_S:
+            continue
+        step = f"run `cdc resync {pipeline} --table {lane['table']}`, which goes on from there"
+        if lane["phase"] in ("detached", "merged"):
+            yield problem("table_left_behind", f"table {lane['table']} left the stream to be joined to it anew, and "
+                          f"nobody has worked on that for {silent_s:.0f} s: its rows grow old", step)
+        else:
+            yield problem("lane_idle", f"table {lane['table']} was to be copied again, and nobody has worked on that "
+                          f"for {silent_s:.0f} s", step)

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from cdc_pipelines.replication.control.records import Problem, Severity
 
-Cure = Literal["restart_task", "recreate_connector", "restart_consumer", ""]
+Cure = Literal["restart_task", "recreate_connector", "restart_consumer", "finish_lanes", ""]
 
 
 class Rule(NamedTuple):
@@ -56,6 +56,10 @@ RULES: dict[str, Rule] = {
     # The pipeline
     "lag": Rule("degraded", "", "the target is more than `lag_seconds` behind"),
     "differences": Rule("degraded", "", "a verification found rows that differ"),
+    "table_left_behind": Rule(
+        "degraded", "finish_lanes", "a table left the stream to be joined to it anew, and nobody works on it"
+    ),
+    "lane_idle": Rule("degraded", "", "a table was to be copied again beside the stream, and nobody works on it"),
     "start_broken_off": Rule("degraded", "", "a start ended before it was complete, and nobody works on it"),
     "needs_person": Rule("failed", "", "the stream stopped, and would stop again at the same place"),
     "unanswered": Rule("degraded", "", "the status could not be had within the time of a tick"),

@@ -53,7 +53,11 @@ def status(rt: Runtime, connectors: Connectors = None) -> Facts:
     limits = rt.pipeline.health
     asked.of("runway", "connect_unreachable", lambda: _runway(rt, asked, target, lag), {})
     tables = target.get("tables", [])
-    for found in [*judge.size_problems(limits, log, target), *judge.difference_problems(rt.name, tables)]:
+    lanes = target.get("lanes", [])
+    for found in [
+        *judge.size_problems(limits, log, target), *judge.difference_problems(rt.name, tables),
+        *judge.lane_problems(rt.name, lanes, datetime.now(UTC)),
+    ]:
         asked.tell("", found)
     problems = list(dict.fromkeys(asked.problems))
     if record.status == "failed":
@@ -91,6 +95,7 @@ def status(rt: Runtime, connectors: Connectors = None) -> Facts:
         "epoch": target.get("epoch"),
         "consumer_group": record.consumer_group,
         "tables": tables,
+        "lanes": lanes,
         "problems": [asdict(each) for each in problems],
         "errors": asked.errors,
         "timestamp": iso(datetime.now(UTC)),

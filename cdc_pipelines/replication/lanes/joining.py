@@ -8,7 +8,9 @@ import logging
 from collections.abc import Callable
 
 import msgspec
+import psycopg
 
+from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.databases.postgres.connection import server_errors
 from cdc_pipelines.replication.databases.postgres.lane_store import LaneStore
 from cdc_pipelines.replication.databases.postgres.shadow import take_place
@@ -49,6 +51,20 @@ def detach(lane: LaneRuntime, follower: Follower) -> None:
     meet_stream(lane.main, change, follower)
 
 
+def detach_early(main: Runtime, table: str) -> None:
+    """Let the stream pass by a table from here on: its events are to come with other columns."""
+
+    def change(state: TargetState, lanes: LaneStore) -> None:
+        offset = state.offset()
+        assert offset is not None
+        state.detach(
+            table, "it is copied again, with other columns", "lane", position=offset.position,
+            offset=offset.next_offset,
+        )
+
+    meet_stream(main, change)
+
+
 def replace(lane: LaneRuntime, log: Log, *, swap: bool) -> str:
     """Let the target table have the shadow's rows. Returns `swapped` or `merged` (always, where not `swap`).
 
@@ -63,11 +79,17 @@ def replace(lane: LaneRuntime, log: Log, *, swap: bool) -> str:
         state.require_epoch(facts.epoch)
         shadow = state.mapped_tables()[0]
         live = msgspec.structs.replace(shadow, target_schema=row.target_schema, target_name=row.target_name)
-        how = take_place(conn, shadow, live, swap=swap)
+        how = take_place(conn, shadow, live, mapping_before(conn, lane), swap=swap)
         state.save_mapping(live)
         lanes.turn_to(lane.table, "detached", "merged")
     log.info("table %s: %s %s.%s", lane.table, how, live.target_schema, live.target_name)
     return how
+
+
+def mapping_before(conn: psycopg.Connection, lane: LaneRuntime) -> MappedTable | None:
+    """The mapping that the stream has of the lane's table; None where it is new."""
+    tables = TargetState(conn, lane.main.name).mapped_tables()
+    return next((t for t in tables if t.name == lane.table), None)
 
 
 def join(lane: LaneRuntime, follower: Follower) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from cdc_pipelines.replication.catalog import MappedTable
@@ -11,10 +12,10 @@ from cdc_pipelines.replication.databases.postgres import ddl
 from cdc_pipelines.replication.databases.postgres.lane_store import LaneStore
 from cdc_pipelines.replication.databases.postgres.state import TargetState
 from cdc_pipelines.replication.errors import ConfigurationError
-from cdc_pipelines.replication.lanes.joining import meet_stream
+from cdc_pipelines.replication.lanes.joining import detach_early, meet_stream
 from cdc_pipelines.replication.lanes.worker import Joined, run_lane
 from cdc_pipelines.replication.operations.connector import put_connector
-from cdc_pipelines.replication.operations.mapping import resolve_table
+from cdc_pipelines.replication.operations.mapping import differences, resolve_table
 from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.replication.pipeline import Pipeline, TableChoice
 
@@ -31,13 +32,23 @@ def resync_table(
     Raises ConfigurationError where the pipeline does not have the table, and what `run_lane` raises.
     """
     streamed = _streamed(rt)
+    if name not in streamed and _has_lane(rt, name):
+        return _add(rt, log, name, None, holder, on_chunk, progress)
     if name not in streamed:
         raise ConfigurationError(
             f"pipeline {rt.name} has no table {name}; it has {', '.join(sorted(streamed)) or 'none'}",
             f"`cdc add-table {rt.name} {name}` takes it in.",
         )
     table = resolve_table(rt.pipeline, rt.source.tables(), name)
-    return _run(rt, log, table, "resync", holder, reason, on_chunk, progress)
+
+    def capture() -> None:
+        """Other columns: those of before must be out of the stream's sight first."""
+        if _columns(table) != _columns(_streamed(rt)[name]):
+            with rt.store.lease(rt.name, holder, f"resync {name}"):
+                detach_early(rt, name)
+                put_connector(rt, log)
+
+    return _run(rt, log, table, "resync", holder, reason, on_chunk, progress, capture)
 
 
 def add_table(
@@ -52,6 +63,12 @@ def add_table(
     if name in _streamed(rt):
         log.info("table %s: the pipeline has it already", name)
         return None
+    return _add(rt, log, name, target, holder, on_chunk, progress)
+
+
+def _add(
+    rt: Runtime, log: Log, name: str, target: str | None, holder: str, on_chunk: OnChunk, progress: Progress | None
+) -> Joined:
     with rt.store.lease(rt.name, holder, "add table"):
         spec = with_table(rt.pipeline, name, target)
         table = resolve_table(spec, rt.source.tables(), name)
@@ -78,7 +95,8 @@ def remove_table(rt: Runtime, log: Log, name: str, *, holder: str, drop: bool = 
             raise ConfigurationError(
                 f"{name} is the only table of pipeline {rt.name}", f"`cdc teardown {rt.name}` ends the pipeline."
             )
-        _save(rt, without_table(rt.pipeline, name), configured)
+        if len(configured) < len(rt.tables):
+            _save(rt, without_table(rt.pipeline, name), configured)
         table = streamed.get(name)
 
         def change(state: TargetState, lanes: LaneStore) -> None:
@@ -98,6 +116,39 @@ def remove_table(rt: Runtime, log: Log, name: str, *, holder: str, drop: bool = 
     return True
 
 
+def align_tables(
+    rt: Runtime, log: Log, *, holder: str, on_chunk: OnChunk = lambda chunk: None, progress: Progress | None = None
+) -> list[Joined]:
+    """Bring the tables of a running pipeline in line with its configuration, one after the other.
+
+    New ones are taken in, those left out are left out (their target tables stay), those with another mapping are
+    copied again. Returns the tables that were copied.
+    """
+    joined = []
+    for table, kind, words in differences(list(_streamed(rt).values()), rt.tables, streamed=True):
+        log.info("table %s %s", table, words)
+        if kind == "left out":
+            remove_table(rt, log, table, holder=holder)
+            continue
+        act = add_table if kind == "new" else resync_table
+        done = act(rt, log, table, holder=holder, on_chunk=on_chunk, progress=progress)
+        joined += [done] if done is not None else []
+    return joined
+
+
+def streams(rt: Runtime, name: str) -> bool:
+    """Whether the table was copied, and its changes follow: a part of it can't be copied by itself any more."""
+    with rt.target("lane") as (_, state):
+        return state.load() is not None and state.offset() is not None and name in state.table_marks()
+
+
+def copied_since(rt: Runtime, name: str, moment: datetime) -> bool:
+    """Whether the whole table was copied after `moment`."""
+    with rt.target("lane") as (_, state):
+        chunks = state.chunks(name)
+    return bool(chunks) and all(c.copied_at is not None and c.copied_at > moment for c in chunks)
+
+
 def _run(
     rt: Runtime, log: Log, table: MappedTable, operation: str, holder: str, reason: str, on_chunk: OnChunk,
     progress: Progress | None, capture: Callable[[], None] = lambda: None,
@@ -111,6 +162,16 @@ def _run(
     _save(rt, rt.pipeline, [*(t for t in rt.tables if t.name != table.name), joined.table])
     rt.store.record(rt.name, f"{operation} {table.name}", holder, "done", f"{joined.rows} rows, {joined.how}")
     return joined
+
+
+def _columns(table: MappedTable) -> set[str] | None:
+    """Those that the connector captures; None: all."""
+    return None if table.whole else {c.source.name for c in table.columns}
+
+
+def _has_lane(rt: Runtime, name: str) -> bool:
+    with rt.target("lane") as (conn, _):
+        return LaneStore(conn, rt.name).get(name) is not None
 
 
 def _streamed(rt: Runtime) -> dict[str, MappedTable]:

@@ -35,7 +35,7 @@ from cdc_pipelines.replication.errors import (
     UnsupportedChangeError,
 )
 from cdc_pipelines.replication.lanes.follow import Follower, follower
-from cdc_pipelines.replication.lanes.joining import detach, join, replace
+from cdc_pipelines.replication.lanes.joining import detach, join, mapping_before, replace
 from cdc_pipelines.replication.lanes.runtime import LaneRuntime
 from cdc_pipelines.replication.operations.consumer_state import connector_covers
 from cdc_pipelines.replication.operations.copying import copy_missing
@@ -201,7 +201,7 @@ class _Worker:
         with lane.target("plan") as (conn, state), server_errors(f"table {lane.table}: planning its copy"):
             (shadow,) = state.mapped_tables()
             with conn.transaction():
-                create_shadow(conn, shadow, self._table)
+                create_shadow(conn, shadow, self._table, mapping_before(conn, lane))
             if not state.chunks():
                 conn.commit()
                 facts = state.load()

@@ -86,10 +86,11 @@ def _captured(
     """
     tables = {t.name: t for t in state.mapped_tables()}
     apart = set(state.detached())
+    streamed = tables.keys() - apart
     for lane in LaneStore(conn, rt.name).all():
-        apart.add(lane.table)
-        for table in TargetState(conn, state_name(rt.name, lane.table)).mapped_tables():
-            tables.setdefault(table.name, table)
+        if lane.table not in streamed:
+            apart.add(lane.table)
+            (tables[lane.table],) = TargetState(conn, state_name(rt.name, lane.table)).mapped_tables()
     if apart:
         there = {t.name for t in rt.source.tables(sorted(apart))}
         tables = {name: table for name, table in tables.items() if name not in apart or name in there}

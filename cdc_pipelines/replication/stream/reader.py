@@ -133,10 +133,10 @@ class LogReader(threading.Thread):
             return False
         self._complete(self._grammar.close_open(), self._end)
         self._run.boundary = self._end
-        self._stop()
+        self._arrive()
         return True
 
-    def _stop(self) -> None:
+    def _arrive(self) -> None:
         self._run.send(force=True)
         self._run.put(AtBarrier())
         self._reached = True
@@ -188,7 +188,7 @@ class LogReader(threading.Thread):
         if self._stop_at is None or self._stop_at.covers(place):
             return False
         self._complete(self._grammar.close_open(), offset)
-        self._stop()
+        self._arrive()
         return True
 
     def _complete(self, done: Open | None, next_offset: int) -> None:
@@ -231,6 +231,9 @@ class LogReader(threading.Thread):
 
     def _fold(self, codec: RowCodec, message: Message, size: int) -> None:
         op, table = message.op, codec.name
+        # It may have other columns: those that were captured before the table was copied.
+        if not self._overlap.passed and self._overlap.covers_all(table, message.place()):
+            return
         before = after = None
         if op == "d" or (op == "u" and not codec.key_indexes):
             before = codec.row(message.before)

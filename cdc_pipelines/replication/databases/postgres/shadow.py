@@ -23,11 +23,16 @@ _INDEX_TRAITS = (
 )
 
 
-def create_shadow(conn: psycopg.Connection, shadow: MappedTable, live: MappedTable) -> None:
-    """Make the shadow where it is missing: with the target table's indexes and defaults, if its columns still fit."""
+def create_shadow(
+    conn: psycopg.Connection, shadow: MappedTable, live: MappedTable, before: MappedTable | None = None
+) -> None:
+    """Make the shadow where it is missing: with the target table's indexes and defaults, if its columns still fit.
+
+    `before` is the mapping that the table had; a column that is no longer replicated goes.
+    """
     if ddl.find(conn, shadow.target_schema, shadow.target_name) is not None:
         return
-    if _fits(conn, live):
+    if not _misfits(conn, live) and not _names(before) - _names(live):
         conn.execute(
             sql.SQL("create table {} (like {} including all)").format(ddl.table_name(shadow), ddl.table_name(live))
         )
@@ -35,15 +40,25 @@ def create_shadow(conn: psycopg.Connection, shadow: MappedTable, live: MappedTab
         ddl.create_table(conn, shadow)
 
 
-def _fits(conn: psycopg.Connection, live: MappedTable) -> bool:
-    """Whether the target table is one, with the mapped columns and key (rows in it are no matter)."""
+def _misfits(conn: psycopg.Connection, live: MappedTable) -> list[str]:
+    """Why the target table does not have the mapped columns and key (rows in it are no matter)."""
     if ddl.find(conn, live.target_schema, live.target_name) is None:
-        return False
-    return not [w for w in ddl.check_existing(conn, live) if not w.startswith("holds rows")]
+        return ["is not there"]
+    return [w for w in ddl.check_existing(conn, live) if not w.startswith("holds rows")]
 
 
-def take_place(conn: psycopg.Connection, shadow: MappedTable, live: MappedTable, *, swap: bool = True) -> str:
+def _names(table: MappedTable | None) -> set[str]:
+    return {c.target_name for c in table.columns} if table is not None else set()
+
+
+def take_place(
+    conn: psycopg.Connection, shadow: MappedTable, live: MappedTable, before: MappedTable | None = None, *,
+    swap: bool = True,
+) -> str:
     """Let the target table have the shadow's rows, in the caller's transaction. The shadow is gone then.
+
+    `before` is the mapping that the table had: its columns are not the target's own, and go where they are not mapped
+    any more.
 
     Returns `swapped` or `merged`, which needs no lock that readers wait for; without `swap` it is always that. Raises
     the server's error where readers keep the table locked, ConfigurationError where things hang on a table whose
@@ -53,7 +68,7 @@ def take_place(conn: psycopg.Connection, shadow: MappedTable, live: MappedTable,
     if ddl.find(conn, live.target_schema, live.target_name) is None:
         _rename(conn, shadow, live)
         return "swapped"
-    reasons = what_hangs_on(conn, live)
+    reasons = what_hangs_on(conn, live, before)
     if swap and not reasons:
         _inherit(conn, shadow, live)
         indexes = _indexes(conn, live)
@@ -61,11 +76,11 @@ def take_place(conn: psycopg.Connection, shadow: MappedTable, live: MappedTable,
         _rename(conn, shadow, live)
         _rename_indexes(conn, live, indexes)
         return "swapped"
-    if not _fits(conn, live):
-        wrong = "; ".join(ddl.check_existing(conn, live))
+    wrong = _misfits(conn, live)
+    if wrong:
         raise ConfigurationError(
-            f"table {live.target_schema}.{live.target_name} {wrong}, and can't be replaced by one that fits: it has "
-            + (", ".join(reasons) or "readers that keep it locked"),
+            f"table {live.target_schema}.{live.target_name} {'; '.join(wrong)}, and can't be replaced by one that fits: "
+            "it has " + (", ".join(reasons) or "readers that keep it locked"),
             f"alter it yourself, or drop what hangs on it; then run the same command again. Its new rows are kept "
             f"ready in {shadow.target_schema}.{shadow.target_name}.",
         )
@@ -74,7 +89,7 @@ def take_place(conn: psycopg.Connection, shadow: MappedTable, live: MappedTable,
     return "merged"
 
 
-def what_hangs_on(conn: psycopg.Connection, live: MappedTable) -> list[str]:
+def what_hangs_on(conn: psycopg.Connection, live: MappedTable, before: MappedTable | None = None) -> list[str]:
     """In words, what a table has that another table in its place would lack; empty where it can be replaced."""
     row = conn.execute(
         """
@@ -104,7 +119,7 @@ def what_hangs_on(conn: psycopg.Connection, live: MappedTable) -> list[str]:
     )
     found = [word for word, there in zip(words, row, strict=True) if there]
     existing = ddl.find(conn, live.target_schema, live.target_name)
-    extra = set(existing.columns if existing else ()) - {c.target_name for c in live.columns}
+    extra = set(existing.columns if existing else ()) - _names(live) - _names(before)
     if extra:
         found.append(f"columns of its own ({', '.join(sorted(extra))})")
     if _is_depended_on(conn, live):
@@ -118,7 +133,7 @@ def _is_depended_on(conn: psycopg.Connection, live: MappedTable) -> bool:
         """
         select exists (
             select 1 from pg_depend d, (select %s::regclass::oid as oid) t
-            where d.deptype = 'n' and d.classid in ('pg_rewrite'::regclass, 'pg_proc'::regclass, 'pg_class'::regclass)
+            where d.deptype = 'n' and d.classid in ('pg_rewrite'::regclass, 'pg_proc'::regclass)
               and (d.refobjid = t.oid or d.refobjid in (select reltype from pg_class where oid = t.oid))
         )
         """,
@@ -221,7 +236,7 @@ def merge(conn: psycopg.Connection, shadow: MappedTable, live: MappedTable) -> t
         removed = conn.execute(sql.SQL("delete from {live}").format(**names)).rowcount
         return removed, conn.execute(insert).rowcount
     key = sql.SQL(" and ").join(sql.SQL("s.{0} = l.{0}").format(sql.Identifier(c.target_name)) for c in live.key)
-    same = sql.SQL("{} and row({}) operator(pg_catalog.*=) row({})").format(key, ours, theirs)
+    same = sql.SQL("{} and row({})::record operator(pg_catalog.*=) row({})::record").format(key, ours, theirs)
     others = [c for c in live.columns if c not in live.key]
     if others and not ddl.unique_indexes(conn, live):
         # In place: columns of the table's own keep their values.
