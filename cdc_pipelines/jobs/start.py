@@ -22,7 +22,6 @@ from cdc_pipelines.assets.tables import COPY_POOL
 from cdc_pipelines.jobs.config import PipelineConfig, StartConfig
 from cdc_pipelines.jobs.executors import PRELOAD
 from cdc_pipelines.replication.copy.chunk import Chunk
-from cdc_pipelines.replication.lanes.requests import align_tables
 from cdc_pipelines.replication.operations import start as engine
 from cdc_pipelines.resources.failures import RETRIES, prerequisites_table
 from cdc_pipelines.resources.pipelines import PipelinesResource
@@ -127,7 +126,7 @@ def start_consumer(context: dg.OpExecutionContext, config: PipelineConfig, pipel
         facts = engine.step_consumer(rt, context.log)
         rt.store.record(config.pipeline, "start", context.run.run_id, "done", f"generation {rt.record.generation}")
     with pipelines.beside(context, config.pipeline) as rt:
-        for joined in align_tables(rt, context.log, holder=context.run.run_id):
+        for joined in engine.align_tables(rt, context.log, holder=context.run.run_id):
             tell_joined(context, rt, joined)
         missing = [t.name for t in rt.tables if not context.instance.has_asset_key(table_key(config.pipeline, t.name))]
     if missing:

@@ -260,7 +260,8 @@ def test_a_definition_that_is_out_of_date_launches_nothing(tick: Tick, store: Co
     later = datetime.now(UTC) + timedelta(minutes=1)
     configure(store, "shop", schedules={"resync": {"cron": "0 4 * * 0"}, "verify": VERIFY_AT | {"repair": True}})
     assert tick(RESYNC, at=later) == (
-        "schedules.resync is `0 4 * * 0` (UTC) now: reload the code location, which then follows it"
+        "schedules.resync is `0 4 * * 0` (UTC), by start_replication, now: reload the code location, which then "
+        "follows it"
     )
     verify = tick(VERIFY, at=later)
     assert isinstance(verify, dg.RunRequest)

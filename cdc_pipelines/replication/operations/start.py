@@ -42,6 +42,7 @@ __all__ = [
     "CopyPlan",
     "ShardPlan",
     "TableCopied",
+    "align_tables",
     "copy_chunk",
     "start",
     "step_check_copy",

@@ -79,8 +79,8 @@ def take_place(
     wrong = _misfits(conn, live)
     if wrong:
         raise ConfigurationError(
-            f"table {live.target_schema}.{live.target_name} {'; '.join(wrong)}, and can't be replaced by one that fits: "
-            "it has " + (", ".join(reasons) or "readers that keep it locked"),
+            f"table {live.target_schema}.{live.target_name} {'; '.join(wrong)}, and can't be replaced by one that "
+            "fits: it has " + (", ".join(reasons) or "readers that keep it locked"),
             f"alter it yourself, or drop what hangs on it; then run the same command again. Its new rows are kept "
             f"ready in {shadow.target_schema}.{shadow.target_name}.",
         )
