@@ -1,5 +1,6 @@
 """What Dagster hears of a table that was copied beside the stream: its new chunks, as partitions that are there."""
 
+from collections.abc import Collection
 from typing import Any
 
 import dagster as dg
@@ -11,12 +12,17 @@ from cdc_pipelines.replication.lanes.worker import Joined
 from cdc_pipelines.replication.operations.runtime import Runtime
 
 
-def tell_joined(context: dg.OpExecutionContext, rt: Runtime, joined: Joined) -> None:
-    """Make the table's partitions those of its new plan, and say that all of them are copied."""
+def tell_joined(context: dg.OpExecutionContext, rt: Runtime, joined: Joined, told: Collection[str] = ()) -> None:
+    """Make the table's partitions those of its new plan, and say that all of them are copied.
+
+    `told` are partitions of which the caller says so.
+    """
     name, generation = rt.name, rt.record.generation or 0
     register(context.instance, name, generation, joined.chunks)
     for chunk in joined.chunks:
-        context.log_event(materialization(name, generation, chunk))
+        event = materialization(name, generation, chunk)
+        if event.partition not in told:
+            context.log_event(event)
     context.log_event(
         dg.AssetObservation(
             table_key(name, joined.table.name),

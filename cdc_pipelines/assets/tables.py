@@ -81,7 +81,7 @@ def _target_table(pipeline: DeclaredPipeline, table: DeclaredTable) -> dg.Assets
             if lanes.streams(rt, table_name):
                 if not lanes.copied_since(rt, table_name, _asked_at(context)):
                     joined = lanes.resync_table(rt, context.log, table_name, holder=context.run.run_id)
-                    lanes_told.tell_joined(context, rt, joined)
+                    lanes_told.tell_joined(context, rt, joined, context.partition_keys)
                 return dg.MaterializeResult()
         copied: list[Chunk] = []
         with pipelines.operation(context, name, "copy chunk") as rt:

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 import pytest
 
@@ -170,47 +171,76 @@ def test_tables_are_copied_again_while_all_streams_and_everybody_reads(running: 
     pipe.arrives("select balance from account where id = 1", [(0,)])
 
 
-POINTS = {
+POINTS = {  # in the order in which a worker comes by
     "planned": "cdc_pipelines.replication.lanes.worker.copy_missing",
     "copied": "cdc_pipelines.replication.lanes.worker.follower",
-    "parked, to detach": "cdc_pipelines.replication.databases.postgres.lane_store.LaneStore.turn_to",
+    "parked, to detach": "cdc_pipelines.replication.verify.barrier.Request.hold",
     "detached": "cdc_pipelines.replication.lanes.worker.replace",
     "parked, to join": "cdc_pipelines.replication.databases.postgres.state.TargetState.adopt",
 }
-DIES = """
-import os, signal, sys
+STRUCK = """
+import os, sys
 from unittest.mock import patch
 from cdc_pipelines.cli import main
 
-point, sys.argv = sys.argv[1], ["cdc", *sys.argv[2:]]
-with patch(point, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)):
+point, signal, sys.argv = sys.argv[1], int(sys.argv[2]), ["cdc", *sys.argv[3:]]
+from pkgutil import resolve_name
+there = resolve_name(point)
+
+def struck(*args, **kwargs):
+    os.kill(os.getpid(), signal)
+    return there(*args, **kwargs)
+
+with patch(point, struck):
     main()
 """
 
 
-def test_killed_anywhere_it_is_finished_by_the_next(running: Pipe) -> None:
+def struck(pipe: Pipe, point: str, by: int) -> "subprocess.Popen[str]":
+    """A worker of the table's lane that gets a signal where it comes to `point`."""
+    return subprocess.Popen(
+        [sys.executable, "-c", STRUCK, point, str(int(by)), "resync", pipe.name, "--table", "account"],
+        env=os.environ | {"CDC_HOME": str(pipe.home)}, stderr=subprocess.PIPE, text=True,
+    )
+
+
+def test_killed_or_frozen_anywhere_it_is_finished_by_the_next(running: Pipe) -> None:
     pipe = running
+    phase = "select phase from _cdc.lane where table_name = 'account'"
     with writing(pipe) as written, Reading(pipe, "select count(*) = 1800 from account") as reading:
         wait_until(lambda: written[0] > 20, "the writer")
         for words, point in POINTS.items():
-            died = subprocess.run(
-                [sys.executable, "-c", DIES, point, "resync", pipe.name, "--table", "account"],
-                env=os.environ | {"CDC_HOME": str(pipe.home)}, capture_output=True, text=True, timeout=120, check=False,
-            )
-            assert died.returncode == -signal.SIGKILL, (words, died.stderr)
+            died = struck(pipe, point, signal.SIGKILL)
+            assert died.wait(120) == -signal.SIGKILL, (words, died.communicate()[1])
             seen = written[0]
             wait_until(
                 lambda n=seen: (pipe.rows("select max(n) from visit where page = 'new'")[0][0] or 0) > n,
                 f"the stream, after a death while {words}",
             )
-            if words in ("planned", "detached"):
-                pipe.ok("resync", "--table", "account")
-        outcome = pipe.ok("resync", "--table", "account", "--json").json
-        assert outcome[0]["rows"] == 1800
+        assert pipe.rows(phase) == [("merged",)]
+        pipe.ok("resync", "--table", "account")
+        assert pipe.rows("select count(*) from _cdc.lane") == [(0,)]
+
+        # one that is frozen where it was about to replace the table
+        frozen = struck(pipe, POINTS["detached"], signal.SIGSTOP)
+        try:
+            wait_until(lambda: pipe.rows(phase) == [("detached",)], "the lane")
+            wait_until(lambda: psutil.Process(frozen.pid).status() == psutil.STATUS_STOPPED, "the frozen worker")
+            busy = pipe.cdc("resync", pipe.name, "--table", "account")
+            assert (busy.code, "another process works on table account" in busy.stderr) == (1, True)
+            pipe.target.execute("update _cdc.lane set beat_at = now() - interval '2 minutes'")
+            problems = {each["kind"]: each["next_step"] for each in pipe.status()["problems"]}
+            assert "cdc resync" in problems["table_left_behind"]
+            pipe.ok("heal")
+            assert pipe.rows("select count(*) from _cdc.lane") == [(0,)]
+            pipe.run("update account set balance = balance + 1 where id in (1, 2)")
+        finally:
+            frozen.send_signal(signal.SIGCONT)
+        assert frozen.wait(60) == 1, "a worker that was passed over changed something"
         assert reading.seen == {(True,)}
     pipe.equal()
-    assert pipe.rows("select count(*) from _cdc.lane") == [(0,)]
     assert pipe.rows("select name from _cdc.pipeline where name like '%/%'") == []
+    assert pipe.rows("select schemaname from pg_tables where tablename = 'account'") == [("public",)]
 
 
 @pytest.mark.parametrize("running", ["mysql", "mariadb"], indirect=True)

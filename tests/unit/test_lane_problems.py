@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cdc_pipelines.replication.health.judge import LANE_SILENT_S, lane_problems
+from cdc_pipelines.replication.health.judge import lane_problems
+from cdc_pipelines.replication.lanes.runtime import SILENT_AFTER_S
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -12,11 +13,11 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 @pytest.mark.parametrize(
     ("phase", "silent_s", "kinds"),
     [
-        ("copying", LANE_SILENT_S - 1, []),
-        ("merged", LANE_SILENT_S - 1, []),
-        ("copying", LANE_SILENT_S + 1, ["lane_idle"]),
+        ("copying", SILENT_AFTER_S - 1, []),
+        ("merged", SILENT_AFTER_S - 1, []),
+        ("copying", SILENT_AFTER_S + 1, ["lane_idle"]),
         ("following", 3600, ["lane_idle"]),
-        ("detached", LANE_SILENT_S + 1, ["table_left_behind"]),
+        ("detached", SILENT_AFTER_S + 1, ["table_left_behind"]),
         ("merged", 3600, ["table_left_behind"]),
     ],
 )

@@ -7,12 +7,11 @@ from typing import Any
 from cdc_pipelines.replication.control.records import Problem
 from cdc_pipelines.replication.health.rules import problem
 from cdc_pipelines.replication.health.settings import Health
+from cdc_pipelines.replication.lanes.runtime import SILENT_AFTER_S
 
 Facts = dict[str, Any]
 
 CRASHES = 3
-LANE_SILENT_S = 60.0
-"""A lane's worker beats every 3 seconds."""
 _GB = 1e9
 
 
@@ -121,7 +120,7 @@ def lane_problems(pipeline: str, lanes: list[Facts], now: datetime) -> Iterator[
     """Lanes on which nobody works any more."""
     for lane in lanes:
         silent_s = (now - datetime.fromisoformat(lane["last_beat"])).total_seconds()
-        if silent_s < LANE_SILENT_S:
+        if silent_s < SILENT_AFTER_S:
             continue
         step = f"run `cdc resync {pipeline} --table {lane['table']}`, which goes on from there"
         if lane["phase"] in ("detached", "merged"):

@@ -36,6 +36,7 @@ def detach(lane: LaneRuntime, follower: Follower) -> None:
         streams = state.table_marks().get(lane.table, (0, "new"))[1] is None
         if not streams:
             with conn.transaction():
+                lane.require_mine(conn)
                 state.detach(lane.table, "it is copied again", "lane")
                 LaneStore(conn, lane.main.name).turn_to(lane.table, "following", "detached")
             return
@@ -48,7 +49,7 @@ def detach(lane: LaneRuntime, follower: Follower) -> None:
         )
         lanes.turn_to(lane.table, "following", "detached")
 
-    meet_stream(lane.main, change, follower)
+    meet_stream(lane.main, change, lane, follower)
 
 
 def detach_early(main: Runtime, table: str) -> None:
@@ -73,10 +74,10 @@ def replace(lane: LaneRuntime, log: Log, *, swap: bool) -> str:
     what = f"table {lane.table}: taking its place"
     with lane.target("replace") as (conn, state), server_errors(what), conn.transaction():
         lanes = LaneStore(conn, lane.main.name)
-        facts, row = state.load(), lanes.get(lane.table)
-        if facts is None or row is None:
+        lane.require_mine(conn)
+        row = lanes.get(lane.table)
+        if row is None:
             raise FencedError(f"pipeline {lane.main.name}, table {lane.table}: its lane is gone", "nothing changed.")
-        state.require_epoch(facts.epoch)
         shadow = state.mapped_tables()[0]
         live = msgspec.structs.replace(shadow, target_schema=row.target_schema, target_name=row.target_name)
         how = take_place(conn, shadow, live, mapping_before(conn, lane), swap=swap)
@@ -99,11 +100,12 @@ def join(lane: LaneRuntime, follower: Follower) -> None:
         state.adopt(lane.table, lane.name)
         lanes.close(lane.table)
 
-    meet_stream(lane.main, change, follower)
+    meet_stream(lane.main, change, lane, follower)
 
 
 def meet_stream(
-    main: Runtime, change: Callable[[TargetState, LaneStore], None], follower: Follower | None = None
+    main: Runtime, change: Callable[[TargetState, LaneStore], None], lane: LaneRuntime | None = None,
+    follower: Follower | None = None,
 ) -> None:
     """Park the consumer, lead the lane up to it, and `change` whose a table is, in one target transaction.
 
@@ -120,5 +122,7 @@ def meet_stream(
                 follower.go_to(offset.next_offset, quick=True)
             with conn.transaction():
                 state.require_epoch(facts.epoch, facts.generation)
+                if lane is not None:
+                    lane.require_mine(conn)
                 request.hold(conn)
                 change(state, LaneStore(conn, main.name))

@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import msgspec
 import psycopg
 
 from cdc_pipelines.replication.catalog import MappedTable
@@ -21,13 +20,10 @@ from cdc_pipelines.replication.copy.chunk import Chunk
 from cdc_pipelines.replication.copy.plan import plan
 from cdc_pipelines.replication.copy.progress import Progress
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
-from cdc_pipelines.replication.databases.postgres import ddl
 from cdc_pipelines.replication.databases.postgres.connection import server_errors
-from cdc_pipelines.replication.databases.postgres.lane_store import Lane, LaneStore
+from cdc_pipelines.replication.databases.postgres.lane_store import LaneStore
 from cdc_pipelines.replication.databases.postgres.shadow import create_shadow
-from cdc_pipelines.replication.databases.postgres.state import TargetState
 from cdc_pipelines.replication.errors import (
-    ConfigurationError,
     FencedError,
     IntegrityError,
     ResyncRequiredError,
@@ -36,6 +32,7 @@ from cdc_pipelines.replication.errors import (
 )
 from cdc_pipelines.replication.lanes.follow import Follower, follower
 from cdc_pipelines.replication.lanes.joining import detach, join, mapping_before, replace
+from cdc_pipelines.replication.lanes.opening import abandon, open_lane
 from cdc_pipelines.replication.lanes.runtime import LaneRuntime
 from cdc_pipelines.replication.operations.consumer_state import connector_covers
 from cdc_pipelines.replication.operations.copying import copy_missing
@@ -89,19 +86,6 @@ def run_lane(
     raise AssertionError("unreachable")
 
 
-def abandon(main: Runtime, table: str) -> bool:
-    """Forget a table's lane; its worker is fenced off. What left the stream for it stays apart. False: none there."""
-    with main.target("lane") as (conn, state):
-        if state.load() is None:
-            return False
-        with conn.transaction():
-            lanes = LaneStore(conn, main.name)
-            if lanes.get(table) is None:
-                return False
-            lanes.close(table)
-    return True
-
-
 class _Worker:
     def __init__(
         self, lane: LaneRuntime, log: Log, table: MappedTable, reason: str, capture: Callable[[], None],
@@ -115,7 +99,7 @@ class _Worker:
 
     def run(self) -> Joined:
         began = time.monotonic()
-        row = self._open()
+        row = open_lane(self._lane, self._log, self._table, self._reason)
         keeper = threading.Thread(target=self._keep, name="lane", daemon=True)
         keeper.start()
         try:
@@ -144,56 +128,6 @@ class _Worker:
         return Joined(self._table, rows, how, seconds, chunks)
 
     # Phases
-
-    def _open(self) -> Lane:
-        """The lane, from now on this worker's: one that still works on it is fenced off."""
-        name, table = self._main.name, self._table
-        with self._main.target("lane") as (conn, state), server_errors("opening a lane"):
-            state.ensure_schema()
-            facts = state.load()
-            if facts is None:
-                raise ConfigurationError(f"pipeline {name} was never started", f"run `cdc start {name}`.")
-            conn.commit()
-            with conn.transaction():
-                state.require_epoch(facts.epoch, facts.generation)
-                lanes = LaneStore(conn, name)
-                found = lanes.get(table.name)
-                if found is not None and not self._fits(found):
-                    self._log.info("table %s: its mapping changed since its lane began; it begins anew", table.name)
-                    lanes.close(table.name)
-                    found = None
-                if found is None:
-                    self._claim(conn, state)
-                    lanes.open(table, reason=self._reason)
-                TargetState(conn, self._lane.name).raise_epoch()
-            row = lanes.get(table.name)
-            if row is None:
-                raise FencedError(f"pipeline {name}, table {table.name}: its lane is gone", "nothing was changed.")
-        if found is not None:
-            self._log.info("table %s: its lane goes on (%s)", table.name, row.phase)
-        return row
-
-    def _claim(self, conn: psycopg.Connection, state: TargetState) -> None:
-        """The target table is ours, or nobody's and empty."""
-        table = self._table
-        if not ddl.is_ours(conn, table, self._main.name) and (wrong := ddl.check_existing(conn, table)):
-            raise ConfigurationError(
-                f"table {table.name}: {table.target_schema}.{table.target_name} on the target {'; '.join(wrong)}",
-                "give the table another target name in the pipeline's file, or drop that one yourself.",
-            )
-        state.claim_table(table)
-
-    def _fits(self, found: Lane) -> bool:
-        if found.phase in ("detached", "merged"):
-            return True  # nearly there: a new mapping is a matter of the next lane
-        with self._lane.target("lane") as (_, state):
-            (mapped,) = state.mapped_tables()
-        wanted = msgspec.structs.replace(self._table, target_schema="_cdc", target_name=found.shadow)
-        return (found.target_schema, found.target_name) == (self._table.target_schema, self._table.target_name) and (
-            [(c.source.name, c.target_name, c.target_type) for c in mapped.columns]
-            == [(c.source.name, c.target_name, c.target_type) for c in wanted.columns]
-            and mapped.source.key == wanted.source.key
-        )
 
     def _copy(self) -> None:
         lane, settings = self._lane, self._lane.pipeline.copy_
@@ -306,6 +240,7 @@ class _Worker:
 
     def _turn(self, before: Any, after: Any) -> None:
         with self._main.target("lane") as (conn, _), conn.transaction():
+            self._lane.require_mine(conn)
             LaneStore(conn, self._main.name).turn_to(self._table.name, before, after)
 
     def _say(self, words: str) -> None:
