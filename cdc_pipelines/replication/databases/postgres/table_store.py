@@ -127,13 +127,17 @@ class TableStore:
             "update _cdc.chunk set pipeline = %s where pipeline = %s and table_name = %s", [self._name, lane, table]
         )
 
-    def forget_table(self, table: str) -> None:
-        """The pipeline has this table no more: mapping, chunks, claim and dead letters go. The table itself stays."""
-        self._conn.execute(
-            "delete from _cdc.claim c using _cdc.mapped_table m where m.pipeline = %s and m.table_name = %s "
-            "and c.pipeline = m.pipeline and (c.target_schema, c.target_name) = (m.target_schema, m.target_name)",
-            [self._name, table],
-        )
+    def forget_table(self, table: str, *, keep_claim: bool) -> None:
+        """The pipeline has this table no more: mapping, chunks and dead letters go. The table itself stays.
+
+        With `keep_claim` it stays this pipeline's, so that it may be filled anew later on.
+        """
+        if not keep_claim:
+            self._conn.execute(
+                "delete from _cdc.claim c using _cdc.mapped_table m where m.pipeline = %s and m.table_name = %s "
+                "and c.pipeline = m.pipeline and (c.target_schema, c.target_name) = (m.target_schema, m.target_name)",
+                [self._name, table],
+            )
         for name in ("chunk", "verified", "verify_walk", "dead_letter", "mapped_table"):
             self._conn.execute(
                 sql.SQL("delete from _cdc.{} where pipeline = %s and table_name = %s").format(sql.Identifier(name)),
