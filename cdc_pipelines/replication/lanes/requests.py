@@ -84,7 +84,8 @@ def _add(
 def remove_table(rt: Runtime, log: Log, name: str, *, holder: str, drop: bool = False) -> bool:
     """Leave a table out of a running pipeline from now on. False where it has no such table.
 
-    The target's table stays with its rows, and ours, so that it may be taken in again; unless `drop`. Raises ConfigurationError where it is the only one.
+    The target's table stays with its rows, and ours, so that it may be taken in again; unless `drop`. Raises
+    ConfigurationError where it is the only one.
     """
     with rt.store.lease(rt.name, holder, "remove table"):
         streamed = _streamed(rt)
