@@ -66,6 +66,7 @@ def read(
     batch: int = 3,
     detached: Collection[str] = (),
     end: int | None = None,
+    careful_until: int = 0,
     **limits: float,
 ) -> list[Item]:
     """All items that the log gives, from transaction `start` (applied) on; ends with the reader's own end."""
@@ -83,6 +84,7 @@ def read(
         stop_at=stop_at,
         detached=detached,
         end=end,
+        careful_until=careful_until,
     )
     reader.start()
     items: list[Item] = []

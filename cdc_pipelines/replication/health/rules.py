@@ -55,6 +55,10 @@ RULES: dict[str, Rule] = {
     "runway": Rule("degraded", "", "the source may purge what is still needed within `runway_hours`"),
     # The pipeline
     "lag": Rule("degraded", "", "the target is more than `lag_seconds` behind"),
+    "table_quarantined": Rule(
+        "degraded", "", "the target refused a change of a table, which stands still since then; the others go on"
+    ),
+    "dead_letters": Rule("degraded", "", "changes that the target refused are held, and nobody has looked at them"),
     "differences": Rule("degraded", "", "a verification found rows that differ"),
     "table_left_behind": Rule(
         "degraded", "finish_lanes", "a table left the stream to be joined to it anew, and nobody works on it"

@@ -121,7 +121,11 @@ def _look(found: Families, name: str, status: Facts) -> None:
     found.add("cdc_log_runway_seconds", (lag.get("runway") or {}).get("runway_seconds"), name)
     found.add("cdc_change_log_bytes", log.get("bytes_estimate"), name)
     found.add("cdc_change_log_records", log.get("records"), name)
-    for table in status["tables"]:
+    tables = status["tables"]
+    apart = [table["detached"] for table in tables if table.get("detached")]
+    found.add("cdc_tables_quarantined", sum(each["kind"] == "quarantined" for each in apart), name)
+    found.add("cdc_dead_letters", sum(table.get("dead_letters", 0) for table in tables), name)
+    for table in tables:
         labels = (name, table["table"])
         found.add("cdc_copy_chunks", table["chunks"], *labels)
         found.add("cdc_copy_chunks_done", table["chunks_done"], *labels)

@@ -16,8 +16,8 @@ MUTANTS = [
     ),
     Mutant(
         "a consumer goes on with the tables it knew", NOT_SILENT, "replication/stream/consumer.py",
-        "        self._applier.look_at_tables()\n",
-        "",
+        "        if self._applier.is_outdated():\n",
+        "        if False:\n",
         _RESYNC,
     ),
     Mutant(
