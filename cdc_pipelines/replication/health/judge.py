@@ -116,6 +116,19 @@ def difference_problems(pipeline: str, tables: list[Facts]) -> Iterator[Problem]
             )
 
 
+def changed_problems(pipeline: str, tables: list[Facts], lanes: list[Facts]) -> Iterator[Problem]:
+    """Of tables that must be copied again because their definition changed, where no lane does it yet."""
+    under_way = {lane["table"] for lane in lanes}
+    for table in tables:
+        apart = table.get("detached")
+        if apart and apart["kind"] == "changed" and table["table"] not in under_way:
+            yield problem(
+                "table_changed", f"table {table['table']} stands apart since {apart['since']}: {apart['reason']}",
+                f"it is copied again by itself, where self-healing is on; else run `cdc resync {pipeline} --table "
+                f"{table['table']}`.",
+            )
+
+
 def lane_problems(pipeline: str, lanes: list[Facts], now: datetime) -> Iterator[Problem]:
     """Lanes on which nobody works any more."""
     for lane in lanes:

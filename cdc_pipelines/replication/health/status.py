@@ -57,6 +57,7 @@ def status(rt: Runtime, connectors: Connectors = None) -> Facts:
     for found in [
         *judge.size_problems(limits, log, target), *judge.quarantine_problems(rt.name, tables),
         *judge.difference_problems(rt.name, tables), *judge.lane_problems(rt.name, lanes, datetime.now(UTC)),
+        *judge.changed_problems(rt.name, tables, lanes),
     ]:
         asked.tell("", found)
     problems = list(dict.fromkeys(asked.problems))

@@ -12,7 +12,9 @@ from psycopg.rows import scalar_row
 from cdc_pipelines.replication.catalog import MappedTable, mapped_table_from_json, to_json
 from cdc_pipelines.replication.databases.postgres import ddl
 
-DetachedKind = Literal["quarantined", "lane", "removed"]
+DetachedKind = Literal["quarantined", "changed", "lane"]
+"""quarantined: the target refused a change, somebody must mend that; changed: its definition changed so that it must be
+copied again, which needs nobody; lane: it is being copied again, or was and joins the stream soon."""
 
 
 class Detached(msgspec.Struct, frozen=True):
