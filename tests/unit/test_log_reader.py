@@ -80,7 +80,7 @@ def read(
         offset=0,
         position=position or at(start),
         overlap=overlap or Overlap({}),
-        limits=Apply(idle_commit_seconds=0.05, **limits),
+        limits=Apply(**({"idle_commit_seconds": 0.05} | limits)),
         stop_at=stop_at,
         detached=detached,
         end=end,
@@ -520,6 +520,17 @@ def test_a_log_that_is_read_to_its_end_is_done_with_to_its_end() -> None:
     log.transaction(2, ("c", "t", None, {"id": 1, "v": "a"}))
     last = [i for i in read(log, marks=1) if isinstance(i, Commit)][-1]
     assert last.next_offset == len(log.records) + 1
+
+
+def test_mere_progress_waits_and_what_the_applier_learns_does_not() -> None:
+    """It opens a transaction on the target. In a new log it is all there is, and who starts waits for its commit."""
+    idle, new = Log(), Log()
+    idle.heartbeat()
+    new.ddl(1, "t", COLUMNS, snapshot="true", kind="CREATE")
+    new.heartbeat()
+    assert read(idle, idle_commit_seconds=60) == []
+    kinds = [type(item).__name__ for item in read(new, idle_commit_seconds=60)]
+    assert (kinds[0], kinds[-1]) == ("Learn", "Commit")
 
 
 def test_the_end_of_the_log_inside_a_transaction_moves_nothing() -> None:
