@@ -10,7 +10,7 @@ from cdc_pipelines.assets.checks import equality_checks
 from cdc_pipelines.assets.declared import declared_pipelines
 from cdc_pipelines.assets.tables import replicated_tables
 from cdc_pipelines.jobs import health as health_jobs
-from cdc_pipelines.jobs import lifecycle, prepare, verify
+from cdc_pipelines.jobs import lifecycle, prepare, tables, verify
 from cdc_pipelines.jobs.executors import one_process
 from cdc_pipelines.jobs.start import start_job
 from cdc_pipelines.resources.pipelines import PipelinesResource
@@ -30,6 +30,10 @@ defs = dg.Definitions(
         start_job(_pipelines),
         lifecycle.stop_replication,
         lifecycle.restart_replication,
+        tables.resync_tables,
+        tables.release_tables,
+        tables.add_table,
+        tables.remove_table,
         verify.verify_replication,
         lifecycle.teardown,
         health_jobs.replication_health,

@@ -1,20 +1,24 @@
 """One asset per replicated table, partitioned by chunk, and the source table upstream of it.
 
-"Materialize" on a partition in the UI copies that chunk, by the same function as `start_replication`'s steps.
+"Materialize" on a partition in the UI copies that chunk, by the same function as `start_replication`'s steps. Once the
+table streams, it copies the table again, beside the stream: a chunk alone would stand at another state than the rest.
 """
 
-from collections.abc import Iterable, Iterator
-from datetime import timedelta
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
+from cdc_pipelines.assets import lanes as lanes_told
 from cdc_pipelines.assets.declared import DeclaredPipeline, DeclaredTable
 from cdc_pipelines.assets.metadata import chunk_metadata, source_metadata, target_metadata
 from cdc_pipelines.assets.names import ChunkPartition, node_name, partitions_name, source_key, table_key
 from cdc_pipelines.assets.observations import FRESH_FAIL_S, FRESH_WARN_S
 from cdc_pipelines.replication.copy.chunk import Chunk
 from cdc_pipelines.replication.errors import ConfigurationError
+from cdc_pipelines.replication.lanes import requests as lanes
 from cdc_pipelines.replication.operations import start as engine
+from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.resources.failures import RETRIES
 from cdc_pipelines.resources.pipelines import PipelinesResource
 
@@ -64,24 +68,44 @@ def _target_table(pipeline: DeclaredPipeline, table: DeclaredTable) -> dg.Assets
             )
         },
         partitions_def=dg.DynamicPartitionsDefinition(name=partitions_name(name, table_name)),
+        # One run for all partitions that are chosen: those of a table that streams are copied together.
+        backfill_policy=dg.BackfillPolicy.single_run(),
         pool=COPY_POOL,
         retry_policy=RETRIES,
     )
     def copy(context: dg.AssetExecutionContext, pipelines: PipelinesResource) -> dg.MaterializeResult[None]:
-        """Copy one chunk."""
+        """Copy chunks; of a table that streams already all of them, beside the stream."""
+        partitions = [ChunkPartition.parse(key) for key in context.partition_keys]
+        with pipelines.beside(context, name) as rt:
+            _require_present(rt, name, partitions)
+            if lanes.streams(rt, table_name):
+                if not lanes.copied_since(rt, table_name, _asked_at(context)):
+                    joined = lanes.resync_table(rt, context.log, table_name, holder=context.run.run_id)
+                    lanes_told.tell_joined(context, rt, joined, context.partition_keys)
+                return dg.MaterializeResult()
+        copied: list[Chunk] = []
         with pipelines.operation(context, name, "copy chunk") as rt:
-            partition = ChunkPartition.parse(context.partition_key)
-            if partition.generation != rt.record.generation:
-                raise ConfigurationError(
-                    f"partition {context.partition_key} is of generation {partition.generation}; "
-                    f"pipeline {name} is at {rt.record.generation or 'none: it was never started'}",
-                    "choose a partition of the present generation; if there is none, launch start_replication.",
-                )
-            copied: list[Chunk] = []
-            engine.copy_chunk(rt, context.log, table_name, partition.ordinal, copied.append)
+            for partition in partitions:
+                engine.copy_chunk(rt, context.log, table_name, partition.ordinal, copied.append)
         return dg.MaterializeResult(metadata=chunk_metadata(copied[-1]) if copied else {})
 
     return copy
+
+
+def _require_present(rt: Runtime, name: str, partitions: Sequence[ChunkPartition]) -> None:
+    for partition in partitions:
+        if partition.generation != rt.record.generation:
+            raise ConfigurationError(
+                f"partition {partition} is of generation {partition.generation}; "
+                f"pipeline {name} is at {rt.record.generation or 'none: it was never started'}",
+                "choose a partition of the present generation; if there is none, launch start_replication.",
+            )
+
+
+def _asked_at(context: dg.AssetExecutionContext) -> datetime:
+    record = context.instance.get_run_record_by_id(context.run.run_id)
+    assert record is not None
+    return record.create_timestamp.astimezone(UTC)
 
 
 def _description(pipeline: DeclaredPipeline, table: DeclaredTable) -> str:

@@ -10,6 +10,7 @@ import click
 
 # command → module that defines it under the same name, `-` as `_`. Imported only when called: `cdc --help` stays quick.
 _COMMANDS = {
+    "add-table": "tables",
     "agent": "agent",
     "alert-test": "alerts",
     "check": "prepare",
@@ -23,7 +24,9 @@ _COMMANDS = {
     "list": "inspect",
     "logs": "logs",
     "quarantine": "quarantine",
+    "remove-table": "tables",
     "restart": "operate",
+    "resync": "tables",
     "schema": "prepare",
     "stack": "stack",
     "start": "operate",

@@ -13,47 +13,20 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print the outcome 
 @_json
 def start(name: str, force_resync: bool, as_json: bool) -> None:
     """Start pipeline NAME: validate, copy, connector, consumer. Run again, it finishes what is missing."""
-    import sys
-
-    from cdc_pipelines.replication.copy.progress import Progress
+    from cdc_pipelines.cli.progress import telling_progress
     from cdc_pipelines.replication.operations.runtime import Runtime
     from cdc_pipelines.replication.operations.start import start as begin
 
-    progress = Progress()
-    log = step_log()
-    shown = _ProgressLine(progress) if sys.stderr.isatty() else None
-    with Runtime.open(name) as rt:
-        try:
-            outcome = begin(
-                rt,
-                log,
-                force_resync=force_resync,
-                holder=holder(),
-                progress=progress,
-                on_chunk=lambda chunk: shown.show() if shown else None,
-            )
-        finally:
-            if shown:
-                shown.end()
+    with Runtime.open(name) as rt, telling_progress() as (progress, on_chunk):
+        outcome = begin(
+            rt, step_log(), force_resync=force_resync, holder=holder(), progress=progress, on_chunk=on_chunk
+        )
     if as_json:
         emit_json(outcome)
     else:
         console.print(
             f"{name}: running, {sum(outcome['tables'].values()):,} rows copied, {outcome['seconds']} s in all"
         )
-
-
-class _ProgressLine:
-    """One line on the terminal, rewritten as chunks are done."""
-
-    def __init__(self, progress: "object") -> None:
-        self._progress = progress
-
-    def show(self) -> None:
-        click.echo(f"\r\033[K  {self._progress}", err=True, nl=False)
-
-    def end(self) -> None:
-        click.echo("\r\033[K", err=True, nl=False)
 
 
 @click.command()

@@ -54,11 +54,12 @@ def list_(name: str, as_json: bool) -> None:
 @click.argument("table")
 def release(name: str, table: str) -> None:
     """Give TABLE back to the stream of pipeline NAME: it is copied again, and its dead letters are settled."""
+    from cdc_pipelines.cli.progress import telling_progress
     from cdc_pipelines.replication.operations.release import release as give_back
     from cdc_pipelines.replication.operations.runtime import Runtime
 
-    with Runtime.open(name) as rt, rt.store.lease(name, holder(), "release"):
-        give_back(rt, table, step_log())
+    with Runtime.open(name) as rt, telling_progress() as (progress, on_chunk):
+        give_back(rt, table, step_log(), holder=holder(), progress=progress, on_chunk=on_chunk)
     console.print(f"{name}: table {table} follows the stream again", markup=False)
 
 

@@ -54,3 +54,23 @@ class VerifyConfig(PipelineConfig):
         description="Read no faster than this, to spare the source. Holds for tables with a key of integers; others "
         "are read in one go.",
     )
+
+
+class TablesConfig(PipelineConfig):
+    """Which pipeline, and which of its tables."""
+
+    tables: list[str] = Field(description="Tables, by their names on the source; copied one after the other.")
+
+
+class AddTableConfig(PipelineConfig):
+    """Which pipeline, and which table of its source is to join it."""
+
+    table: str = Field(description="The table, by its name on the source.")
+    target: str = Field("", description="Its name on the target, where that is another.")
+
+
+class RemoveTableConfig(PipelineConfig):
+    """Which pipeline, which of its tables, and what becomes of the target's."""
+
+    table: str = Field(description="The table, by its name on the source.")
+    drop_table: bool = Field(False, description="Drop its target table too. False: it stays, with its rows.")

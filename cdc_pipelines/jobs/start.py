@@ -14,6 +14,7 @@ from collections.abc import Iterable
 import dagster as dg
 
 from cdc_pipelines.assets.declared import DeclaredPipeline
+from cdc_pipelines.assets.lanes import tell_joined
 from cdc_pipelines.assets.metadata import copied_metadata
 from cdc_pipelines.assets.names import table_key
 from cdc_pipelines.assets.partitions import materialization, missing_events, register
@@ -117,10 +118,16 @@ def create_connector(context: dg.OpExecutionContext, config: PipelineConfig, pip
 
 @dg.op(ins={"connected": dg.In(dg.Nothing)}, out=dg.Out(dg.Nothing), retry_policy=RETRIES)
 def start_consumer(context: dg.OpExecutionContext, config: PipelineConfig, pipelines: PipelinesResource) -> None:
-    """STEP 4/4: a consumer under the agent; done when a record has passed the whole way from source to target."""
+    """STEP 4/4: a consumer under the agent; done when a record has passed the whole way from source to target.
+
+    Tables that the configuration has otherwise than what streams are then brought in line, beside the stream.
+    """
     with pipelines.operation(context, config.pipeline, "start") as rt:
         facts = engine.step_consumer(rt, context.log)
         rt.store.record(config.pipeline, "start", context.run.run_id, "done", f"generation {rt.record.generation}")
+    with pipelines.beside(context, config.pipeline) as rt:
+        for joined in engine.align_tables(rt, context.log, holder=context.run.run_id):
+            tell_joined(context, rt, joined)
         missing = [t.name for t in rt.tables if not context.instance.has_asset_key(table_key(config.pipeline, t.name))]
     if missing:
         context.log.info("Tables without a partition yet: %s", ", ".join(missing))

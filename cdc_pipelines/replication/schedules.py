@@ -62,7 +62,14 @@ class Schedule(Strict):
 
 
 class ResyncSchedule(Schedule):
-    """When every table is copied anew: `start_replication` with `force_resync`. Target tables are empty meanwhile."""
+    """When tables are copied again."""
+
+    tables: list[str] = Field(
+        default_factory=list,
+        description="Tables to copy again, by their names on the source: by `resync_tables`, one after the other, "
+        "beside the stream; readers never see them empty. Without any the whole pipeline is copied again, by "
+        "`start_replication` with `force_resync`: target tables are empty meanwhile.",
+    )
 
 
 class VerifySchedule(Schedule):

@@ -44,6 +44,17 @@ class PipelinesResource(dg.ConfigurableResource):
             store.close()
 
     @contextmanager
+    def beside(self, context: Context, pipeline: str) -> Iterator[Runtime]:
+        """The pipeline, for work on one of its tables that others need not wait for: without its lease.
+
+        The engine's errors become failures that say what to do.
+        """
+        with explained(context, pipeline), ExitStack() as stack:
+            store = stack.enter_context(self.store())
+            tag_run(context, pipeline)
+            yield stack.enter_context(Runtime.open(pipeline, store))
+
+    @contextmanager
     def operation(self, context: Context, pipeline: str, name: str, *, last: bool = True) -> Iterator[Runtime]:
         """The pipeline, to work on it, under its lease. All steps of one run share the lease: the run is its holder.
 

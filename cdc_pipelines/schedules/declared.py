@@ -28,9 +28,10 @@ def pipeline_schedules(pipelines: Iterable[DeclaredPipeline]) -> Iterator[dg.Sch
 def _definition(pipeline: str, kind: Kind, schedule: Schedule) -> dg.ScheduleDefinition:
     @dg.schedule(
         name=kind.schedule_name(pipeline),
-        description=f"{kind.does.format(pipeline)}: `{kind.job}` at `{schedule.cron}` ({schedule.timezone}), as the "
-        f"pipeline's file says in `schedules.{kind.name}`. A tick that launches nothing says why.",
-        job_name=kind.job,
+        description=f"{kind.does(schedule, pipeline)}: `{kind.job(schedule)}` at `{schedule.cron}` "
+        f"({schedule.timezone}), as the pipeline's file says in `schedules.{kind.name}`. A tick that launches nothing "
+        "says why.",
+        job_name=kind.job(schedule),
         cron_schedule=schedule.cron,
         execution_timezone=schedule.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,

@@ -36,7 +36,7 @@ def decide(
         # Without its traceback, which Dagster would store: only these words are redacted.
         name = kind.schedule_name(pipeline)
         raise RetryableError(
-            redact(f"{name}: {kind.job} is not launched while the control store can't be read: {error}")
+            redact(f"{name}: {kind.job(loaded)} is not launched while the control store can't be read: {error}")
         ) from None
     if reason is not None:
         return dg.SkipReason(reason)
@@ -50,14 +50,15 @@ def _why_not(
     schedule, time = kind.of(record.spec), context.scheduled_execution_time
     if schedule is None:
         return f"pipeline {record.name} is configured without schedules.{kind.name} now: {_RELOAD}"
-    if (schedule.cron, schedule.timezone) != (loaded.cron, loaded.timezone):
-        return f"schedules.{kind.name} is `{schedule.cron}` ({schedule.timezone}) now: {_RELOAD}"
+    if (schedule.cron, schedule.timezone, kind.job(schedule)) != (loaded.cron, loaded.timezone, kind.job(loaded)):
+        what = f"`{schedule.cron}` ({schedule.timezone}), by {kind.job(schedule)},"
+        return f"schedules.{kind.name} is {what} now: {_RELOAD}"
     if time < record.configured_at:
         # After a restart Dagster looks back for up to an hour, and may find a time that is the schedule's only since.
         return f"pipeline {record.name} was configured at {record.configured_at:%Y-%m-%d %H:%M} UTC, after that time"
     if not record.is_active:
         return f"pipeline {record.name} is not active (status {record.status}): once it is started, this goes on"
     if now - time > timedelta(minutes=schedule.late_minutes):
-        what = Missed(record.name, kind.schedule_name(record.name), kind.job, time, now, schedule.late_minutes)
-        return missed(context.log, store, record, what)
+        name, job = kind.schedule_name(record.name), kind.job(schedule)
+        return missed(context.log, store, record, Missed(record.name, name, job, time, now, schedule.late_minutes))
     return None

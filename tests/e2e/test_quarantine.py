@@ -49,3 +49,18 @@ def test_a_refused_row_sets_its_table_apart_and_its_owner_is_told_what_to_do(pip
     done = pipe.cdc("deadletters", "retry", pipe.name, str(letter["id"]))
     assert done.code == 3
     assert 'still refused: new row for relation "price" violates' in done.stdout
+
+    # while the target refuses it, so does the copy: the table stays as it is
+    refused = pipe.cdc("quarantine", "release", pipe.name, "price")
+    assert refused.code == 2
+    assert 'relation "price" violates check constraint "positive"' in refused.stderr
+    assert pipe.rows("select id, amount::text from price order by id") == [(1, "10.50"), (2, "20.00")]
+    # mended, it is copied again and follows
+    pipe.target.execute("alter table price drop constraint positive")
+    done = pipe.cdc("quarantine", "release", pipe.name, "price")
+    assert done.code == 0, done.stderr
+    pipe.run("update price set amount = 4 where id = 3")
+    pipe.arrives("select id, amount::text from price order by id", [(1, "11.00"), (2, "-1.00"), (3, "4.00")])
+    assert pipe.cdc("deadletters", "list", pipe.name, "--json").json == []
+    pipe.equal()
+    assert pipe.status()["problems"] == []

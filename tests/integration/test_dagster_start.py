@@ -98,13 +98,24 @@ def test_a_pipeline_s_life(make_dagster_pipe: Callable[..., DagsterPipe]) -> Non
     assert not [s for s in client.run(again).steps if s.startswith("copy_shard")]
     assert any("at work already" in line for line in pipe.log(again))
 
-    # one chunk under a stream is refused, with the way out
-    partition = pipe.dagster.partitions(pipe.name, "customers")[0][0]
-    refused = client.materialize([pipe.name, "customers"], partition)
-    assert client.wait(refused).status == "FAILURE"
-    [reason, *_] = client.failures(refused)
-    assert "is streaming" in reason
-    assert "force_resync" in reason
+    # "Materialize" on a chunk of a table that streams copies the table again, beside the stream
+    pipe.target.execute("delete from customers where id < 100")
+    keys = pipe.dagster.partitions(pipe.name, "customers")[0]
+    again = client.materialize([pipe.name, "customers"], keys[0])
+    client.succeed(again)
+    assert pipe.rows("select count(*) from customers") == [(901,)]
+    assert materialized(pipe, again)["customers"] == len(keys)
+
+    # a table more, from the Launchpad
+    pipe.run("create table late (id int primary key)", "insert into late values (1), (2)")
+    added = pipe.succeed("add_table", table="late")
+    assert materialized(pipe, added) == {"late": 1}
+    pipe.run("insert into late values (3)")
+    wait_for(lambda: pipe.rows("select count(*) from late") == [(3,)], "its changes")
+    pipe.succeed("remove_table", table="late", drop_table=True)
+    assert pipe.rows("select to_regclass('late')") == [(None,)]
+    pipe.succeed("resync_tables", tables=["order lines"])
+    pipe.compare()
 
     pipe.succeed("teardown")
     assert pipe.rows("select count(*) from customers") == [(901,)], "target tables stay unless asked"

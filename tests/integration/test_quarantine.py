@@ -290,7 +290,7 @@ def test_a_letter_is_tried_again_without_being_kept_and_accepted(make: Make) -> 
     assert [each.id for each in dead_letters.letters(rt, settled=True)] == [of_k.id, of_t.id]
     assert set(scene.state.detached()) == {"t", "k"}, "to accept a letter is not to release its table"
     with pytest.raises(ConfigurationError, match="table u is not in quarantine"):
-        release(rt, "u", logging.getLogger("test"))
+        release(rt, "u", logging.getLogger("test"), holder="test")
     assert scene.state.settle_letters("k") == 1
     assert {each.table: each.state for each in scene.letters()} == {"k": "applied", "t": "skipped"}
     with scene.conn.transaction():

@@ -71,12 +71,15 @@ class FakeEngine:
     per_table: int = 2
 
     def install(self, monkeypatch: Any) -> "FakeEngine":
+        from cdc_pipelines.replication.lanes import requests
         from cdc_pipelines.replication.operations import start
         from cdc_pipelines.replication.operations.runtime import Runtime
 
         for name in ("step_validate", "step_plan", "step_copy_shard", "step_check_copy", "step_connector",
                      "step_consumer", "copy_chunk"):  # fmt: skip
             monkeypatch.setattr(start, name, getattr(self, name))
+        monkeypatch.setattr(start, "align_tables", lambda *_, **__: [])
+        monkeypatch.setattr(requests, "streams", lambda *_: False)
         monkeypatch.setattr(Runtime, "target", self._target)
         return self
 

@@ -59,7 +59,7 @@ def test_differences_are_told_in_words() -> None:
     before = resolve(pipeline(), [ORDERS, ITEMS])
     assert differences(before, before) == []
     after = resolve(pipeline("tables: [{source: orders, target: o2}]"), [ORDERS])
-    assert differences(before, after) == [
+    assert list(map(str, differences(before, after))) == [
         "table items is left out",
         "table orders lands in shop.o2 instead of shop.orders",
     ]
@@ -69,7 +69,7 @@ def test_columns_that_the_stream_adds_are_no_difference() -> None:
     more = Column("more", "int", "int")
     wide = Table("shop", "orders", (ID, more, NAME), ("id",))
     before, after = resolve(pipeline(), [ORDERS]), resolve(pipeline(), [wide])
-    assert differences(before, after) == ["table orders has other columns or another key"]
+    assert list(map(str, differences(before, after))) == ["table orders has other columns or another key"]
     assert differences(before, after, streamed=True) == differences(after, before, streamed=True) == []
     cut = resolve(pipeline("tables: [{source: orders, columns: [id]}]"), [wide])
-    assert differences(before, cut, streamed=True) == ["table orders has other columns or another key"]
+    assert list(map(str, differences(before, cut, streamed=True))) == ["table orders has other columns or another key"]

@@ -19,6 +19,7 @@ from dagster._core.test_utils import create_run_for_test, freeze_time
 
 from cdc_pipelines.assets.declared import declared_pipelines
 from cdc_pipelines.jobs.start import start_job
+from cdc_pipelines.jobs.tables import resync_tables
 from cdc_pipelines.jobs.verify import verify_replication
 from cdc_pipelines.replication.control.store import ControlStore
 from cdc_pipelines.replication.errors import RetryableError
@@ -81,15 +82,23 @@ def test_the_jobs_know_the_settings(store: ControlStore) -> None:
     verify = VERIFY_AT | {"repair": True, "tables": ["orders"], "rows_per_second": 500, "late_minutes": 5}
     configure(store, "shop", schedules={"resync": RESYNC_AT, "verify": verify})
     configure(store, "billing", 2, schedules={"verify": VERIFY_AT})
-    jobs = {"start_replication": start_job([]), "verify_replication": verify_replication}
+    chosen = {"resync": RESYNC_AT | {"tables": ["orders"]}}
+    configure(store, "audit", 3, schedules=chosen)
+    jobs = {
+        "start_replication": start_job([]), "verify_replication": verify_replication, "resync_tables": resync_tables
+    }
     expected: list[tuple[str, Kind, dict[str, Any]]] = [
+        ("audit", RESYNC, {"pipeline": "audit", "tables": ["orders"]}),
         ("shop", RESYNC, {"pipeline": "shop", "force_resync": True}),
         ("shop", VERIFY, {"pipeline": "shop", "tables": ["orders"], "repair": True, "rows_per_second": 500}),
         ("billing", VERIFY, {"pipeline": "billing", "tables": [], "repair": False}),
     ]
     for pipeline, kind, config in expected:
-        assert kind.run_config(store.get(pipeline).spec) == config
-        assert dg.validate_run_config(jobs[kind.job], config)
+        spec = store.get(pipeline).spec
+        assert kind.run_config(spec) == config
+        schedule = kind.of(spec)
+        assert schedule is not None
+        assert dg.validate_run_config(jobs[kind.job(schedule)], config)
 
 
 def test_every_job_of_one_pipeline_is_in_the_way_of_its_schedules() -> None:
@@ -251,7 +260,8 @@ def test_a_definition_that_is_out_of_date_launches_nothing(tick: Tick, store: Co
     later = datetime.now(UTC) + timedelta(minutes=1)
     configure(store, "shop", schedules={"resync": {"cron": "0 4 * * 0"}, "verify": VERIFY_AT | {"repair": True}})
     assert tick(RESYNC, at=later) == (
-        "schedules.resync is `0 4 * * 0` (UTC) now: reload the code location, which then follows it"
+        "schedules.resync is `0 4 * * 0` (UTC), by start_replication, now: reload the code location, which then "
+        "follows it"
     )
     verify = tick(VERIFY, at=later)
     assert isinstance(verify, dg.RunRequest)

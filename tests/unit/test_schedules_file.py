@@ -77,15 +77,18 @@ def test_a_wrong_time_zone_is_told(zone: str, words: str) -> None:
 
 
 def test_what_there_is_no_setting_for_is_told() -> None:
-    assert "schedules.resync.tables" in told('schedules: {resync: {cron: "0 3 * * 0", tables: [a]}}\n')
+    assert "schedules.resync.repair" in told('schedules: {resync: {cron: "0 3 * * 0", repair: true}}\n')
     assert "schedules.teardown" in told('schedules: {teardown: {cron: "0 3 * * 0"}}\n')
     assert "schedules.verify.late_minutes" in told('schedules: {verify: {cron: "0 3 * * 0", late_minutes: 0}}\n')
 
 
-def test_tables_to_verify_must_be_replicated() -> None:
+def test_tables_to_verify_or_copy_again_must_be_replicated() -> None:
     schedules = 'schedules: {verify: {cron: "0 3 * * 0", tables: [orders, order]}}\n'
     with pytest.raises(ConfigurationError, match=r"schedules\.verify\.tables: order is no table of this pipeline"):
         resolve(parse_pipeline(GOOD + schedules, Path("p.yaml")), [ORDERS, ITEMS])
+    both = schedules.replace("verify", "resync")
+    with pytest.raises(ConfigurationError, match=r"schedules\.resync\.tables: order is no table of this pipeline"):
+        resolve(parse_pipeline(GOOD + both, Path("p.yaml")), [ORDERS, ITEMS])
     with pytest.raises(ConfigurationError, match=r"schedules\.verify\.tables: orders is no table"):
         resolve(parse_pipeline(GOOD + schedules + "exclude: [orders]\n", Path("p.yaml")), [ORDERS, ITEMS])
 

@@ -6,6 +6,7 @@ from typing import Any
 from cdc_pipelines.replication.control.store import Heartbeat
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.databases.postgres.identity import target_identity
+from cdc_pipelines.replication.databases.postgres.lane_store import LaneStore
 from cdc_pipelines.replication.errors import CdcError
 from cdc_pipelines.replication.operations.consumer_state import (
     DEAD_AFTER_S,
@@ -88,6 +89,17 @@ def target(rt: Runtime) -> Facts:
             "commit_ms": offset.commit_ms if offset else None,
             "last_sync_at": offset.updated_at if offset else None,
             "tables": state.table_stats(),
+            "lanes": [
+                {
+                    "table": lane.table,
+                    "phase": lane.phase,
+                    "reason": lane.reason,
+                    "doing": lane.message,
+                    "since": iso(lane.started_at),
+                    "last_beat": iso(lane.beat_at),
+                }
+                for lane in LaneStore(conn, rt.name).all()
+            ],
         }
 
 

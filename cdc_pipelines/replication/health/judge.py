@@ -1,11 +1,13 @@
 """From facts to problems: what of a pipeline that shall stream is not as it should be. Pure, by the table of health."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from cdc_pipelines.replication.control.records import Problem
 from cdc_pipelines.replication.health.rules import problem
 from cdc_pipelines.replication.health.settings import Health
+from cdc_pipelines.replication.lanes.runtime import SILENT_AFTER_S
 
 Facts = dict[str, Any]
 
@@ -112,6 +114,34 @@ def difference_problems(pipeline: str, tables: list[Facts]) -> Iterator[Problem]
                 f"table {table['table']}: {found['differences']} row(s) differed from the source at {found['at']}",
                 f"run `cdc verify {pipeline} --table {table['table']} --repair`",
             )
+
+
+def changed_problems(pipeline: str, tables: list[Facts], lanes: list[Facts]) -> Iterator[Problem]:
+    """Of tables that must be copied again because their definition changed, where no lane does it yet."""
+    under_way = {lane["table"] for lane in lanes}
+    for table in tables:
+        apart = table.get("detached")
+        if apart and apart["kind"] == "changed" and table["table"] not in under_way:
+            yield problem(
+                "table_changed", f"table {table['table']} stands apart since {apart['since']}: {apart['reason']}",
+                f"it is copied again by itself, where self-healing is on; else run `cdc resync {pipeline} --table "
+                f"{table['table']}`.",
+            )
+
+
+def lane_problems(pipeline: str, lanes: list[Facts], now: datetime) -> Iterator[Problem]:
+    """Lanes on which nobody works any more."""
+    for lane in lanes:
+        silent_s = (now - datetime.fromisoformat(lane["last_beat"])).total_seconds()
+        if silent_s < SILENT_AFTER_S:
+            continue
+        step = f"run `cdc resync {pipeline} --table {lane['table']}`, which goes on from there"
+        if lane["phase"] in ("detached", "merged"):
+            yield problem("table_left_behind", f"table {lane['table']} left the stream to be joined to it anew, and "
+                          f"nobody has worked on that for {silent_s:.0f} s: its rows grow old", step)
+        else:
+            yield problem("lane_idle", f"table {lane['table']} was to be copied again, and nobody has worked on that "
+                          f"for {silent_s:.0f} s", step)
 
 
 def quarantine_problems(pipeline: str, tables: list[Facts]) -> Iterator[Problem]:

@@ -53,9 +53,11 @@ def status(rt: Runtime, connectors: Connectors = None) -> Facts:
     limits = rt.pipeline.health
     asked.of("runway", "connect_unreachable", lambda: _runway(rt, asked, target, lag), {})
     tables = target.get("tables", [])
+    lanes = target.get("lanes", [])
     for found in [
         *judge.size_problems(limits, log, target), *judge.quarantine_problems(rt.name, tables),
-        *judge.difference_problems(rt.name, tables),
+        *judge.difference_problems(rt.name, tables), *judge.lane_problems(rt.name, lanes, datetime.now(UTC)),
+        *judge.changed_problems(rt.name, tables, lanes),
     ]:
         asked.tell("", found)
     problems = list(dict.fromkeys(asked.problems))
@@ -94,6 +96,7 @@ def status(rt: Runtime, connectors: Connectors = None) -> Facts:
         "epoch": target.get("epoch"),
         "consumer_group": record.consumer_group,
         "tables": tables,
+        "lanes": lanes,
         "problems": [asdict(each) for each in problems],
         "errors": asked.errors,
         "timestamp": iso(datetime.now(UTC)),

@@ -18,8 +18,8 @@ from cdc_pipelines.replication.stream.connector import validate_extra
 class ConfigureResult:
     """`changes`: each with when it takes effect.
 
-    `needs_resync`: what is on the target was copied under another mapping. `record` is None where nothing was saved,
-    because only the plan was asked for and the pipeline is new.
+    `needs_resync`: what is on the target is of no use with another source, target or log. `record` is None where
+    nothing was saved, because only the plan was asked for and the pipeline is new.
     """
 
     spec: Pipeline
@@ -60,9 +60,9 @@ def configure_text(text: str, file: Path, store: ControlStore, *, plan: bool = F
 
 
 def _table_changes(before: tuple[MappedTable, ...], after: tuple[MappedTable, ...]) -> list[Change]:
-    """Columns that the stream adds by itself need no resync."""
+    """Columns that the stream adds by itself are there already; other tables are brought in line one by one."""
     moved = set(differences(before, after, streamed=True))
     return [
-        Change(words, "with a resync" if words in moved else "at the next restart")
-        for words in differences(before, after)
+        Change(str(each), "at the next start, beside the stream" if each in moved else "at the next restart")
+        for each in differences(before, after)
     ]

@@ -3,10 +3,14 @@
 import logging
 from typing import Any
 
+import psycopg
+
 from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.copy.chunk import Chunk
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.databases.postgres.identity import target_identity
+from cdc_pipelines.replication.databases.postgres.lane_store import LaneStore, state_name
+from cdc_pipelines.replication.databases.postgres.state import TargetState
 from cdc_pipelines.replication.errors import ConfigurationError, ResyncRequiredError, RetryableError
 from cdc_pipelines.replication.operations.early import covers
 from cdc_pipelines.replication.operations.mapping import differences, resolve
@@ -29,7 +33,7 @@ def put_connector(rt: Runtime, log: Log, *, early: bool = False) -> dict[str, An
                 f"pipeline {rt.name}: the initial copy is not complete",
                 f"run `cdc start {rt.name}`: it copies the rest.",
             )
-        tables = state.mapped_tables()
+        tables, apart = _captured(conn, rt, state)
         offset = state.offset()
         topic = facts.log_topic or rt.pipeline.log_topic(facts.generation)
         if offset is None:
@@ -60,7 +64,7 @@ def put_connector(rt: Runtime, log: Log, *, early: bool = False) -> dict[str, An
         generation=facts.generation,
         log_topic=topic,
         attempt=attempt,
-        fingerprints=_fingerprints(rt, tables, chunks),
+        fingerprints=_fingerprints(rt, tables, apart, chunks),
         owner=owner,
         log=log,
     )
@@ -71,6 +75,26 @@ def put_connector(rt: Runtime, log: Log, *, early: bool = False) -> dict[str, An
         "position": f"{position.file}:{position.pos}",
         "gtids": position.gtids,
     }
+
+
+def _captured(
+    conn: psycopg.Connection, rt: Runtime, state: TargetState
+) -> tuple[list[MappedTable], set[str]]:
+    """The tables whose changes must come: those that stream and those in lanes. With the names of the latter.
+
+    One that stands apart and is gone from the source has no changes.
+    """
+    tables = {t.name: t for t in state.mapped_tables()}
+    apart = set(state.detached())
+    streamed = tables.keys() - apart
+    for lane in LaneStore(conn, rt.name).all():
+        if lane.table not in streamed:
+            apart.add(lane.table)
+            (tables[lane.table],) = TargetState(conn, state_name(rt.name, lane.table)).mapped_tables()
+    if apart:
+        there = {t.name for t in rt.source.tables(sorted(apart))}
+        tables = {name: table for name, table in tables.items() if name not in apart or name in there}
+    return [tables[name] for name in sorted(tables)], apart
 
 
 def _require_log_from(rt: Runtime, position: MySqlPosition) -> None:
@@ -94,10 +118,13 @@ def earliest(positions: list[MySqlPosition]) -> MySqlPosition:
     return first
 
 
-def _fingerprints(rt: Runtime, tables: list[MappedTable], chunks: list[Chunk]) -> dict[str, str]:
+def _fingerprints(
+    rt: Runtime, tables: list[MappedTable], apart: set[str], chunks: list[Chunk]
+) -> dict[str, str]:
     """Per table the definition that its events must have: the one it was copied with.
 
-    A table that gained columns through the log since then is compared by its mapping instead.
+    A table that gained columns through the log since then is compared by its mapping instead. Of those that stand
+    `apart` from the stream nothing is applied by these definitions: a lane looks after its own.
     """
     copied = {t.name: t.source.fingerprint() for t in tables}
     copied |= {c.table: c.fingerprint for c in chunks if c.fingerprint}
@@ -106,7 +133,9 @@ def _fingerprints(rt: Runtime, tables: list[MappedTable], chunks: list[Chunk]) -
     for table in tables:
         now = live.get(table.name)
         found[table.name] = copied[table.name]
-        if now is not None and now.fingerprint() != copied[table.name]:
+        if now is not None and table.name in apart:
+            found[table.name] = now.fingerprint()
+        elif now is not None and now.fingerprint() != copied[table.name]:
             try:
                 resolved = [t for t in resolve(rt.pipeline, list(live.values())) if t.name == table.name]
             except ConfigurationError:

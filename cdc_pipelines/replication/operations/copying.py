@@ -96,12 +96,12 @@ def _connect_early(rt: Runtime, log: Log, tables: list[MappedTable]) -> None:
 
 def step_copy_shard(rt: Runtime, log: Log, *, shard: int, on_chunk: OnChunk) -> None:
     """STEP 2/4, fan-out: copy the chunks of one shard that are not copied yet."""
-    _copy(rt, log, lambda chunk: chunk.shard == shard, workers=1, on_chunk=on_chunk, progress=None)
+    copy_missing(rt, log, lambda chunk: chunk.shard == shard, workers=1, on_chunk=on_chunk, progress=None)
 
 
 def step_copy_all(rt: Runtime, log: Log, *, on_chunk: OnChunk, progress: Progress | None = None) -> None:
     """STEP 2/4 in one process: all shards, several workers, one position for all of them."""
-    _copy(rt, log, lambda _: True, workers=rt.pipeline.copy_.workers, on_chunk=on_chunk, progress=progress)
+    copy_missing(rt, log, lambda _: True, workers=rt.pipeline.copy_.workers, on_chunk=on_chunk, progress=progress)
 
 
 def copy_chunk(rt: Runtime, log: Log, table: str, ordinal: int, on_chunk: OnChunk) -> None:
@@ -126,7 +126,7 @@ def copy_chunk(rt: Runtime, log: Log, table: str, ordinal: int, on_chunk: OnChun
         on_chunk(chunk)
         return
     whole = not is_exact(mapped)
-    _copy(
+    copy_missing(
         rt,
         log,
         lambda c: c.table == table and (whole or c.ordinal == ordinal),
@@ -136,7 +136,7 @@ def copy_chunk(rt: Runtime, log: Log, table: str, ordinal: int, on_chunk: OnChun
     )
 
 
-def _copy(
+def copy_missing(
     rt: Runtime,
     log: Log,
     wanted: Callable[[Chunk], bool],
@@ -145,6 +145,10 @@ def _copy(
     on_chunk: OnChunk,
     progress: Progress | None,
 ) -> None:
+    """Copy those of the planned chunks that are `wanted` and not copied yet, all under one position of the source.
+
+    Raises what `copy_chunks` and the source's snapshot raise; chunks that are committed stay.
+    """
     with rt.target("copy") as (_, state):
         facts = state.load()
         if facts is None:

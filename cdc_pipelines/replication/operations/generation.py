@@ -104,10 +104,11 @@ def _empty_table(conn: psycopg.Connection, table: MappedTable) -> None:
 
 
 def _go_on(rt: Runtime, state: TargetState) -> None:
-    changed = differences(state.mapped_tables(), rt.tables, streamed=state.offset() is not None)
+    """A pipeline that streams goes on as it is; single tables are brought in line beside the stream (lanes)."""
+    changed = differences(state.mapped_tables(), rt.tables) if state.offset() is None else []
     if changed:
         raise ConfigurationError(
-            f"pipeline {rt.name} was copied under another mapping: {'; '.join(changed)}",
+            f"pipeline {rt.name} is being copied under another mapping: {'; '.join(map(str, changed))}",
             f"`cdc start {rt.name} --force-resync` copies everything again under the new one.",
         )
 

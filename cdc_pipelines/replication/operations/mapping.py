@@ -1,10 +1,12 @@
 """From the tables of a live source and a declared pipeline to the tables that are replicated."""
 
 from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 from cdc_pipelines.replication.catalog import MappedColumn, MappedTable, Table
 from cdc_pipelines.replication.errors import CdcError, ConfigurationError
 from cdc_pipelines.replication.pipeline import Pipeline, TableChoice
+from cdc_pipelines.replication.schedules import Schedules
 from cdc_pipelines.replication.values import form_for
 
 _MAX_NAME_BYTES = 63  # of PostgreSQL; a longer one would be cut silently
@@ -20,10 +22,11 @@ def resolve(pipeline: Pipeline, tables: Sequence[Table]) -> tuple[MappedTable, .
         choices = [TableChoice(source=name) for name in by_name if name not in pipeline.exclude]
     else:
         choices = list(pipeline.tables)
-    if pipeline.schedules.verify is not None:
-        chosen = {choice.source for choice in choices}
-        strangers = [name for name in pipeline.schedules.verify.tables if name not in chosen]
-        mistakes += [f"schedules.verify.tables: {name} is no table of this pipeline" for name in strangers]
+    chosen = {choice.source for choice in choices}
+    for kind in ("resync", "verify"):
+        schedule = getattr(pipeline.schedules, kind)
+        strangers = [name for name in schedule.tables if name not in chosen] if schedule is not None else []
+        mistakes += [f"schedules.{kind}.tables: {name} is no table of this pipeline" for name in strangers]
     mapped: list[MappedTable] = []
     for choice in choices:
         table = by_name.get(choice.source)
@@ -50,6 +53,23 @@ def resolve(pipeline: Pipeline, tables: Sequence[Table]) -> tuple[MappedTable, .
             "mend the pipeline's file; `cdc discover` shows what the source has.",
         )
     return tuple(sorted(mapped, key=lambda t: t.name))
+
+
+def resolve_table(pipeline: Pipeline, tables: Sequence[Table], name: str) -> MappedTable:
+    """One of the pipeline's tables as it is to be mapped now. Raises ConfigurationError like `resolve`."""
+    if isinstance(pipeline.tables, str):
+        choices = [TableChoice(source=name)]
+    else:
+        choices = [choice for choice in pipeline.tables if choice.source == name]
+    if not choices or name in pipeline.exclude:
+        raise ConfigurationError(
+            f"pipeline {pipeline.name}: its configuration does not have table {name}",
+            f"`cdc add-table {pipeline.name} {name}` takes it in.",
+        )
+    alone = pipeline.model_copy(
+        update={"tables": choices, "exclude": [], "schedules": Schedules()}
+    )
+    return resolve(alone, tables)[0]
 
 
 def _map(pipeline: Pipeline, table: Table, choice: TableChoice) -> MappedTable:
@@ -85,26 +105,37 @@ def _map(pipeline: Pipeline, table: Table, choice: TableChoice) -> MappedTable:
     return MappedTable(table, pipeline.target.schema_, target_name, tuple(columns), whole=choice.columns is None)
 
 
+class Difference(NamedTuple):
+    """What another mapping means for one table; `str()` gives the words."""
+
+    table: str
+    kind: Literal["new", "left out", "changed"]
+    words: str
+
+    def __str__(self) -> str:
+        return f"table {self.table} {self.words}"
+
+
 def differences(
     before: Sequence[MappedTable], after: Sequence[MappedTable], *, streamed: bool = False
-) -> list[str]:
-    """What changes for tables that are replicated already, in words; empty where nothing does.
+) -> list[Difference]:
+    """What changes for tables that are replicated already, by table; empty where nothing does.
 
     With `streamed` a column that only one side knows is no difference where all columns are wanted: the stream adds
     what the source gains, before or after the pipeline is configured anew.
     """
     old, new = {t.name: t for t in before}, {t.name: t for t in after}
-    words = [f"table {n} is new" for n in new if n not in old] + [f"table {n} is left out" for n in old if n not in new]
+    found = [Difference(n, "new", "is new") for n in new if n not in old]
+    found += [Difference(n, "left out", "is left out") for n in old if n not in new]
     for name in old.keys() & new.keys():
         a, b = old[name], new[name]
         if (a.target_schema, a.target_name) != (b.target_schema, b.target_name):
-            words.append(
-                f"table {name} lands in {b.target_schema}.{b.target_name} instead of {a.target_schema}.{a.target_name}"
-            )
+            words = f"lands in {b.target_schema}.{b.target_name} instead of {a.target_schema}.{a.target_name}"
+            found.append(Difference(name, "changed", words))
         ours, theirs = ({c.source.name: (c.target_name, c.target_type) for c in t.columns} for t in (a, b))
         if streamed and a.whole and b.whole:
             common = ours.keys() & theirs.keys()
             ours, theirs = ({n: columns[n] for n in common} for columns in (ours, theirs))
         if ours != theirs or a.source.key != b.source.key or a.whole != b.whole:
-            words.append(f"table {name} has other columns or another key")
-    return sorted(words)
+            found.append(Difference(name, "changed", "has other columns or another key"))
+    return sorted(found)

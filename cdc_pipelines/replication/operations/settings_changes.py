@@ -6,7 +6,9 @@ from typing import Any, Literal
 
 from cdc_pipelines.replication.pipeline import Pipeline
 
-Effect = Literal["at once", "at the next restart", "at the next copy", "with a resync"]
+Effect = Literal[
+    "at once", "at the next restart", "at the next copy", "at the next start, beside the stream", "with a resync"
+]
 
 _SECTIONS: dict[str, Effect] = {
     "source": "at the next restart",

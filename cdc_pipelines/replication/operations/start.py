@@ -21,6 +21,7 @@ from cdc_pipelines.replication.errors import (
     PrerequisiteError,
     RetryableError,
 )
+from cdc_pipelines.replication.lanes.requests import align_tables
 from cdc_pipelines.replication.operations.check import check
 from cdc_pipelines.replication.operations.connector import put_connector
 from cdc_pipelines.replication.operations.consumer_state import alive, caught_up
@@ -41,6 +42,7 @@ __all__ = [
     "CopyPlan",
     "ShardPlan",
     "TableCopied",
+    "align_tables",
     "copy_chunk",
     "start",
     "step_check_copy",
@@ -137,17 +139,19 @@ def start(
 ) -> dict[str, Any]:
     """The four steps in this process, under the pipeline's lease. Running it again finishes or changes nothing.
 
+    Then, beside the stream and without the lease, tables that the configuration has otherwise than what streams.
     Raises FencedError or RetryableError where the lease was lost meanwhile (see `Lease.check`), before the next step.
     """
+    began = time.monotonic()
+    tell = _telling(log, on_chunk, progress)
     with rt.store.lease(rt.name, holder, "start") as lease:
-        began = time.monotonic()
         try:
             step_validate(rt, log, force_resync=force_resync)
             lease.check()
             plan = step_plan(rt, log, force_resync=force_resync)
             if progress is not None:
                 progress.plan(plan.chunks)
-            step_copy_all(rt, log, on_chunk=_telling(log, on_chunk, progress), progress=progress)
+            step_copy_all(rt, log, on_chunk=tell, progress=progress)
             copied = step_check_copy(rt, log)
             lease.check()
             connector = step_connector(rt, log)
@@ -157,14 +161,15 @@ def start(
             rt.store.record(rt.name, "start", holder, "failed", str(error))
             raise
         rt.store.record(rt.name, "start", holder, "done", f"generation {plan.generation}")
-        return {
-            "pipeline": rt.name,
-            "generation": plan.generation,
-            "tables": {c.table.name: c.rows for c in copied},
-            "connector": connector,
-            "consumer": consumer,
-            "seconds": round(time.monotonic() - began, 1),
-        }
+    joined = align_tables(rt, log, holder=holder, on_chunk=tell, progress=progress)
+    return {
+        "pipeline": rt.name,
+        "generation": plan.generation,
+        "tables": {c.table.name: c.rows for c in copied} | {j.table.name: j.rows for j in joined},
+        "connector": connector,
+        "consumer": consumer,
+        "seconds": round(time.monotonic() - began, 1),
+    }
 
 
 def _telling(log: Log, on_chunk: OnChunk | None, progress: Progress | None) -> OnChunk:

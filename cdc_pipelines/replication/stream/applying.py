@@ -66,11 +66,12 @@ class Applier:
         self.position = MySqlPosition.from_json(offset.position)
         self.events, self.transactions = offset.events, offset.transactions
         self.commit_ms = offset.commit_ms
+        self._marks = self._state.table_marks()
         self.tables: dict[str, MappedTable] = {t.name: t for t in self._state.mapped_tables()}
         self.known = self._state.log_columns()
         self.detached = {*self._state.detached(), *(refusal.table for refusal in quarantine)}
         """Tables that stand apart: nothing of them is applied."""
-        self.overlap = self._load_overlap(pipeline)
+        self.overlap = self._load_overlap()
         self.in_run = False
         self._counts: dict[str, Counts] = {}
         self._appliers: dict[str, TableApplier] = {}
@@ -86,7 +87,13 @@ class Applier:
             self._state.require_epoch(self.facts.epoch)
         return fresh
 
-    def _load_overlap(self, pipeline: str) -> Overlap:
+    def is_outdated(self) -> bool:
+        """Between runs: whether a lane or a removal changed the tables, while the consumer stood still."""
+        outdated = self._state.table_marks() != self._marks
+        self.conn.commit()
+        return outdated
+
+    def _load_overlap(self) -> Overlap:
         tables: dict[str, TableOverlap] = {}
         for name in self.tables.keys() - self.detached:
             chunks = self._state.chunks(name)
@@ -94,7 +101,7 @@ class Applier:
             if not chunks or len(positions) < len(chunks):
                 raise ConfigurationError(
                     f"table {name}: {len(chunks) - len(positions)} chunk(s) of the initial copy are missing",
-                    f"run `cdc start {pipeline}`, which copies them.",
+                    f"run `cdc start {self._pipeline}`, which copies them.",
                 )
             tables[name] = TableOverlap([(c.lower, c.upper) for c in chunks], positions)
         return Overlap(tables)

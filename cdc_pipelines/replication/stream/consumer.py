@@ -67,6 +67,7 @@ class Consumer:
         with connect(self._pipeline.target, purpose=session_purpose(name, self.pulse.beat.host)) as conn:
             try:
                 self._lead(conn)
+                parking.clear(conn, name)  # of a consumer before this one: its requester must ask again
                 self._applier = Applier(conn, name, self._pair, self._log)
                 if self._applier.facts.generation != self._record.generation:
                     raise FencedError(
@@ -273,6 +274,8 @@ class Consumer:
                 if arrived and parking.move(conn, name, barrier_id, "go", "reached"):
                     parking.wait_for(conn, name, barrier_id, "released", self.stop)
         parking.clear(conn, name, barrier_id)
+        if self._applier.is_outdated():
+            self._applier = self._applier.renewed()
         if not self.stop.is_set():
             self._open_log()
         self.pulse.now("streaming")

@@ -187,6 +187,9 @@ class _HandOver:
         """Resume, mend or reconfigure. False where it can't go on, because its schema history was lost."""
         wanted = self._like(found)
         other = sorted(k for k in wanted.keys() | found.keys() if k != "name" and wanted.get(k) != found.get(k))
+        if _lacks_history(found, wanted):
+            self.log.info("connector %s: is made anew, to learn the definitions of more tables", self.name)
+            return False
         status = self.client.status(self.name)
         if other or not runs(status):
             self.source.require_reachable(self._connector_position())
@@ -298,3 +301,9 @@ class _HandOver:
             self.topics.delete(t for t in old if t not in used)
         except CdcError as error:
             self.log.warning("old topics of pipeline %s were not deleted: %s", self.pipeline.name, error.message)
+
+
+def _lacks_history(found: Config, wanted: Config) -> bool:
+    """Whether tables come in whose definitions are not in the schema history: where it has the captured ones only."""
+    before, after = (set(c.get("table.include.list", "").split(",")) for c in (found, wanted))
+    return found.get("schema.history.internal.store.only.captured.tables.ddl") == "true" and not after <= before

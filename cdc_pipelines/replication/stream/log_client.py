@@ -24,7 +24,8 @@ class LogClient:
     For one thread only: a second one waits seconds for the client's lock while the first polls.
     """
 
-    def __init__(self, kafka: Kafka, topic: str, offset: int, group: str) -> None:
+    def __init__(self, kafka: Kafka, topic: str, offset: int, group: str, *, wait_ms: int = 500) -> None:
+        """`wait_ms`: how long the broker may wait for more before it says that there is none."""
         self.topic = topic
         self.last_error = ""
         self.end: int | None = None
@@ -47,7 +48,7 @@ class LogClient:
                 "fetch.max.bytes": 16 * 1024 * 1024,
                 "fetch.message.max.bytes": 2 * 1024 * 1024,
                 "receive.message.max.bytes": min(2_147_483_647, max(2 * limit, 100_000_000)),
-                "fetch.wait.max.ms": 500,
+                "fetch.wait.max.ms": wait_ms,
                 "error_cb": self._remember,
                 "log_level": 3,
                 **{key: secrets.resolve_secret(value) for key, value in kafka.client.items()},

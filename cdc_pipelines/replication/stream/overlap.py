@@ -20,6 +20,14 @@ class TableOverlap:
         self.positions = list(positions)
         first = self.positions[0]
         self._one = all(p.includes(first) and first.includes(p) for p in self.positions)
+        self._earliest = first
+        for position in self.positions:
+            if self._earliest.includes(position):
+                self._earliest = position
+
+    def covers_all(self, place: Place) -> bool:
+        """Whether every row was copied after the event at `place`."""
+        return self._earliest.covers(place)
 
     def covers(self, key: Key | None, place: Place) -> bool:
         """Whether the rows that were copied already contain the event of `key` at `place`."""
@@ -46,6 +54,10 @@ class Overlap:
             self.passed = not any(
                 position.covers(place) for table in self._tables.values() for position in table.positions
             )
+
+    def covers_all(self, table: str, place: Place) -> bool:
+        """Whether the whole table was copied after the event at `place`: it need not even be looked at."""
+        return not self.passed and table in self._tables and self._tables[table].covers_all(place)
 
     def covers(self, table: str, key: Key | None, place: Place) -> bool:
         if self.passed or table not in self._tables:

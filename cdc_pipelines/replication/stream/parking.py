@@ -3,6 +3,9 @@
 The barrier is a row in the target (`_cdc.barrier`). requested → (consumer) parked → (requester has opened its source
 snapshot at a position) go → (consumer has applied exactly up to it) reached → (requester has its target snapshots)
 released. A requester that dies leaves a row that expires; the consumer then goes on.
+
+A lane's requester (lanes/joining.py) needs no more than `parked`: it changes which tables the stream has, and takes the
+row away. So whatever a consumer knew of its tables is looked at again before it goes on.
 """
 
 import threading
@@ -58,6 +61,7 @@ def wait_for(
     return None
 
 
-def clear(conn: psycopg.Connection, pipeline: str, barrier: str) -> None:
-    conn.execute("delete from _cdc.barrier where pipeline = %s and id = %s", [pipeline, barrier])
+def clear(conn: psycopg.Connection, pipeline: str, barrier: str | None = None) -> None:
+    """Take the barrier away, or whatever barrier a consumer before this one was parked at (None)."""
+    conn.execute("delete from _cdc.barrier where pipeline = %s and id = coalesce(%s, id)", [pipeline, barrier])
     conn.commit()

@@ -52,10 +52,12 @@ class ReaderFacts:
 
 
 class LogReader(threading.Thread):
-    """Turns the log from `offset` on into items on `queue`, until closed, failed, or at the barrier `stop_at`.
+    """Turns the log from `offset` on into items on `queue`, until closed, failed, or at a barrier.
 
-    Of the tables in `detached` changes are counted, not handed over. Up to the offset `careful_until` each transaction
-    is a run of its own, whose parts hold their events: for an applier that looks for what the target refuses.
+    That is the position `stop_at`, or the log's offset `end`, where another reader ended a run: no transaction lies
+    across it. Of the tables in `detached` changes are counted, not handed over. Up to the offset `careful_until` each
+    transaction is a run of its own, whose parts hold their events: for an applier that looks for what the target
+    refuses.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class LogReader(threading.Thread):
         overlap: Overlap,
         limits: Apply,
         stop_at: MySqlPosition | None = None,
+        end: int | None = None,
         detached: Collection[str] = (),
         careful_until: int = 0,
     ) -> None:
@@ -80,7 +83,7 @@ class LogReader(threading.Thread):
         self._client = client
         self._tables = Definitions(database, pair, tables, known, overlap, detached)
         self._overlap = overlap
-        self._stop_at = stop_at
+        self._stop_at, self._end = stop_at, end
         self._closing = threading.Event()
         self.applied_offset = offset
         """How far the applier is; the reader publishes it as the group's, now and then."""
@@ -105,12 +108,15 @@ class LogReader(threading.Thread):
                 if records:
                     self.facts.fetched = records[-1].offset() + 1
                 for record in records:
+                    if self._ends_at(record.offset()):
+                        break
                     self._record(record)
                     if self._reached:
                         break
                 if records:
                     self.facts.last_record_at = time.monotonic()
                     self.facts.next_offset = record.offset() + 1
+                self._ends_at(self._client.end or 0)
                 self._reach(self._client.end)
                 self._pause()
                 self._exchange()
@@ -127,6 +133,20 @@ class LogReader(threading.Thread):
             self.facts.next_offset = max(self.facts.next_offset, end)
             if self._grammar.between:
                 self._run.boundary = max(self._run.boundary, end)
+
+    def _ends_at(self, offset: int) -> bool:
+        """Whether `offset` is the end that was asked for, or lies behind it; then everything before it is sent."""
+        if self._end is None or self._reached or offset < self._end:
+            return False
+        self._complete(self._grammar.close_open(), self._end)
+        self._run.boundary = self._end
+        self._arrive()
+        return True
+
+    def _arrive(self) -> None:
+        self._run.send(force=True)
+        self._run.put(AtBarrier())
+        self._reached = True
 
     def _is_over(self) -> bool:
         return self._reached or self._closing.is_set()
@@ -175,9 +195,7 @@ class LogReader(threading.Thread):
         if self._stop_at is None or self._stop_at.covers(place):
             return False
         self._complete(self._grammar.close_open(), offset)
-        self._run.send(force=True)
-        self._run.put(AtBarrier())
-        self._reached = True
+        self._arrive()
         return True
 
     def _complete(self, done: Open | None, next_offset: int) -> None:
@@ -220,6 +238,9 @@ class LogReader(threading.Thread):
 
     def _fold(self, codec: RowCodec, message: Message, offset: int, size: int) -> None:
         op, table = message.op, codec.name
+        # It may have other columns: those that were captured before the table was copied.
+        if not self._overlap.passed and self._overlap.covers_all(table, message.place()):
+            return
         before = after = None
         if op == "d" or (op == "u" and not codec.key_indexes):
             before = codec.row(message.before)

@@ -70,6 +70,7 @@ class Run:
         self.boundary = offset
         self._sent = offset
         self._sent_at = time.monotonic()
+        self._handed = False  # whether the applier has a run open
 
     def repeats(self, place: Place) -> bool:
         """Level 1: whether the transaction at `place` was applied before."""
@@ -185,10 +186,11 @@ class Run:
         """All records that were there have been read, and no transaction stands open.
 
         Send what is whole, unless the applier is busy anyway; mere progress is sent now and then, or when `eager`.
+        What the applier was only to learn is no mere progress: it waits in a transaction on the target.
         """
         if self.boundary == self._sent:
             return
-        idle = self._transactions == 0 and self.events == 0
+        idle = self._transactions == 0 and self.events == 0 and not self._handed
         due = eager or time.monotonic() - self._sent_at >= self._limits.idle_commit_seconds
         if due or (not idle and self._queue.empty()):
             self.send()
@@ -225,8 +227,10 @@ class Run:
         self._commits_ms = []
         self._sent = self.boundary
         self._sent_at = time.monotonic()
+        self._handed = False
 
     def put(self, item: Item) -> None:
+        self._handed = True
         while not self._closing.is_set():
             try:
                 self._queue.put(item, timeout=0.2)

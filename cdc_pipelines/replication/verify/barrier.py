@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _BEAT_MAX_AGE = timedelta(seconds=35)  # a consumer beats every 3 s
-_TTL_S = 20  # how long a dead requester holds the consumer
+_TTL_S = 20.0
 _BUSY_WAIT_S = 60  # for another comparison's barrier
-_RENEW_S = 4.0
+_RENEWALS = 5  # per life of a request
 _POLL_S = 0.05
 _CONNECT_POLL_S = 0.3
 _LOOK_S = 2.0
@@ -171,9 +171,10 @@ def _reached(offset: dict[str, Any], position: MySqlPosition) -> bool:
 class Request:
     """One row of `_cdc.barrier`, kept alive while the block lasts and taken away at its end."""
 
-    def __init__(self, rt: "Runtime", deadline_s: float) -> None:
+    def __init__(self, rt: "Runtime", deadline_s: float, *, ttl_s: float = _TTL_S) -> None:
+        """`ttl_s`: how long a dead requester holds the consumer."""
         self._rt = rt
-        self._deadline_s = deadline_s
+        self._deadline_s, self._ttl_s = deadline_s, ttl_s
         self._id = uuid.uuid4().hex
         self._conn = connect(rt.target_spec, purpose=f"{rt.name}:barrier", autocommit=True)
         self._consumer = _consumer(rt)
@@ -187,7 +188,7 @@ class Request:
             while not self._ask():
                 if time.monotonic() > end:
                     raise RetryableError(
-                        f"pipeline {self._rt.name}: another comparison has been holding the consumer for "
+                        f"pipeline {self._rt.name}: another comparison, or a lane, has been holding the consumer for "
                         f"{_BUSY_WAIT_S:.0f} s",
                         "look at `cdc status`: is the consumer at work? Then try again.",
                     )
@@ -199,7 +200,7 @@ class Request:
         return self
 
     def _ask(self) -> bool:
-        """False while another comparison's barrier stands, for a moment or until it expires."""
+        """False while another's barrier stands, for a moment or until it expires."""
         with server_errors("asking for a barrier"):
             return self._conn.execute(
                 "insert into _cdc.barrier as b (pipeline, id, state, expires_at) "
@@ -207,7 +208,7 @@ class Request:
                 "on conflict (pipeline) do update set id = excluded.id, state = excluded.state, position = null, "
                 "end_offset = null, expires_at = excluded.expires_at "
                 "where b.expires_at < clock_timestamp() or b.state = 'released'",
-                [self._rt.name, self._id, _TTL_S],
+                [self._rt.name, self._id, self._ttl_s],
             ).rowcount == 1
 
     def __exit__(self, *_: object) -> None:
@@ -230,9 +231,9 @@ class Request:
             self._conn.close()
 
     def _keep(self) -> None:
-        while not self._done.wait(_RENEW_S):
+        while not self._done.wait(self._ttl_s / _RENEWALS):
             try:
-                self._update("expires_at = clock_timestamp() + %s * interval '1 second'", _TTL_S)
+                self._update("expires_at = clock_timestamp() + %s * interval '1 second'", self._ttl_s)
             except psycopg.Error as error:
                 _log.warning("the barrier of pipeline %s could not be extended: %s", self._rt.name, error)
 
@@ -250,7 +251,7 @@ class Request:
             ).fetchone()
         if row is None:
             raise RetryableError(
-                f"pipeline {self._rt.name}: the consumer was stopped or started anew while the comparison was prepared",
+                f"pipeline {self._rt.name}: the consumer was stopped or started anew while it was to stand still",
                 "try again when it is running.",
             )
         return str(row[0])
@@ -266,6 +267,23 @@ class Request:
         with server_errors("setting the barrier's end"):
             self._update("end_offset = %s", offset)
 
+    def hold(self, conn: psycopg.Connection) -> None:
+        """In the transaction of `conn`: the consumer is parked by us, and stays so until the transaction ends.
+
+        Should the request expire meanwhile, the consumer can take its row away, and so go on, only afterwards. Raises
+        RetryableError where it has gone on already.
+        """
+        row = conn.execute(
+            "select 1 from _cdc.barrier where pipeline = %s and id = %s and state = 'parked' "
+            "and expires_at > clock_timestamp() for update",
+            [self._rt.name, self._id],
+        ).fetchone()
+        if row is None:
+            raise RetryableError(
+                f"pipeline {self._rt.name}: the consumer went on before it was to; nothing was changed",
+                "the same command, run again, goes on from here.",
+            )
+
     def check_consumer(self) -> None:
         """Raises RetryableError where the consumer ended, or is another process by now: that one doesn't know us."""
         if time.monotonic() < self._look_at:
@@ -275,7 +293,7 @@ class Request:
         if consumer is None or consumer != self._consumer:
             raise RetryableError(
                 f"pipeline {self._rt.name}: the consumer "
-                f"{'ended' if consumer is None else 'was started anew'} while the comparison waited for it",
+                f"{'ended' if consumer is None else 'was started anew'} while it was to stand still",
                 f"look at `cdc status {self._rt.name}`, then try again.",
             )
 

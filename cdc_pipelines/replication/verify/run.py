@@ -101,7 +101,7 @@ def _chosen(rt: "Runtime", names: Sequence[str] | None) -> list[MappedTable]:
 
 
 def _left_out(log: Log, table: Detached, on_table: Callable[[TableVerified], None] | None) -> Compared:
-    words = {"quarantined": "is in quarantine", "lane": "is being copied", "removed": "was removed from the pipeline"}
+    words = {"quarantined": "is in quarantine", "lane": "is being copied", "changed": "must be copied again"}
     result = left_out(table.table, f"{words[table.kind]} since {table.since:%Y-%m-%d %H:%M:%S} UTC: {table.reason}")
     log.warning("table %s: not compared, it %s", result.table, result.left_out)
     if on_table is not None:

@@ -4,6 +4,7 @@ from tests.mutants.catalogue import (
     alerting,
     copying,
     handing_over,
+    lanes,
     operating,
     quarantining,
     reading,
@@ -15,5 +16,5 @@ from tests.mutants.mutant import Mutant
 
 MUTANTS: list[Mutant] = [
     *copying.MUTANTS, *handing_over.MUTANTS, *reading.MUTANTS, *writing.MUTANTS, *verifying.MUTANTS, *operating.MUTANTS,
-    *alerting.MUTANTS, *serving.MUTANTS, *quarantining.MUTANTS,
+    *lanes.MUTANTS, *alerting.MUTANTS, *serving.MUTANTS, *quarantining.MUTANTS,
 ]

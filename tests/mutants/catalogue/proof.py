@@ -117,7 +117,7 @@ MUTANTS = [
     ),
     Mutant(
         "a barrier is not kept alive", PROOF, _MEETING,
-        "                self._update(\"expires_at = clock_timestamp() + %s * interval '1 second'\", _TTL_S)\n",
+        "                self._update(\"expires_at = clock_timestamp() + %s * interval '1 second'\", self._ttl_s)\n",
         "                pass\n",
         (_BARRIER + "test_a_long_wait_keeps_the_barrier_alive",),
     ),

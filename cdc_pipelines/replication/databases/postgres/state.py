@@ -14,6 +14,7 @@ from cdc_pipelines.replication.catalog import MappedTable, to_json
 from cdc_pipelines.replication.databases.postgres.chunk_store import ChunkStore
 from cdc_pipelines.replication.databases.postgres.dead_letters import DeadLetterStore
 from cdc_pipelines.replication.databases.postgres.epoch_lock import lock_pipeline
+from cdc_pipelines.replication.databases.postgres.lane_store import LaneStore
 from cdc_pipelines.replication.databases.postgres.state_schema import ensure_schema, schema_exists
 from cdc_pipelines.replication.databases.postgres.table_store import TableStore
 from cdc_pipelines.replication.errors import ConfigurationError, FencedError
@@ -166,6 +167,7 @@ class TargetState(ChunkStore, TableStore, DeadLetterStore):
         self._conn.execute("delete from _cdc.pipeline where name = %s", [self._name])
 
     def _forget(self) -> None:
+        LaneStore(self._conn, self._name).close_all()
         for table in ("chunk", "log_offset", "mapped_table", "barrier", "verified", "verify_walk", "dead_letter"):
             self._conn.execute(
                 sql.SQL("delete from _cdc.{} where pipeline = %s").format(sql.Identifier(table)),
@@ -182,6 +184,17 @@ class TargetState(ChunkStore, TableStore, DeadLetterStore):
                 "on conflict do nothing",
                 [(schema, name, self._name) for schema, name in names],
             )
+        self._refuse_foreign(tables)
+
+    def claim_table(self, table: MappedTable) -> None:
+        """Claim one more table. Raises ConfigurationError where another pipeline has it."""
+        self._conn.execute(
+            "insert into _cdc.claim (target_schema, target_name, pipeline) values (%s, %s, %s) on conflict do nothing",
+            [table.target_schema, table.target_name, self._name],
+        )
+        self._refuse_foreign([table])
+
+    def _refuse_foreign(self, tables: Sequence[MappedTable]) -> None:
         taken = self.foreign_claims(tables)
         if taken:
             raise ConfigurationError(
@@ -211,10 +224,11 @@ class TargetState(ChunkStore, TableStore, DeadLetterStore):
         return None if row is None else LogOffset(*row)
 
     def slowest_offset(self, epoch: int) -> int | None:
-        """The next offset of the reader that is furthest behind; None where the epoch is not ours any more."""
+        """The next offset of the reader that is furthest behind, a lane's or the stream's own; None where the epoch is
+        not ours any more."""
         row = self._conn.execute(
-            "select min(o.next_offset) from _cdc.log_offset o join _cdc.pipeline p on p.name = o.pipeline "
-            "where p.name = %s and p.epoch = %s",
+            "select min(o.next_offset) from _cdc.pipeline p join _cdc.log_offset o "
+            "on o.pipeline = p.name or starts_with(o.pipeline, p.name || '/') where p.name = %s and p.epoch = %s",
             [self._name, epoch],
         ).fetchone()
         return None if row is None else row[0]

@@ -120,12 +120,13 @@ create table _cdc.verify_walk (
 -- A detached table stands apart from the stream: from `since_offset` on nothing of it is applied, only counted.
 alter table _cdc.mapped_table
     add column state text not null default 'live' check (state in ('live', 'detached')),
-    add column kind text check (kind in ('quarantined', 'lane', 'removed')),
+    add column kind text check (kind in ('quarantined', 'changed', 'lane')),
     add column reason text,
     add column since_position text,
     add column since_offset bigint,
     add column since timestamptz,
     add column skipped bigint not null default 0,
+    add column revision int not null default 0,
     add check ((state = 'live') = (kind is null));
 
 -- Changes that the target refused. Images are text, as the log has them: jsonb can't hold the character NUL.
@@ -148,6 +149,21 @@ create table _cdc.dead_letter (
     settled_at timestamptz
 );
 create index on _cdc.dead_letter (pipeline, state);
+
+-- Tables on a way of their own; each has a whole state beside, under the name <pipeline>/<table>.
+create table _cdc.lane (
+    pipeline text not null,
+    table_name text not null,
+    target_schema text not null,
+    target_name text not null,
+    shadow text not null,
+    phase text not null check (phase in ('copying', 'following', 'detached', 'merged')),
+    reason text not null,
+    started_at timestamptz not null default clock_timestamp(),
+    beat_at timestamptz not null default clock_timestamp(),
+    message text not null default '',
+    primary key (pipeline, table_name)
+);
 """,
 }
 

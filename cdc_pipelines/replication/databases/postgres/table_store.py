@@ -12,7 +12,9 @@ from psycopg.rows import scalar_row
 from cdc_pipelines.replication.catalog import MappedTable, mapped_table_from_json, to_json
 from cdc_pipelines.replication.databases.postgres import ddl
 
-DetachedKind = Literal["quarantined", "lane", "removed"]
+DetachedKind = Literal["quarantined", "changed", "lane"]
+"""quarantined: the target refused a change, somebody must mend that; changed: its definition changed so that it must be
+copied again, which needs nobody; lane: it is being copied again, or was and joins the stream soon."""
 
 
 class Detached(msgspec.Struct, frozen=True):
@@ -94,6 +96,62 @@ class TableStore:
             "since_offset = null, since = null, skipped = 0 where pipeline = %s and table_name = %s",
             [self._name, table],
         )
+
+    def adopt(self, table: str, lane: str) -> None:
+        """Take a table over from a lane's state: its mapping, its chunks, what the log said of its columns.
+
+        A target table that it had before, under another name, is not claimed any more; it stays.
+        """
+        self._conn.execute(
+            "delete from _cdc.claim c using _cdc.mapped_table old, _cdc.mapped_table new "
+            "where old.pipeline = %(name)s and old.table_name = %(table)s and new.pipeline = %(lane)s "
+            "and new.table_name = %(table)s and c.pipeline = %(name)s "
+            "and (c.target_schema, c.target_name) = (old.target_schema, old.target_name) "
+            "and (old.target_schema, old.target_name) <> (new.target_schema, new.target_name)",
+            {"name": self._name, "lane": lane, "table": table},
+        )
+        self._conn.execute(
+            "insert into _cdc.mapped_table as m "
+            "(pipeline, table_name, target_schema, target_name, mapping, log_columns) select %s, table_name, "
+            "target_schema, target_name, mapping, log_columns from _cdc.mapped_table "
+            "where pipeline = %s and table_name = %s on conflict (pipeline, table_name) do update set "
+            "target_schema = excluded.target_schema, target_name = excluded.target_name, mapping = excluded.mapping, "
+            "log_columns = excluded.log_columns, revision = m.revision + 1",
+            [self._name, lane, table],
+        )
+        self.attach(table)
+        for name in ("chunk", "verified", "verify_walk"):
+            self._conn.execute(
+                sql.SQL("delete from _cdc.{} where pipeline = %s and table_name = %s").format(sql.Identifier(name)),
+                [self._name, table],
+            )
+        self._conn.execute(
+            "update _cdc.chunk set pipeline = %s where pipeline = %s and table_name = %s", [self._name, lane, table]
+        )
+
+    def forget_table(self, table: str, *, keep_claim: bool) -> None:
+        """The pipeline has this table no more: mapping, chunks and dead letters go. The table itself stays.
+
+        With `keep_claim` it stays this pipeline's, so that it may be filled anew later on.
+        """
+        if not keep_claim:
+            self._conn.execute(
+                "delete from _cdc.claim c using _cdc.mapped_table m where m.pipeline = %s and m.table_name = %s "
+                "and c.pipeline = m.pipeline and (c.target_schema, c.target_name) = (m.target_schema, m.target_name)",
+                [self._name, table],
+            )
+        for name in ("chunk", "verified", "verify_walk", "dead_letter", "mapped_table"):
+            self._conn.execute(
+                sql.SQL("delete from _cdc.{} where pipeline = %s and table_name = %s").format(sql.Identifier(name)),
+                [self._name, table],
+            )
+
+    def table_marks(self) -> dict[str, tuple[int, str | None]]:
+        """What changes with a table's place in the stream, by table: equal marks, equal tables."""
+        rows = self._conn.execute(
+            "select table_name, revision, kind from _cdc.mapped_table where pipeline = %s", [self._name]
+        )
+        return {table: (revision, kind) for table, revision, kind in rows}
 
     def detached(self) -> dict[str, Detached]:
         """The tables that stand apart, by name."""

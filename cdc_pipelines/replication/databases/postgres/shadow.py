@@ -1,0 +1,254 @@
+"""The shadow: a second copy of a target table, filled unseen, that takes the table's place or gives it its rows.
+
+Where nothing hangs on the table, the shadow takes its name: done in a moment, whatever its size. Views, foreign keys,
+triggers and the like hang on the table itself, not on its name; where there are any, it gets the shadow's rows instead.
+Either way in one transaction: a reader sees the rows of before, and then those of after.
+"""
+
+from collections.abc import Sequence
+
+import psycopg
+from psycopg import sql
+
+from cdc_pipelines.replication.catalog import MappedTable
+from cdc_pipelines.replication.databases.postgres import ddl
+from cdc_pipelines.replication.errors import ConfigurationError
+
+_LOCK_WAIT_S = 1  # whoever comes to read waits behind us for as long
+
+# What makes an index what it is, but for its name and its table.
+_INDEX_TRAITS = (
+    "(i.indkey::text, i.indclass::text, i.indcollation::text, i.indoption::text, i.indisunique, i.indisprimary, "
+    "pg_get_expr(i.indexprs, i.indrelid), pg_get_expr(i.indpred, i.indrelid))::text"
+)
+
+
+def create_shadow(
+    conn: psycopg.Connection, shadow: MappedTable, live: MappedTable, before: MappedTable | None = None
+) -> None:
+    """Make the shadow where it is missing: with the target table's indexes and defaults, if its columns still fit.
+
+    `before` is the mapping that the table had; a column that is no longer replicated goes.
+    """
+    if ddl.find(conn, shadow.target_schema, shadow.target_name) is not None:
+        return
+    if not _misfits(conn, live) and not _names(before) - _names(live):
+        conn.execute(
+            sql.SQL("create table {} (like {} including all)").format(ddl.table_name(shadow), ddl.table_name(live))
+        )
+    else:
+        ddl.create_table(conn, shadow)
+
+
+def _misfits(conn: psycopg.Connection, live: MappedTable) -> list[str]:
+    """Why the target table does not have the mapped columns and key (rows in it are no matter)."""
+    if ddl.find(conn, live.target_schema, live.target_name) is None:
+        return ["is not there"]
+    return [w for w in ddl.check_existing(conn, live) if not w.startswith("holds rows")]
+
+
+def _names(table: MappedTable | None) -> set[str]:
+    return {c.target_name for c in table.columns} if table is not None else set()
+
+
+def take_place(
+    conn: psycopg.Connection, shadow: MappedTable, live: MappedTable, before: MappedTable | None = None, *,
+    swap: bool = True,
+) -> str:
+    """Let the target table have the shadow's rows, in the caller's transaction. The shadow is gone then.
+
+    `before` is the mapping that the table had: its columns are not the target's own, and go where they are not mapped
+    any more.
+
+    Returns `swapped` or `merged`, which needs no lock that readers wait for; without `swap` it is always that. Raises
+    the server's error where readers keep the table locked, ConfigurationError where things hang on a table whose
+    columns must change.
+    """
+    conn.execute(f"set local lock_timeout = '{_LOCK_WAIT_S}s'".encode())
+    if ddl.find(conn, live.target_schema, live.target_name) is None:
+        _rename(conn, shadow, live)
+        return "swapped"
+    reasons = what_hangs_on(conn, live, before)
+    if swap and not reasons:
+        _inherit(conn, shadow, live)
+        indexes = _indexes(conn, live)
+        conn.execute(sql.SQL("drop table {}").format(ddl.table_name(live)))
+        _rename(conn, shadow, live)
+        _rename_indexes(conn, live, indexes)
+        return "swapped"
+    wrong = _misfits(conn, live)
+    if wrong:
+        raise ConfigurationError(
+            f"table {live.target_schema}.{live.target_name} {'; '.join(wrong)}, and can't be replaced by one that "
+            "fits: it has " + (", ".join(reasons) or "readers that keep it locked"),
+            f"alter it yourself, or drop what hangs on it; then run the same command again. Its new rows are kept "
+            f"ready in {shadow.target_schema}.{shadow.target_name}.",
+        )
+    merge(conn, shadow, live)
+    conn.execute(sql.SQL("drop table {}").format(ddl.table_name(shadow)))
+    return "merged"
+
+
+def what_hangs_on(conn: psycopg.Connection, live: MappedTable, before: MappedTable | None = None) -> list[str]:
+    """In words, what a table has that another table in its place would lack; empty where it can be replaced."""
+    row = conn.execute(
+        """
+        with t as (
+            select c.* from pg_class c join pg_namespace n on n.oid = c.relnamespace
+            where n.nspname = %(schema)s and c.relname = %(name)s
+        )
+        select
+            relkind <> 'r' or relispartition or relhassubclass
+                or exists (select 1 from pg_inherits where inhrelid = t.oid or inhparent = t.oid),
+            exists (select 1 from pg_constraint where contype = 'f' and (conrelid = t.oid or confrelid = t.oid)),
+            exists (select 1 from pg_trigger where tgrelid = t.oid and not tgisinternal),
+            relrowsecurity or exists (select 1 from pg_policy where polrelid = t.oid),
+            exists (select 1 from pg_publication_rel where prrelid = t.oid),
+            exists (select 1 from pg_rewrite where ev_class = t.oid),
+            exists (select 1 from pg_attribute where attrelid = t.oid and attacl is not null),
+            relpersistence <> 'p' or relreplident <> 'd' or reltablespace <> 0,
+            not pg_has_role(relowner, 'usage')
+        from t
+        """,
+        {"schema": live.target_schema, "name": live.target_name},
+    ).fetchone()
+    assert row is not None
+    words = (
+        "partitions or inheritance", "foreign keys", "triggers", "row security", "a publication", "rules",
+        "grants on columns", "a storage of its own", "another owner",
+    )
+    found = [word for word, there in zip(words, row, strict=True) if there]
+    existing = ddl.find(conn, live.target_schema, live.target_name)
+    extra = set(existing.columns if existing else ()) - _names(live) - _names(before)
+    if extra:
+        found.append(f"columns of its own ({', '.join(sorted(extra))})")
+    if _is_depended_on(conn, live):
+        found.append("views or functions")
+    return found
+
+
+def _is_depended_on(conn: psycopg.Connection, live: MappedTable) -> bool:
+    """Whether the server would refuse to drop the table because of others."""
+    row = conn.execute(
+        """
+        select exists (
+            select 1 from pg_depend d, (select %s::regclass::oid as oid) t
+            where d.deptype = 'n' and d.classid in ('pg_rewrite'::regclass, 'pg_proc'::regclass)
+              and (d.refobjid = t.oid or d.refobjid in (select reltype from pg_class where oid = t.oid))
+        )
+        """,
+        [ddl.table_name(live).as_string(conn)],
+    ).fetchone()
+    assert row is not None
+    return bool(row[0])
+
+
+def _inherit(conn: psycopg.Connection, shadow: MappedTable, live: MappedTable) -> None:
+    """What the table has beside columns and indexes: owner, grants, comment, storage parameters."""
+    name = ddl.table_name(live).as_string(conn)
+    row = conn.execute(
+        "select pg_get_userbyid(relowner), obj_description(oid, 'pg_class'), reloptions from pg_class "
+        "where oid = %s::regclass",
+        [name],
+    ).fetchone()
+    assert row is not None
+    owner, comment, options = row
+    table = ddl.table_name(shadow)
+    if comment is not None:
+        conn.execute(sql.SQL("comment on table {} is {}").format(table, sql.Literal(comment)))
+    for option in options or ():
+        key, _, value = option.partition("=")
+        conn.execute(sql.SQL("alter table {} set ({} = {})").format(table, sql.Identifier(key), sql.Literal(value)))
+    grants = conn.execute(
+        "select case when grantee = 0 then null else pg_get_userbyid(grantee) end, privilege_type, is_grantable "
+        "from pg_class, aclexplode(relacl) where oid = %s::regclass and grantee <> relowner",
+        [name],
+    ).fetchall()
+    for grantee, privilege, grantable in grants:
+        conn.execute(
+            sql.SQL("grant {} on table {} to {}{}").format(
+                sql.SQL(privilege),  # the server's own word
+                table,
+                sql.SQL("public") if grantee is None else sql.Identifier(grantee),
+                sql.SQL(" with grant option" if grantable else ""),
+            )
+        )
+    conn.execute(sql.SQL("alter table {} owner to {}").format(table, sql.Identifier(owner)))
+
+
+def _rename(conn: psycopg.Connection, shadow: MappedTable, live: MappedTable) -> None:
+    conn.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(live.target_schema)))
+    conn.execute(
+        sql.SQL("alter table {} set schema {}").format(ddl.table_name(shadow), sql.Identifier(live.target_schema))
+    )
+    conn.execute(
+        sql.SQL("alter table {} rename to {}").format(
+            sql.Identifier(live.target_schema, shadow.target_name), sql.Identifier(live.target_name)
+        )
+    )
+
+
+def _indexes(conn: psycopg.Connection, table: MappedTable) -> list[tuple[str, str]]:
+    """(traits, name) of each index, in one order for equal sets."""
+    return conn.execute(
+        sql.SQL(
+            "select {}, c.relname from pg_index i join pg_class c on c.oid = i.indexrelid "
+            "where i.indrelid = %s::regclass order by 1, 2"
+        ).format(sql.SQL(_INDEX_TRAITS)),
+        [ddl.table_name(table).as_string(conn)],
+    ).fetchall()
+
+
+def _rename_indexes(conn: psycopg.Connection, live: MappedTable, wanted: Sequence[tuple[str, str]]) -> None:
+    """The names that the table's indexes had: the server made up others for the shadow's."""
+    found = _indexes(conn, live)
+    if [traits for traits, _ in found] != [traits for traits, _ in wanted]:
+        return
+    for number, (_, name) in enumerate(found):
+        conn.execute(
+            sql.SQL("alter index {} rename to {}").format(
+                sql.Identifier(live.target_schema, name), sql.Identifier(f"_cdc_{number}")
+            )
+        )
+    for number, (_, name) in enumerate(wanted):
+        conn.execute(
+            sql.SQL("alter index {} rename to {}").format(
+                sql.Identifier(live.target_schema, f"_cdc_{number}"), sql.Identifier(name)
+            )
+        )
+
+
+def merge(conn: psycopg.Connection, shadow: MappedTable, live: MappedTable) -> tuple[int, int]:
+    """Make the table's rows those of the shadow, touching only what differs. Returns rows removed and rows written.
+
+    Rows are compared by their bytes: to `=` a 0 is equal to a -0.
+    """
+    columns = sql.SQL(", ").join(sql.Identifier(c.target_name) for c in live.columns)
+    ours, theirs = (
+        sql.SQL(", ").join(sql.SQL("{}.{}").format(sql.SQL(side), sql.Identifier(c.target_name)) for c in live.columns)
+        for side in ("l", "s")
+    )
+    names = {"live": ddl.table_name(live), "shadow": ddl.table_name(shadow), "columns": columns, "theirs": theirs}
+    insert = sql.SQL("insert into {live} ({columns}) overriding system value select {theirs} from {shadow} s").format(
+        **names
+    )
+    if not live.key:
+        removed = conn.execute(sql.SQL("delete from {live}").format(**names)).rowcount
+        return removed, conn.execute(insert).rowcount
+    key = sql.SQL(" and ").join(sql.SQL("s.{0} = l.{0}").format(sql.Identifier(c.target_name)) for c in live.key)
+    same = sql.SQL("{} and row({})::record operator(pg_catalog.*=) row({})::record").format(key, ours, theirs)
+    others = [c for c in live.columns if c not in live.key]
+    if others and not ddl.unique_indexes(conn, live):
+        # In place: columns of the table's own keep their values.
+        update = sql.SQL("update {live} l set {sets} from {shadow} s where {key} and not ({same})").format(
+            sets=sql.SQL(", ").join(sql.SQL("{0} = s.{0}").format(sql.Identifier(c.target_name)) for c in others),
+            key=key, same=same, **names,
+        )
+        changed = conn.execute(update).rowcount
+        gone = sql.SQL("delete from {live} l where not exists (select 1 from {shadow} s where {key})")
+    else:
+        changed = 0
+        gone = sql.SQL("delete from {live} l where not exists (select 1 from {shadow} s where {same})")
+    removed = conn.execute(gone.format(key=key, same=same, **names)).rowcount
+    missing = sql.SQL("{} where not exists (select 1 from {live} l where {key})").format(insert, key=key, **names)
+    return removed, changed + conn.execute(missing).rowcount

@@ -1,0 +1,92 @@
+"""A lane's own applier: one table's changes out of the change log, up to where the pipeline's consumer is.
+
+It never overtakes the consumer, so that both can meet at one offset.
+"""
+
+import logging
+import queue
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from cdc_pipelines.replication.databases.postgres.connection import connect, take_replica_role
+from cdc_pipelines.replication.lanes.runtime import LaneRuntime
+from cdc_pipelines.replication.stream.applying import Applier
+from cdc_pipelines.replication.stream.batches import AtBarrier, Failed
+from cdc_pipelines.replication.stream.log_client import LogClient
+from cdc_pipelines.replication.stream.reader import LogReader
+
+Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
+
+_QUICK_MS = 20
+
+
+class Follower:
+    """The applier of one lane, on a target session of its own."""
+
+    def __init__(self, lane: LaneRuntime, applier: Applier) -> None:
+        self._lane, self._applier = lane, applier
+        self._pair = (lane.pipeline.source.type, lane.pipeline.target.type)
+
+    @property
+    def offset(self) -> int:
+        """The next offset of the change log; all before it is applied and committed."""
+        return self._applier.offset
+
+    def go_to(self, end: int, *, quick: bool = False) -> None:
+        """Apply everything before the log's offset `end`, and commit. `quick`: somebody waits for it.
+
+        Raises what an applier and a reader raise; what was not committed is read again by the next one.
+        """
+        applier = self._applier
+        if applier.offset >= end:
+            return
+        pipeline = self._lane.pipeline
+        client = LogClient(
+            pipeline.kafka, applier.facts.log_topic or "", applier.offset,
+            f"{pipeline.topic_prefix}.lane", **({"wait_ms": _QUICK_MS} if quick else {}),
+        )
+        reader = LogReader(
+            client,
+            database=pipeline.source.database,
+            pair=self._pair,
+            tables=list(applier.tables.values()),
+            known=applier.known,
+            offset=applier.offset,
+            position=applier.position,
+            overlap=applier.overlap,
+            limits=pipeline.apply,
+            end=end,
+        )
+        reader.start()
+        try:
+            self._apply(reader)
+        finally:
+            reader.close()
+            reader.join(timeout=30)
+            client.close()
+            applier.abandon()
+
+    def _apply(self, reader: LogReader) -> None:
+        while True:
+            try:
+                item = reader.queue.get(timeout=0.5)
+            except queue.Empty:
+                if not reader.is_alive():
+                    return  # closed by somebody else
+                continue
+            if isinstance(item, AtBarrier):
+                return
+            if isinstance(item, Failed):
+                self._applier.abandon()
+                raise item.error
+            self._applier.handle(item)
+
+
+@contextmanager
+def follower(lane: LaneRuntime, log: Log) -> Iterator[Follower]:
+    """The lane's applier, for as long as the block lasts. The copy must be complete (ConfigurationError else)."""
+    pair = (lane.pipeline.source.type, lane.pipeline.target.type)
+    with connect(lane.target_spec, purpose=f"{lane.name}:follow") as conn:
+        take_replica_role(conn)
+        conn.commit()
+        yield Follower(lane, Applier(conn, lane.name, pair, log))
