@@ -70,6 +70,10 @@ METRICS: dict[str, Description] = {
     "cdc_changes_applied_total": Description(
         "counter", ("pipeline", "table", "operation"), "Changes applied, since the generation began."
     ),
+    "cdc_lanes": Description(
+        "gauge", ("pipeline", "phase"), "Tables that are copied beside the stream, by how far they are."
+    ),
+    "cdc_lanes_idle": Description("gauge", _PIPELINE, "Of these, those on which nobody has worked for a minute."),
     "cdc_verification_age_seconds": Description(
         "gauge", _TABLE, "Since the last comparison with the source, where it was complete. Absent: never."
     ),
