@@ -31,6 +31,7 @@ defs = dg.Definitions(
         lifecycle.stop_replication,
         lifecycle.restart_replication,
         tables.resync_tables,
+        tables.release_tables,
         tables.add_table,
         tables.remove_table,
         verify.verify_replication,

@@ -7,8 +7,6 @@ a suite that passes has run.
 import itertools
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ import yaml
 from psycopg import sql
 
 from cdc_pipelines.stack.settings import ServerAccess, StackSettings, load_env
+from tests.command_server import CommandServer
 
 PROJECT = Path(__file__).resolve().parents[1]
 _numbers = itertools.count(1)
@@ -199,21 +198,20 @@ def cdc_home(tmp_path: Path) -> Path:
     return tmp_path / "cdc"
 
 
+@pytest.fixture(scope="session")
+def command_server() -> Iterator[CommandServer]:
+    """What runs the commands of this process's tests."""
+    server = CommandServer()
+    yield server
+    server.close()
+
+
 @pytest.fixture
-def cdc(stack: StackSettings, cdc_home: Path) -> Callable[..., CommandResult]:
+def cdc(stack: StackSettings, cdc_home: Path, command_server: CommandServer) -> Callable[..., CommandResult]:
     """Run the command line as a user does: `cdc("status", "shop", "--json").json`; its exit code is not judged."""
 
     def run(*words: str | Path, timeout: float = 300) -> CommandResult:
-        done = subprocess.run(
-            [sys.executable, "-m", "cdc_pipelines.cli", *map(str, words)],
-            cwd=PROJECT,
-            env=os.environ | {"CDC_HOME": str(cdc_home), "CDC_AGENT_AUTOSTART": "1"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-        return CommandResult(done.returncode, done.stdout, done.stderr)
+        environment = os.environ | {"CDC_HOME": str(cdc_home), "CDC_AGENT_AUTOSTART": "1"}
+        return CommandResult(*command_server.run(*map(str, words), environment=environment, timeout=timeout))
 
     return run

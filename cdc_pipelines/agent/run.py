@@ -24,7 +24,7 @@ _log = logging.getLogger("cdc.agent")
 
 
 def run_agent(
-    store: ControlStore, *, poll_s: float = 1.0, stop_consumers: bool = False, grace_s: float = GRACE_S,
+    store: ControlStore, *, poll_s: float = 0.25, stop_consumers: bool = False, grace_s: float = GRACE_S,
     command_for: CommandFor = consume_command, stop: threading.Event | None = None,
     metrics: tuple[str, int] | None = None,
 ) -> None:

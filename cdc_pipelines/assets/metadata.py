@@ -69,7 +69,9 @@ def copied_metadata(table: MappedTable, rows: int, size: int, seconds: float, ch
 
 
 def compared_metadata(table: TableVerified) -> Metadata:
-    """Of a table that was compared with its source."""
+    """Of a table that was compared with its source, or left out of a comparison."""
+    if table.left_out:
+        return {"not compared": table.left_out}
     found: Metadata = {
         "dagster/row_count": table.rows_target,
         "rows on the source": table.rows_source,

@@ -38,6 +38,8 @@ def fresh(pipeline: str, status: Facts) -> Iterator[dg.AssetMaterialization]:
     Its data version counts the changes, so that what hangs on the table is not made anew where nothing changed.
     """
     for table in status["tables"]:
+        if table.get("detached"):  # it stands still
+            continue
         yield dg.AssetMaterialization(
             table_key(pipeline, table["table"]),
             description="kept up to date by the stream",

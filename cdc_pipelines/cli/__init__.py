@@ -17,11 +17,13 @@ _COMMANDS = {
     "completion": "completion",
     "configure": "prepare",
     "consume": "consume",
+    "deadletters": "quarantine",
     "discover": "prepare",
     "heal": "health",
     "incidents": "health",
     "list": "inspect",
     "logs": "logs",
+    "quarantine": "quarantine",
     "remove-table": "tables",
     "restart": "operate",
     "resync": "tables",
@@ -51,6 +53,8 @@ class _LazyGroup(click.Group):
 
 def _complete_names(command: click.Command) -> None:
     """An argument `name` is a pipeline's, in every command that has one."""
+    for each in command.commands.values() if isinstance(command, click.Group) else ():
+        _complete_names(each)
     from cdc_pipelines.cli.completion import PipelineName
 
     for parameter in command.params:

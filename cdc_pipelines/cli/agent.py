@@ -9,7 +9,7 @@ import click
     help="What becomes of the consumers when the agent ends. In a container they would be killed with it: stop them.",
 )
 @click.option(
-    "--poll-seconds", default=1.0, show_default=True, type=click.FloatRange(min=0.05, max=60),
+    "--poll-seconds", default=0.25, show_default=True, type=click.FloatRange(min=0.05, max=60),
     help="How often the agent looks at what is desired.",
 )
 @click.option(

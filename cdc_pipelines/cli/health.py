@@ -61,6 +61,7 @@ def heal(name: str, as_json: bool) -> None:
     with Runtime.open(name) as rt:
         with rt.store.lease(name, holder(), "heal"):
             done = healing.heal(rt, step_log(quiet=as_json))
+        done = "; ".join(filter(None, (done, healing.heal_tables(rt, step_log(quiet=as_json), holder()))))
         incident = rt.store.open_incident(name)
         if incident is not None:
             rt.store.record_action(incident.id, "heal", "done", f"by hand: {done}")

@@ -65,9 +65,14 @@ def verify(
     else:
         grid(
             ["table", "source rows", "target rows", "differences", "seconds"],
-            [[t.table, t.rows_source, t.rows_target, t.difference_count, round(t.seconds, 2)] for t in report.tables],
+            [
+                [t.table, t.rows_source, t.rows_target, t.difference_count, round(t.seconds, 2)]
+                for t in report.tables if not t.left_out
+            ],
         )
         for table in report.tables:
+            if table.left_out:
+                console.print(f"  {table.table}: not compared, it {table.left_out}", markup=False)
             if table.repaired is not None:
                 done = table.repaired
                 console.print(
@@ -78,5 +83,6 @@ def verify(
                 console.print(
                     f"  {table.table} {difference.key}: {difference.kind} {', '.join(difference.columns)}", markup=False
                 )
-        console.print("equal" if report.equal else "DIFFERENT")
+        unequal = any(not table.equal and not table.left_out for table in report.tables)
+        console.print("equal" if report.equal else "DIFFERENT" if unequal else "INCOMPLETE")
     sys.exit(0 if report.equal else 3)

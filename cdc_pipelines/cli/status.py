@@ -147,11 +147,18 @@ def _one(name: str, facts: Facts) -> RenderableType:
     ]
     parts: list[RenderableType] = [head, table_of(["part", "state", "message"], rows)]
     if facts["tables"]:
-        columns = ["table", "target", "rows copied", "inserts", "updates", "deletes"]
+        columns = ["table", "target", "rows copied", "inserts", "updates", "deletes", "state"]
         keys = ["table", "target", "rows_copied", "inserts", "updates", "deletes"]
-        parts += [Text(), table_of(columns, [[table[key] for key in keys] for table in facts["tables"]])]
+        rows = [[*(table[key] for key in keys), _state(table)] for table in facts["tables"]]
+        parts += [Text(), table_of(columns, rows)]
     errors = [*facts["errors"], *([facts["config"]["message"]] if facts["config"]["message"] else [])]
     return Group(*parts, *(Text(f"! {error}") for error in errors))
+
+
+def _state(table: Facts) -> Text:
+    """Whether the stream applies the table's changes."""
+    apart = table.get("detached")
+    return Text(apart["kind"], "yellow") if apart else Text("live")
 
 
 def _problems(facts: Facts) -> list[str]:

@@ -96,7 +96,8 @@ def _actions_table(actions: Sequence[Action]) -> dg.MetadataValue:
 
 @dg.op(out=dg.Out(dg.Nothing))
 def mend(context: dg.OpExecutionContext, config: IncidentConfig, pipelines: PipelinesResource) -> None:
-    """Mend what can be mended: restart a failed task or a dead consumer, make a deleted connector anew.
+    """Mend what can be mended: restart a failed task or a dead consumer, make a deleted connector anew, copy again what
+    can't be followed.
 
     What was done, and how it ended, is kept with the incident.
     """
@@ -108,6 +109,8 @@ def mend(context: dg.OpExecutionContext, config: IncidentConfig, pipelines: Pipe
     try:
         with pipelines.operation(context, config.pipeline, "heal") as rt:
             done = healing.heal(rt, context.log)
+        with pipelines.beside(context, config.pipeline) as rt:
+            done = "; ".join(filter(None, (done, healing.heal_tables(rt, context.log, context.run.run_id))))
     except dg.Failure as failure:
         keep("failed", failure.description or "")
         raise

@@ -1,4 +1,7 @@
-"""`resync_tables`, `add_table`, `remove_table`: single tables of a running pipeline, while the others stream on."""
+"""`resync_tables`, `release_tables`, `add_table`, `remove_table`: single tables of a running pipeline.
+
+The others stream on meanwhile.
+"""
 
 import dagster as dg
 
@@ -7,6 +10,7 @@ from cdc_pipelines.assets.partitions import unregister
 from cdc_pipelines.jobs.config import AddTableConfig, RemoveTableConfig, TablesConfig
 from cdc_pipelines.jobs.single import job_of
 from cdc_pipelines.replication.lanes import requests
+from cdc_pipelines.replication.operations.release import release
 from cdc_pipelines.resources.failures import RETRIES
 from cdc_pipelines.resources.pipelines import PipelinesResource
 
@@ -17,6 +21,15 @@ def copy_tables_again(context: dg.OpExecutionContext, config: TablesConfig, pipe
     with pipelines.beside(context, config.pipeline) as rt:
         for table in dict.fromkeys(config.tables):
             joined = requests.resync_table(rt, context.log, table, holder=context.run.run_id)
+            tell_joined(context, rt, joined)
+
+
+@dg.op(out=dg.Out(dg.Nothing), retry_policy=RETRIES)
+def give_tables_back(context: dg.OpExecutionContext, config: TablesConfig, pipelines: PipelinesResource) -> None:
+    """Give tables in quarantine back to the stream, once their cause is mended: copied again, and joined to it."""
+    with pipelines.beside(context, config.pipeline) as rt:
+        for table in dict.fromkeys(config.tables):
+            joined = release(rt, table, context.log, holder=context.run.run_id)
             tell_joined(context, rt, joined)
 
 
@@ -42,5 +55,6 @@ def leave_table_out(context: dg.OpExecutionContext, config: RemoveTableConfig, p
 
 
 resync_tables = job_of(copy_tables_again, name="resync_tables", config=TablesConfig)
+release_tables = job_of(give_tables_back, name="release_tables", config=TablesConfig)
 add_table = job_of(take_table_in, name="add_table", config=AddTableConfig)
 remove_table = job_of(leave_table_out, name="remove_table", config=RemoveTableConfig)

@@ -130,4 +130,4 @@ class IntegrityError(CdcError):
 
 def named(text: str, pipeline: str) -> str:
     """The text, `cdc … NAME` in it replaced by the command for this pipeline."""
-    return re.sub(r"\bcdc ([a-z-]+) NAME\b", rf"cdc \1 {pipeline}", text)
+    return re.sub(r"\bcdc ([a-z-]+(?: [a-z]+)?) NAME\b", rf"cdc \1 {pipeline}", text)

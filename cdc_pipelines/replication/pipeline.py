@@ -182,6 +182,10 @@ class Apply(Strict):
     idle_commit_seconds: float = Field(
         2.0, gt=0, description="How often progress is stored while only heartbeats come."
     )
+    quarantine: bool = Field(
+        True, description="Whether a table of which the target refuses a change is set apart, so that the others go "
+        "on; else the pipeline stops there."
+    )
 
 
 class Verify(Strict):

@@ -15,7 +15,7 @@ from cdc_pipelines.resources.pipelines import PIPELINE_TAG
 JOBS = frozenset(
     (
         "start_replication", "stop_replication", "restart_replication", "verify_replication", "heal_replication",
-        "resync_tables", "add_table", "remove_table",
+        "resync_tables", "release_tables", "add_table", "remove_table",
         "teardown",
     )
 )

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cdc_pipelines.replication.databases.postgres.lane_store import PHASES
+from cdc_pipelines.replication.databases.postgres.table_store import DetachedKind
 from cdc_pipelines.web.views import Badge
 
 Facts = dict[str, Any]
@@ -14,10 +15,10 @@ _LANE = {
     "detached": "taking its place",
     "merged": "joining the stream",
 }
-_DETACHED = {
+_DETACHED: dict[DetachedKind, str] = {
     "quarantined": "in quarantine",
+    "changed": "waits for a new copy",
     "lane": "stands still",
-    "removed": "left out",
 }
 
 
@@ -41,8 +42,9 @@ def apart(table: Facts) -> Apart | None:
         return _in_lane(lane, detached)
     if detached:
         words = [detached["reason"], f"{detached['skipped']:,} changes passed by" if detached.get("skipped") else ""]
-        kind = detached["kind"]
-        return Apart(Badge("", _DETACHED.get(kind, kind), "warn"), tuple(filter(None, words)), detached["since"])
+        if detached["kind"] == "quarantined":
+            words.append("mend the cause, then Resync")
+        return Apart(Badge("", _DETACHED[detached["kind"]], "warn"), tuple(filter(None, words)), detached["since"])
     return None
 
 

@@ -23,8 +23,9 @@ _BY = "cdc/launched_by"
 _TIMEOUT_S = 15.0
 _PASSING = frozenset({"heal", "heal_replication", "replication_health"})
 """What ends soon by itself: the launched run waits for it."""
-RESYNC, ADD, REMOVE = "resync_tables", "add_table", "remove_table"
-_BESIDE = frozenset({RESYNC, ADD, REMOVE})
+RESYNC, RELEASE, ADD, REMOVE = "resync_tables", "release_tables", "add_table", "remove_table"
+_COPIES = frozenset({RESYNC, RELEASE})
+_BESIDE = _COPIES | {ADD, REMOVE}
 """Jobs on single tables: the pipeline may be stopped, started and verified meanwhile."""
 _AGAINST = frozenset({"start", "start_replication", "stop", "stop_replication", "teardown"})
 """What leaves a lane no stream to join, or copies its table itself."""
@@ -85,7 +86,7 @@ class Launcher:
                     return self._found(run)
                 if run.job in _AGAINST:
                     raise self._under_way(record, run)
-                if run.job in _BESIDE and (table in tables or RESYNC not in (job, run.job)):
+                if run.job in _BESIDE and (table in tables or not _COPIES & {job, run.job}):
                     raise self._under_way(record, run, f" on {', '.join(map(str, tables))}")
             self._refuse_held(record, lambda held: held in _AGAINST if job == RESYNC else held not in _PASSING)
             if lane is not None and silent_seconds(lane, datetime.now(UTC)) < _AT_WORK_S:

@@ -84,7 +84,7 @@ def badges(record: PipelineRecord, status: Facts) -> list[Badge]:
               tone(bool(consumer["heartbeat_recent"]), "warn")),
         Badge("Lag", "unknown" if seconds is None else duration(seconds),
               tone(seconds is not None and seconds <= limit, "warn"),
-              "" if lag.get("messages") is None else f"{lag['messages']:,} records to apply"),
+              "" if lag.get("messages") is None else f"{lag['messages']:,} record{'' if lag['messages'] == 1 else 's'} to apply"),
     ]
 
 

@@ -77,6 +77,33 @@ def resync_killed(arena: Arena, random: Random) -> None:
         arena.must("start", "chaos")
 
 
+LANES = ("audit", "composite", "swap", "moving", "parent", "child", "bulk")
+"""Tables that may stand apart for a moment: of the bank's the observer expects one state."""
+
+
+def table_resync(arena: Arena, random: Random) -> None:
+    """One table is copied again while the others stream."""
+    arena.must("resync", "chaos", "--table", random.choice(LANES))
+
+
+def table_resync_killed(arena: Arena, random: Random) -> None:
+    """`kill -9` of that copy, at any of its steps; then the same command finishes it."""
+    table = random.choice(LANES)
+    for _ in range(random.randint(1, 3)):
+        copying = arena.spawn_cdc("resync", "chaos", "--table", table)
+        time.sleep(random.uniform(0.8, 4))
+        copying.kill()
+        copying.communicate()
+    arena.must("resync", "chaos", "--table", table)
+
+
+def table_left_out_and_taken_in(arena: Arena, random: Random) -> None:
+    table = random.choice(LANES)
+    arena.must("remove-table", "chaos", table, *random.choice(([], ["--drop-table"])))
+    time.sleep(random.uniform(0, 2))
+    arena.must("add-table", "chaos", table)
+
+
 def teardown(arena: Arena, random: Random) -> None:
     with arena.observer.away():
         arena.must("teardown", "chaos", "--yes", *random.choice(([], ["--drop-tables"])))
@@ -92,5 +119,8 @@ OPERATIONS: dict[str, Fault] = {
     "configured again": configured_again,
     "force_resync": resync,
     "kill -9 copy": resync_killed,
+    "table copied again": table_resync,
+    "kill -9 copy of a table": table_resync_killed,
+    "table left out and in again": table_left_out_and_taken_in,
     "teardown and start": teardown,
 }

@@ -1,12 +1,16 @@
 """A pipeline whose source is a server of the test's own, which may be reset, replaced and purged."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
+import pymysql
 import yaml
 
 from cdc_pipelines.stack.settings import ServerAccess, StackSettings
@@ -28,6 +32,37 @@ class OwnPipe(Pipe):
 
     server: ServerAccess
     proxy: Proxy
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """While the block runs, somebody writes to another database of the server.
+
+        On a server that nobody else uses, a connector learns how far it is with the server's heartbeats only, once in
+        48 seconds.
+        """
+        over = threading.Event()
+
+        def write() -> None:
+            own = self.mysql
+            with pymysql.connect(host=own.host, port=own.port, user=own.user, password=own.password) as connection, \
+                    connection.cursor() as cursor:
+                cursor.execute("create database if not exists elsewhere")
+                cursor.execute("create table if not exists elsewhere.noise (n int)")
+                while not over.wait(0.2):
+                    cursor.execute("insert into elsewhere.noise values (1)")
+                    connection.commit()
+
+        with ThreadPoolExecutor(1) as pool:
+            writing = pool.submit(write)
+            try:
+                yield
+            finally:
+                over.set()
+        writing.result()
+
+    def equal(self) -> dict[str, Any]:
+        with self.busy():
+            return super().equal()
 
 
 def prepare(access: ServerAccess, password: str) -> None:
@@ -61,10 +96,15 @@ def own_pipe(
                     process.kill()
 
 
-def purge(pipe: Pipe) -> None:
-    """Leave only the newest file of the source's log. MariaDB keeps one until InnoDB has flushed what is in it."""
+def new_log_file(pipe: Pipe) -> str:
+    """Let the source's log go on in a new file; its name."""
     pipe.run("flush binary logs")
-    newest = pipe.source_rows("show binary logs")[-1][0]
+    return str(pipe.source_rows("show binary logs")[-1][0])
+
+
+def purge(pipe: Pipe, newest: str | None = None) -> None:
+    """Leave only the newest file of the source's log. MariaDB keeps one until InnoDB has flushed what is in it."""
+    newest = newest or new_log_file(pipe)
     ends = time.monotonic() + 30
     while pipe.source_rows("show binary logs")[0][0] != newest:
         assert time.monotonic() < ends, f"{newest} is not the oldest file of the log"

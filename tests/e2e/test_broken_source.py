@@ -17,7 +17,7 @@ from cdc_pipelines.replication.operations.start import copy_chunk, step_copy_all
 from cdc_pipelines.stack.settings import StackSettings
 from tests.conftest import CommandResult, mysql_connection
 from tests.e2e.conftest import edit, wait_until
-from tests.e2e.own_source import KINDS, TABLE, OwnPipe, own_pipe, prepare, purge
+from tests.e2e.own_source import KINDS, TABLE, OwnPipe, new_log_file, own_pipe, prepare, purge
 from tests.e2e.test_broken_worlds import resync_mends, stops
 from tests.integration.own_servers import own_server
 
@@ -133,12 +133,14 @@ def test_a_long_copy_outlasts_the_log(configured: OwnPipe, monkeypatch: pytest.M
         pipe.run("insert into t values (3, 'before')")
         copy_chunk(rt, LOG, "t", 0, lambda chunk: None)
         pipe.run("update t set v = 'after' where id = 1", "delete from t where id = 2", "insert into u values (7)")
-        now = rt.source.position()
-        wait_until(lambda: connector_covers(rt, now), "the connector to have read all")
-        purge(pipe)
+        now, newest = rt.source.position(), new_log_file(pipe)
+        with pipe.busy():
+            wait_until(lambda: connector_covers(rt, now), "the connector to have read all")
+        purge(pipe, newest)
         assert pipe.rows("select count(*) from _cdc.chunk where state = 'planned'") == [(1,)]
     copied = pipe.rows("select copied_at from _cdc.chunk where table_name = 't'")
-    pipe.start()  # goes on with the copy, keeps the connector
+    with pipe.busy():
+        pipe.start()  # goes on with the copy, keeps the connector
     assert pipe.rows("select copied_at from _cdc.chunk where table_name = 't'") == copied, "copied again"
     pipe.arrives("select id, v from t order by id", [(1, "after"), (3, "before")])
     pipe.run("insert into t values (5, 'e')")

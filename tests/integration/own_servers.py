@@ -3,6 +3,7 @@
 They run from the stack's unpacked packages, as the stack's user, and end with the test.
 """
 
+import atexit
 import os
 import shutil
 import socket
@@ -11,12 +12,13 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import pymysql
 
 from cdc_pipelines.stack.debian import PackageRoot
-from cdc_pipelines.stack.layout import ServiceUser, discover
+from cdc_pipelines.stack.layout import Layout, ServiceUser, discover
 from cdc_pipelines.stack.part import server_environment
 from cdc_pipelines.stack.settings import ServerAccess
 
@@ -27,20 +29,11 @@ _PASSWORD = "own-server"
 def own_server(flavor: str, *settings: str) -> Iterator[ServerAccess]:
     """A running server with an empty data folder; root and `cdc` may do anything, from this machine only."""
     layout = discover()
-    folder = Path(tempfile.mkdtemp(prefix="cdc-own-"))
-    for path in (folder, folder / "data", folder / "tmp"):  # a MariaDB that starts empties a common one
-        path.mkdir(exist_ok=True)
-        if os.geteuid() == 0:
-            os.chown(path, layout.user.uid, layout.user.gid)
-    root = PackageRoot(layout.parts / ("mysql-9" if flavor == "mysql" else "mariadb-10.11"))
+    folder = _folder(layout.user)
+    subprocess.run(["cp", "-a", f"{_empty(flavor)}/.", folder / "data"], check=True)  # with their owner
+    root, program = _program(layout, flavor)
     port = _free_port()
-    program, initialize = (
-        (root.command("usr/sbin/mysqld"), ["--initialize-insecure"])
-        if flavor == "mysql" else (root.command("usr/sbin/mariadbd"), ["--bootstrap", "--skip-log-bin"])
-    )
     options = _options(flavor, root, folder, port, settings)
-    system = "" if flavor == "mysql" else _mariadb_system_tables(root)
-    _run([*program, *options, *initialize], folder, layout.user, system)
     users = folder / "users.sql"
     users.write_text(
         f"create user cdc@'%' identified by '{_PASSWORD}';\ngrant all on *.* to cdc@'%' with grant option;\n"
@@ -56,9 +49,37 @@ def own_server(flavor: str, *settings: str) -> Iterator[ServerAccess]:
         _wait(access, process, folder / "server.log")
         yield access
     finally:
-        process.terminate()
+        process.kill()  # its data goes too; asked to end, MySQL first waits seconds for whoever reads its log
         process.wait(timeout=60)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _program(layout: Layout, flavor: str) -> tuple[PackageRoot, tuple[str, ...]]:
+    root = PackageRoot(layout.parts / ("mysql-9" if flavor == "mysql" else "mariadb-10.11"))
+    return root, root.command(f"usr/sbin/{'mysqld' if flavor == 'mysql' else 'mariadbd'}")
+
+
+def _folder(user: ServiceUser) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="cdc-own-"))
+    for path in (folder, folder / "data", folder / "tmp"):  # a MariaDB that starts empties a common one
+        path.mkdir(exist_ok=True)
+        if os.geteuid() == 0:
+            os.chown(path, user.uid, user.gid)
+    return folder
+
+
+@cache
+def _empty(flavor: str) -> Path:
+    """An initialized data folder, to copy: making one takes MySQL seconds. Deleted when this process ends."""
+    layout = discover()
+    folder = _folder(layout.user)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    root, program = _program(layout, flavor)
+    initialize = ["--initialize-insecure"] if flavor == "mysql" else ["--bootstrap", "--skip-log-bin"]
+    system = "" if flavor == "mysql" else _mariadb_system_tables(root)
+    _run([*program, *_options(flavor, root, folder, _free_port(), ()), *initialize], folder, layout.user, system)
+    (folder / "data" / "auto.cnf").unlink(missing_ok=True)  # each server makes up an identity of its own
+    return folder / "data"
 
 
 def _identity(user: ServiceUser) -> dict[str, object]:
@@ -70,12 +91,12 @@ def _options(flavor: str, root: PackageRoot, folder: Path, port: int, settings: 
     common = [
         "--no-defaults", f"--basedir={root.path}/usr", f"--datadir={folder / 'data'}", f"--port={port}",
         f"--tmpdir={folder / 'tmp'}",
-        "--bind-address=127.0.0.1", f"--socket=/tmp/cdc-own-{port}.sock", f"--pid-file={folder / 'server.pid'}",
+        "--bind-address=127.0.0.1", f"--socket={folder}/socket", f"--pid-file={folder / 'server.pid'}",
         f"--lc-messages-dir={share}", f"--character-sets-dir={share / 'charsets'}", "--skip-name-resolve",
         f"--plugin-dir={root.path}/usr/lib/mysql/plugin", "--innodb-buffer-pool-size=64M", "--log-bin=binlog",
         "--server-id=77", "--binlog-format=ROW", "--innodb-flush-log-at-trx-commit=0", "--sync-binlog=0",
     ]
-    own = ["--mysqlx=OFF", "--secure-file-priv=NULL"] if flavor == "mysql" else []
+    own = ["--mysqlx=OFF", "--secure-file-priv=NULL", "--innodb-redo-log-capacity=8M"] if flavor == "mysql" else []
     return [*common, *own, *settings]
 
 

@@ -173,3 +173,18 @@ def test_large_deletes_and_upserts_of_one_batch(target: psycopg.Connection) -> N
         applier.apply(codec.pack(KeyedBatch(images=images, fresh=False)))
     target.commit()
     assert {k: v[0] for k, v in contents(target).items()} == dict.fromkeys(range(many), "back")
+
+
+def test_a_large_batch_after_one_that_was_rolled_back(target: psycopg.Connection) -> None:
+    """With its savepoint went the stages that it had made."""
+    create(target)
+    target.autocommit = False
+    codec = RowCodec(table(), "mysql", "postgres")
+    applier = TableApplier(target, codec, 1, unique=False)
+    batch = codec.pack(KeyedBatch({(n,): codec.row(raw(row(n, "a"))) for n in range(SMALL * 2)}, fresh=False))
+    with target.transaction(force_rollback=True):
+        applier.apply(batch)
+    applier.undone()
+    applier.apply(batch)
+    assert len(contents(target)) == SMALL * 2
+    target.rollback()

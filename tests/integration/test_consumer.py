@@ -5,7 +5,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from confluent_kafka import Producer
 
+from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.copy.chunk import Chunk
 from cdc_pipelines.replication.databases.postgres import ddl
 from cdc_pipelines.replication.databases.postgres.connection import connect
@@ -51,9 +52,9 @@ class Running(threading.Thread):
 
 
 class Stage:
-    """A pipeline whose table `t` was copied empty at `at(1)`, whose log is empty, and no consumer."""
+    """A pipeline whose tables were copied empty at `at(1)`, whose log is empty, and no consumer."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, tables: Sequence[MappedTable] = (KEYED,)) -> None:
         self.pipeline, self.topics = pipeline, LogTopics(pipeline)
         self.topic = pipeline.log_topic(1)
         self.topics.create_log(self.topic)
@@ -61,9 +62,12 @@ class Stage:
         self.state = TargetState(self.conn, NAME)
         ensure_schema(self.conn)
         with self.conn.transaction():
-            self.state.new_generation(1, "s", [KEYED])
-            ddl.create_table(self.conn, KEYED)
-            self.state.save_plan([Chunk("t", 0, None, None, 0, state="done", position=at(1).to_json())])
+            self.state.new_generation(1, "s", tables)
+            for table in tables:
+                ddl.create_table(self.conn, table)
+            self.state.save_plan(
+                [Chunk(table.name, 0, None, None, 0, state="done", position=at(1).to_json()) for table in tables]
+            )
             self.state.set_log_topic(self.topic, self.topics.topic_id(self.topic) or "")
             self.state.init_offset(0, at(1).to_json())
         self.log = Log()
@@ -115,9 +119,9 @@ class Stage:
         self.topics.delete(self.topics.list(self.pipeline.topic_prefix))
 
 
-@pytest.fixture
-def stage(stack: StackSettings, target_database: str) -> Iterator[Stage]:
-    made = Stage(Pipeline.model_validate({
+def played(stack: StackSettings, target_database: str, **apply: Any) -> Pipeline:
+    """A pipeline of the stack that only this test has."""
+    return Pipeline.model_validate({
         "name": NAME, "client": 79, "config": os.getpid() * 1000 + next(_numbers),
         "source": {"type": "mysql", "host": "127.0.0.1", "port": 1, "database": "shop", "user": "u",
                    "password": "${env:NONE}"},
@@ -125,8 +129,13 @@ def stage(stack: StackSettings, target_database: str) -> Iterator[Stage]:
                    "database": target_database, "user": stack.postgres.user,
                    "password": "${env:CDC_STACK_POSTGRES_PASSWORD}"},
         "connect": {"url": stack.connect_url}, "kafka": {"bootstrap_servers": stack.kafka_bootstrap},
-        "apply": {"idle_commit_seconds": 0.2},
-    }))
+        "apply": {"idle_commit_seconds": 0.2} | apply,
+    })
+
+
+@pytest.fixture
+def stage(stack: StackSettings, target_database: str) -> Iterator[Stage]:
+    made = Stage(played(stack, target_database))
     yield made
     made.end()
 

@@ -457,7 +457,7 @@ def test_a_table_stands_apart_from_where_it_was_detached_until_it_is_attached(co
     (second,) = state.detached().values()
     assert (second.kind, second.reason, second.skipped) == ("lane", "is copied again", 5)
     assert (second.position, second.offset, second.since) == ("P", 7, first.since), "its rows are as old as they were"
-    with pytest.raises(ValueError, match="none of quarantined, lane, removed"):
+    with pytest.raises(ValueError, match="none of quarantined, changed, lane"):
         state.detach("users", "…", "sleeping")  # type: ignore[arg-type]
     state.attach("users")
     assert state.detached() == {}

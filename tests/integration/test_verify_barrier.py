@@ -22,6 +22,7 @@ from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.replication.pipeline import Pipeline
 from cdc_pipelines.replication.stream import parking
 from cdc_pipelines.replication.verify import barrier, verify
+from cdc_pipelines.replication.verify.background import Background
 from cdc_pipelines.stack.settings import StackSettings
 from tests.copied import Copied
 
@@ -304,3 +305,21 @@ def test_a_column_that_the_stream_added_is_compared(rt: FakeRuntime, copied: Cop
     copied.target.execute("update t set later = 8 where id = 2")
     [table] = verify(rt, _LOG).tables
     assert [(d.kind, d.key, d.columns) for d in table.differences] == [("differs", {"id": 2}, ("later",))]
+
+
+def test_a_table_that_stands_apart_is_left_out_and_told(rt: FakeRuntime, copied: Copied) -> None:
+    """It differs, of course; nothing of that is recorded, and its repair would be undone by its own copy."""
+    copied.run("insert into t values (3, 'c')")
+    with copied.target.transaction():
+        state = TargetState(copied.target, _NAME)
+        state.advance_offset(5, 6, far_ahead(copied), None, 1, 1)
+        state.detach("t", "value too long", "quarantined")
+    report = verify(rt, _LOG, tables=["t"], repair=True)
+    (table,) = report.tables
+    assert not report.equal
+    assert (table.complete, table.difference_count) == (False, 0)
+    assert table.left_out.startswith("is in quarantine since")
+    assert "value too long" in table.left_out
+    assert verified(copied) == []
+    assert copied.target.execute("select count(*) from t").fetchone() == (2,)
+    assert Background(lambda: rt, _LOG, threading.Event()).slice(rt) is None

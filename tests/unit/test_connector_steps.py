@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cdc_pipelines.replication.errors import IntegrityError, RetryableError
+from cdc_pipelines.replication.errors import CdcError, IntegrityError, RetryableError
 from cdc_pipelines.replication.stream import connector, connector_life, connector_steps
 from cdc_pipelines.replication.stream.connector_steps import ConnectorSteps
 from tests.unit.log_records import Log, Record
@@ -28,6 +28,7 @@ class PlayedConnect:
     def __init__(self, offset: dict[str, Any] | None) -> None:
         self.offset, self.did, self.running = offset, [], False
         self.keeps = True  # what its offset is set to
+        self.fails_at = float("inf")
 
     def offsets(self, name: str) -> list[dict[str, Any]]:
         return [{"partition": PARTITION, "offset": self.offset}] if self.offset else []
@@ -54,7 +55,8 @@ class PlayedConnect:
 
     def status(self, name: str, **_: Any) -> dict[str, Any]:
         state = "RUNNING" if self.running else "STOPPED"
-        tasks = [{"id": 0, "state": "RUNNING"}] if self.running else []
+        failed = time.monotonic() > self.fails_at
+        tasks = [{"id": 0, "state": "FAILED" if failed else "RUNNING", "trace": "why"}] if self.running else []
         return {"connector": {"state": state}, "tasks": tasks}
 
 
@@ -147,6 +149,26 @@ def test_running_is_no_proof_that_changes_flow(monkeypatch: pytest.MonkeyPatch) 
     made.ends = time.monotonic() + 0.2
     with pytest.raises(RetryableError, match="nothing arrives in the change log"):
         made.proven(lambda: made.client.resume("cdc_1_1"))
+
+
+@pytest.mark.parametrize("fails_after_s", [None, 0.15])
+def test_on_an_idle_source_it_is_proof_to_keep_running(
+    monkeypatch: pytest.MonkeyPatch, fails_after_s: float | None
+) -> None:
+    """Nothing arrives; all that the source has is committed as read. A task that can't read the log fails soon."""
+    for name, value in {"_POLL_S": 0.02, "_OFFSET_POLL_S": 0.04, "_IDLE_PROOF_S": 0.3}.items():
+        monkeypatch.setattr(connector_steps, name, value)
+    connect = PlayedConnect(dict(INSIDE))
+    made = steps(connect)
+    made.topics = SimpleNamespace(offsets=lambda topic: (0, 7))  # type: ignore[assignment]
+    began = time.monotonic()
+    if fails_after_s is None:
+        made.proven(lambda: connect.resume("cdc_1_1"))
+        assert time.monotonic() - began >= 0.3
+    else:
+        connect.fails_at = began + fails_after_s
+        with pytest.raises(CdcError, match="cdc_1_1"):
+            made.proven(lambda: connect.resume("cdc_1_1"))
 
 
 def test_a_topic_that_another_connector_uses_is_not_ours_to_delete() -> None:

@@ -84,7 +84,7 @@ def test_jobs(home: Path) -> None:
     names = {job.name for job in load().jobs or []}
     assert names == {
         "discover", "configure", "start_replication", "stop_replication", "restart_replication",
-        "resync_tables", "add_table", "remove_table", "verify_replication", "teardown",
+        "resync_tables", "release_tables", "add_table", "remove_table", "verify_replication", "teardown",
         "replication_health", "heal_replication",
     }  # fmt: skip
 

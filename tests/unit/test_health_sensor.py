@@ -62,7 +62,11 @@ def test_tables_are_observed_and_recorded_as_fresh_but_not_at_every_tick(looks: 
     assert tick(first.cursor).asset_events == []
 
 
-@pytest.mark.parametrize("stale", [{"lag": {**STATUS["lag"], "seconds": 301.0}}, {"consumer": {"healthy": False}}])
+@pytest.mark.parametrize(
+    "stale",
+    [{"lag": {**STATUS["lag"], "seconds": 301.0}}, {"consumer": {"healthy": False}},
+     {"tables": [STATUS["tables"][0] | {"detached": {"kind": "quarantined"}}]}],
+)  # fmt: skip
 def test_a_table_that_falls_behind_is_not_fresh(looks: list[Seen], stale: dict[str, Any]) -> None:
     looks[0] = replace(looks[0], status=STATUS | stale)
     assert [type(event) for event in tick().asset_events or []] == [dg.AssetObservation]

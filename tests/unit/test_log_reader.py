@@ -65,6 +65,8 @@ def read(
     marks: int = 0,
     batch: int = 3,
     detached: Collection[str] = (),
+    end: int | None = None,
+    careful_until: int = 0,
     **limits: float,
 ) -> list[Item]:
     """All items that the log gives, from transaction `start` (applied) on; ends with the reader's own end."""
@@ -78,9 +80,11 @@ def read(
         offset=0,
         position=position or at(start),
         overlap=overlap or Overlap({}),
-        limits=Apply(idle_commit_seconds=0.05, **limits),
+        limits=Apply(**({"idle_commit_seconds": 0.05} | limits)),
         stop_at=stop_at,
         detached=detached,
+        end=end,
+        careful_until=careful_until,
     )
     reader.start()
     items: list[Item] = []
@@ -518,6 +522,17 @@ def test_a_log_that_is_read_to_its_end_is_done_with_to_its_end() -> None:
     assert last.next_offset == len(log.records) + 1
 
 
+def test_mere_progress_waits_and_what_the_applier_learns_does_not() -> None:
+    """It opens a transaction on the target. In a new log it is all there is, and who starts waits for its commit."""
+    idle, new = Log(), Log()
+    idle.heartbeat()
+    new.ddl(1, "t", COLUMNS, snapshot="true", kind="CREATE")
+    new.heartbeat()
+    assert read(idle, idle_commit_seconds=60) == []
+    kinds = [type(item).__name__ for item in read(new, idle_commit_seconds=60)]
+    assert (kinds[0], kinds[-1]) == ("Learn", "Commit")
+
+
 def test_the_end_of_the_log_inside_a_transaction_moves_nothing() -> None:
     log = Log()
     log.transaction(2, ("c", "t", None, {"id": 1, "v": "a"}))
@@ -612,3 +627,37 @@ def test_of_a_table_that_stands_apart_what_comes_again_is_counted_once() -> None
         log.row(3, "c", "t", after={"id": order, "v": "a"}, order=order, row=order)
     log.end(3, 2)
     assert skipped(read(log, detached={"t"})) == {"t": 3}
+
+
+def test_a_reader_ends_where_it_is_told_to() -> None:
+    """At an offset where another reader ended a run, whatever the log holds behind it; and there exactly."""
+    log = Log()
+    log.transaction(2, ("c", "t", None, {"id": 1, "v": "a"}))
+    end = len(log.records)
+    log.transaction(3, ("c", "t", None, {"id": 2, "v": "b"}))
+    for batch in (1, 3, 100):
+        items = read(log, end=end, batch=batch)
+        assert isinstance(items[-1], AtBarrier)
+        assert applied(items) == {("t", 1): "a"}
+        last = [i for i in items if isinstance(i, Commit)][-1]
+        assert (last.next_offset, MySqlPosition.from_json(last.position).gtids) == (end, f"{UUID}:1-2")
+
+
+def test_a_reader_ends_at_the_end_of_the_log_that_it_is_told() -> None:
+    """What is between the last record and the end is marks of the broker's, which nobody delivers."""
+    log = Log()
+    log.transaction(2, ("c", "t", None, {"id": 1, "v": "a"}))
+    items = read(log, end=len(log.records) + 2, marks=2)
+    assert isinstance(items[-1], AtBarrier)
+    assert [i for i in items if isinstance(i, Commit)][-1].next_offset == len(log.records) + 2
+
+
+def test_what_came_before_a_table_was_copied_may_have_other_columns() -> None:
+    """A table that is copied again with fewer columns: its events had all of them until then."""
+    log = Log()
+    log.transaction(2, ("c", "t", None, {"id": 1, "v": "a", "secret": "s"}))
+    log.transaction(3, ("c", "t", None, {"id": 2, "v": "b"}))
+    overlap = Overlap({"t": TableOverlap([(None, (5,)), ((5,), None)], [at(2), at(2)])})
+    assert applied(read(log, overlap=overlap)) == {("t", 2): "b"}
+    one_earlier = Overlap({"t": TableOverlap([(None, (5,)), ((5,), None)], [at(2), at(1)])})
+    assert isinstance(failure(read(log, overlap=one_earlier)), UnsupportedChangeError)

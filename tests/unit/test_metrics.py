@@ -125,7 +125,7 @@ def test_a_streaming_pipeline_in_figures(store: ControlStore) -> None:
     verified = {"at": (datetime.now(UTC) - timedelta(hours=2)).isoformat(), "differences": 0, "complete": True}
     table = {
         "table": "t", "chunks": 5, "chunks_done": 4, "rows_copied": 900, "inserts": 1, "updates": 2, "deletes": 3,
-        "truncates": 0, "verified": verified,
+        "truncates": 0, "verified": verified, "detached": {"kind": "quarantined"}, "dead_letters": 2,
     }  # fmt: skip
     status = looked(
         lag={"seconds": 1.5, "messages": 5, "source_bytes": 9, "runway": {"runway_seconds": 7200.0}},
@@ -169,6 +169,8 @@ def test_a_streaming_pipeline_in_figures(store: ControlStore) -> None:
         ("cdc_lanes", "following", "shop"): 0,
         ("cdc_lanes", "merged", "shop"): 1,
         ("cdc_lanes_idle", "shop"): 1,
+        ("cdc_tables_quarantined", "shop"): 1,
+        ("cdc_dead_letters", "shop"): 2,
     }
     assert {key: found.get(key) for key in expected} == expected
 

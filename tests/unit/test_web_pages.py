@@ -12,7 +12,7 @@ import requests
 
 from cdc_pipelines.replication import secrets
 from tests.unit.dagster_pipelines import configure
-from tests.unit.web_client import DAGSTER, TOKEN, Web, open_web
+from tests.unit.web_client import DAGSTER, TOKEN, Web, facts, open_web
 
 HTML = {"accept": "text/html"}
 RUN = "0123abcd-0000-4000-8000-0123456789ab"
@@ -61,6 +61,17 @@ def test_one_pipeline(web: Web) -> None:
     assert "<script>" not in page
     assert "style=" not in page
     assert RUN not in web.client.get(f"/pipelines/1?run={RUN}&job=%3Cscript%3E").text
+
+
+def test_a_table_in_quarantine_is_not_told_to_be_equal(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    apart = {"kind": "quarantined", "reason": "too long", "since": "2026-01-01T10:00:00.000Z", "skipped": 1234}
+    table = facts(web.store.get("shop"))["tables"][0] | {"detached": apart, "verified": {"differences": 0, "at": ""}}
+    monkeypatch.setattr(web.watch, "_look", lambda record: facts(record) | {"tables": [table]})
+    web.watch.sample()
+    page = web.client.get("/pipelines/1").text
+    for words in ("in quarantine", "2026-01-01 10:00:00", "1,234 changes passed by"):
+        assert words in page, words
+    assert "equal</span>" not in page
 
 
 def test_problems_come_with_their_next_step(web: Web) -> None:

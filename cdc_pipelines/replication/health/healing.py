@@ -26,7 +26,8 @@ Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 PAUSES_S = (0.0, 30.0, 120.0, 300.0, 600.0)
 """Between the tries of one incident: a fault that passes is mended soon, one that lasts is not made worse."""
 REQUESTED = "requested"
-_ORDER: tuple[Cure, ...] = ("recreate_connector", "restart_task", "restart_consumer", "finish_lanes")
+_ORDER: tuple[Cure, ...] = ("recreate_connector", "restart_task", "restart_consumer")
+_TABLES: Cure = "copy_tables"
 _CONSUMER_S = 60.0
 _POLL_S = 0.5
 
@@ -35,7 +36,7 @@ def next_cure(incident: Incident, actions: Sequence[Action], limits: Health, now
     """What to try now; empty: nothing, or not yet, or tried often enough."""
     tries = [action for action in actions if action.outcome == REQUESTED]
     wanted = {RULES[each.kind].cure for each in incident.problems}
-    cure: Cure = next((each for each in _ORDER if each in wanted), "")
+    cure: Cure = next((each for each in (*_ORDER, _TABLES) if each in wanted), "")
     if not limits.heal or not cure or incident.calm_since is not None or len(tries) >= limits.heal_attempts:
         return ""
     pause = PAUSES_S[min(len(tries), len(PAUSES_S) - 1)]
@@ -51,7 +52,7 @@ def heal(rt: Runtime, log: Log) -> str:
     """
     problems = status(rt)["problems"]
     wanted = {RULES[each["kind"]].cure for each in problems}
-    if rt.record.desired != "running" or not any(wanted):
+    if rt.record.desired != "running" or not wanted & set(_ORDER):
         return "nothing to do any more"
     done = []
     for cure in _ORDER:
@@ -92,22 +93,27 @@ def _restart_consumer(rt: Runtime, log: Log) -> str:
                          "look at its log.")
 
 
-def _finish_lanes(rt: Runtime, log: Log) -> str:
-    """Of the tables that left the stream for a lane: little is left to do, everything is copied."""
-    silent = [each for each in status(rt)["problems"] if each["kind"] == "table_left_behind"]
-    with rt.target("heal") as (conn, _):
-        lanes = [lane.table for lane in LaneStore(conn, rt.name).all() if lane.phase in ("detached", "merged")]
+def heal_tables(rt: Runtime, log: Log, holder: str) -> str:
+    """Copy tables again that changed, and finish lanes that nobody works on. Returns what was done, in words.
+
+    It may take long, and takes no lease: the pipeline is not in anybody's way meanwhile.
+    """
+    wanted = {RULES[each["kind"]].cure for each in status(rt)["problems"]}
+    if rt.record.desired != "running" or _TABLES not in wanted:
+        return ""
+    with rt.target("heal") as (conn, state):
+        tables = [name for name, each in state.detached().items() if each.kind == "changed"]
+        tables += [lane.table for lane in LaneStore(conn, rt.name).all() if lane.phase in ("detached", "merged")]
     done = []
-    for table in lanes if silent else []:
+    for table in dict.fromkeys(tables):
         try:
-            resync_table(rt, log, table, holder="healing")
+            resync_table(rt, log, table, holder=holder)
         except LeaseHeldError:
             continue  # somebody works on it after all
         done.append(table)
-    return f"back in the stream: {', '.join(done) or 'none'}"
+    return f"copied again and back in the stream: {', '.join(done)}" if done else ""
 
 
 _CURES = {
     "restart_task": _restart_task, "recreate_connector": _recreate_connector, "restart_consumer": _restart_consumer,
-    "finish_lanes": _finish_lanes,
 }

@@ -126,6 +126,19 @@ def is_idle(lane: Facts, now: datetime) -> bool:
     return silent_seconds(lane, now) >= SILENT_AFTER_S
 
 
+def changed_problems(pipeline: str, tables: list[Facts], lanes: list[Facts]) -> Iterator[Problem]:
+    """Of tables that must be copied again because their definition changed, where no lane does it yet."""
+    under_way = {lane["table"] for lane in lanes}
+    for table in tables:
+        apart = table.get("detached")
+        if apart and apart["kind"] == "changed" and table["table"] not in under_way:
+            yield problem(
+                "table_changed", f"table {table['table']} stands apart since {apart['since']}: {apart['reason']}",
+                f"it is copied again by itself, where self-healing is on; else run `cdc resync {pipeline} --table "
+                f"{table['table']}`.",
+            )
+
+
 def lane_problems(pipeline: str, lanes: list[Facts], now: datetime) -> Iterator[Problem]:
     """Lanes on which nobody works any more."""
     for lane in lanes:
@@ -139,3 +152,24 @@ def lane_problems(pipeline: str, lanes: list[Facts], now: datetime) -> Iterator[
         else:
             yield problem("lane_idle", f"table {lane['table']} was to be copied again, and nobody has worked on that "
                           f"for {silent_s:.0f} s", step)
+
+
+def quarantine_problems(pipeline: str, tables: list[Facts]) -> Iterator[Problem]:
+    """Of tables that the stream passes by because the target refused a change, and of the changes themselves."""
+    for table in tables:
+        apart = table.get("detached")
+        if apart and apart["kind"] == "quarantined":
+            yield problem(
+                "table_quarantined",
+                f"table {table['table']} is in quarantine since {apart['since']}: {apart['reason']}",
+                f"mend the target's table or the source's row, then run `cdc quarantine release {pipeline} "
+                f"{table['table']}`, which copies the table again.",
+            )
+    held = [table["table"] for table in tables if table.get("dead_letters")]
+    if held:
+        count = sum(table.get("dead_letters", 0) for table in tables)
+        yield problem(
+            "dead_letters", f"{count} change(s) that the target refused are held as dead letters ({', '.join(held)})",
+            f"`cdc deadletters list {pipeline}` shows them; releasing the table settles them, `cdc deadletters skip` "
+            "accepts one as it is.",
+        )

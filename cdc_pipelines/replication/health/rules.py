@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from cdc_pipelines.replication.control.records import Problem, Severity
 
-Cure = Literal["restart_task", "recreate_connector", "restart_consumer", "finish_lanes", ""]
+Cure = Literal["restart_task", "recreate_connector", "restart_consumer", "copy_tables", ""]
 
 
 class Rule(NamedTuple):
@@ -55,9 +55,16 @@ RULES: dict[str, Rule] = {
     "runway": Rule("degraded", "", "the source may purge what is still needed within `runway_hours`"),
     # The pipeline
     "lag": Rule("degraded", "", "the target is more than `lag_seconds` behind"),
+    "table_quarantined": Rule(
+        "degraded", "", "the target refused a change of a table, which stands still since then; the others go on"
+    ),
+    "dead_letters": Rule("degraded", "", "changes that the target refused are held, and nobody has looked at them"),
     "differences": Rule("degraded", "", "a verification found rows that differ"),
+    "table_changed": Rule(
+        "degraded", "copy_tables", "a table changed so that it must be copied again, and that has not begun"
+    ),
     "table_left_behind": Rule(
-        "degraded", "finish_lanes", "a table left the stream to be joined to it anew, and nobody works on it"
+        "degraded", "copy_tables", "a table left the stream to be joined to it anew, and nobody works on it"
     ),
     "lane_idle": Rule("degraded", "", "a table was to be copied again beside the stream, and nobody works on it"),
     "start_broken_off": Rule("degraded", "", "a start ended before it was complete, and nobody works on it"),

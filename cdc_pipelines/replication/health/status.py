@@ -55,8 +55,9 @@ def status(rt: Runtime, connectors: Connectors = None) -> Facts:
     tables = target.get("tables", [])
     lanes = target.get("lanes", [])
     for found in [
-        *judge.size_problems(limits, log, target), *judge.difference_problems(rt.name, tables),
-        *judge.lane_problems(rt.name, lanes, datetime.now(UTC)),
+        *judge.size_problems(limits, log, target), *judge.quarantine_problems(rt.name, tables),
+        *judge.difference_problems(rt.name, tables), *judge.lane_problems(rt.name, lanes, datetime.now(UTC)),
+        *judge.changed_problems(rt.name, tables, lanes),
     ]:
         asked.tell("", found)
     problems = list(dict.fromkeys(asked.problems))

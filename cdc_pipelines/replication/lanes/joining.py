@@ -98,6 +98,7 @@ def join(lane: LaneRuntime, follower: Follower) -> None:
 
     def change(state: TargetState, lanes: LaneStore) -> None:
         state.adopt(lane.table, lane.name)
+        state.settle_letters(lane.table)
         lanes.close(lane.table)
 
     meet_stream(lane.main, change, lane, follower)

@@ -1,6 +1,7 @@
 """Beginning a lane, or taking over one that was begun, and giving one up."""
 
 import logging
+from collections.abc import Collection
 
 import msgspec
 import psycopg
@@ -73,15 +74,28 @@ def _fits(lane: LaneRuntime, found: Lane, table: MappedTable) -> bool:
     )
 
 
-def abandon(main: Runtime, table: str) -> bool:
-    """Forget a table's lane; its worker is fenced off. What left the stream for it stays apart. False: none there."""
+def abandon(main: Runtime, table: str) -> str | None:
+    """Forget a table's lane; its worker is fenced off. What left the stream for it stays apart.
+
+    Returns the name of its shadow; None: there is no lane.
+    """
+    return _close(main, table, ("copying", "following", "detached", "merged"))
+
+
+def given_up(main: Runtime, table: str) -> str | None:
+    """Likewise, but one that is nearly there stays, to be finished."""
+    return _close(main, table, ("copying", "following"))
+
+
+def _close(main: Runtime, table: str, phases: Collection[str]) -> str | None:
     with main.target("lane") as (conn, state):
         if state.load() is None:
-            return False
+            return None
         conn.commit()
         with conn.transaction():
             lanes = LaneStore(conn, main.name)
-            if lanes.get(table) is None:
-                return False
+            lane = lanes.get(table)
+            if lane is None or lane.phase not in phases:
+                return None
             lanes.close(table)
-    return True
+    return lane.shadow

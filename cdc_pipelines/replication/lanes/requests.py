@@ -85,7 +85,8 @@ def _add(
 def remove_table(rt: Runtime, log: Log, name: str, *, holder: str, drop: bool = False) -> bool:
     """Leave a table out of a running pipeline from now on. False where it has no such table.
 
-    The target's table stays with its rows, unless `drop`. Raises ConfigurationError where it is the only one.
+    The target's table stays with its rows, and ours, so that it may be taken in again; unless `drop`. Raises
+    ConfigurationError where it is the only one.
     """
     with rt.store.lease(rt.name, holder, "remove table"):
         rt.refresh()
@@ -104,7 +105,7 @@ def remove_table(rt: Runtime, log: Log, name: str, *, holder: str, drop: bool = 
         def change(state: TargetState, lanes: LaneStore) -> None:
             if lanes.get(name) is not None:
                 lanes.close(name)
-            state.forget_table(name)
+            state.forget_table(name, keep_claim=not drop)
 
         if table is not None:
             meet_stream(rt, change)

@@ -24,6 +24,8 @@ from cdc_pipelines.replication.databases.postgres.connection import server_error
 from cdc_pipelines.replication.databases.postgres.lane_store import LaneStore
 from cdc_pipelines.replication.databases.postgres.shadow import create_shadow
 from cdc_pipelines.replication.errors import (
+    CdcError,
+    ConfigurationError,
     FencedError,
     IntegrityError,
     ResyncRequiredError,
@@ -32,7 +34,7 @@ from cdc_pipelines.replication.errors import (
 )
 from cdc_pipelines.replication.lanes.follow import Follower, follower
 from cdc_pipelines.replication.lanes.joining import detach, join, mapping_before, replace
-from cdc_pipelines.replication.lanes.opening import abandon, open_lane
+from cdc_pipelines.replication.lanes.opening import abandon, given_up, open_lane
 from cdc_pipelines.replication.lanes.runtime import LaneRuntime
 from cdc_pipelines.replication.operations.consumer_state import connector_covers
 from cdc_pipelines.replication.operations.copying import copy_missing
@@ -77,13 +79,27 @@ def run_lane(
         with LaneRuntime(main, table.name) as lane:
             try:
                 return _Worker(lane, log, table, reason, capture, on_chunk, progress).run()
-            except (ResyncRequiredError, UnsupportedChangeError, IntegrityError) as error:
+            except (ResyncRequiredError, UnsupportedChangeError) as error:
                 # The table's definition changed under the copy, or the log can't be followed from there.
                 if attempt == _FRESH_STARTS:
                     raise
                 log.warning("table %s: %s; its lane begins anew", table.name, error.message)
                 abandon(main, table.name)
+            except (ConfigurationError, IntegrityError) as error:
+                # The target refuses its rows. The shadow was made like the table: with what will be mended there.
+                raise _named_after(table, given_up(main, table.name), error) from error
     raise AssertionError("unreachable")
+
+
+def _named_after(table: MappedTable, shadow: str | None, error: CdcError) -> CdcError:
+    """The error in the words of who knows the target table, and not the lane's shadow."""
+    if shadow is None:
+        return error
+    message, step = (
+        text.replace(f"_cdc.{shadow}", f"{table.target_schema}.{table.target_name}").replace(shadow, table.target_name)
+        for text in (error.message, error.next_step)
+    )
+    return type(error)(message, step)
 
 
 class _Worker:

@@ -70,6 +70,10 @@ METRICS: dict[str, Description] = {
     "cdc_changes_applied_total": Description(
         "counter", ("pipeline", "table", "operation"), "Changes applied, since the generation began."
     ),
+    "cdc_tables_quarantined": Description(
+        "gauge", _PIPELINE, "Tables that stand still because the target refused a change."
+    ),
+    "cdc_dead_letters": Description("gauge", _PIPELINE, "Changes that the target refused and nobody has done with."),
     "cdc_lanes": Description(
         "gauge", ("pipeline", "phase"), "Tables that are copied beside the stream, by how far they are."
     ),

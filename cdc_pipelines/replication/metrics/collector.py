@@ -127,7 +127,11 @@ def _look(found: Families, name: str, status: Facts) -> None:
     for phase in PHASES:
         found.add("cdc_lanes", sum(lane["phase"] == phase for lane in lanes), name, phase)
     found.add("cdc_lanes_idle", sum(is_idle(lane, now) for lane in lanes), name)
-    for table in status["tables"]:
+    tables = status["tables"]
+    apart = [table["detached"] for table in tables if table.get("detached")]
+    found.add("cdc_tables_quarantined", sum(each["kind"] == "quarantined" for each in apart), name)
+    found.add("cdc_dead_letters", sum(table.get("dead_letters", 0) for table in tables), name)
+    for table in tables:
         labels = (name, table["table"])
         found.add("cdc_copy_chunks", table["chunks"], *labels)
         found.add("cdc_copy_chunks_done", table["chunks_done"], *labels)

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from cdc_pipelines.replication.catalog import MappedTable
+from cdc_pipelines.replication.position import Place
 
 Key = tuple[Any, ...]
 Row = msgspec.Struct
@@ -57,13 +58,38 @@ class OrderedBatch:
 
 
 @dataclass(slots=True)
+class Event:
+    """One change as the log has it, kept only where a stretch that was refused is read once more.
+
+    `op` is Debezium's, or `s` for a change of the schema; the images are JSON, `after` of the schema's the statement.
+    """
+
+    op: str
+    key: Key | None
+    before: msgspec.Raw | None
+    after: msgspec.Raw | None
+    place: Place
+    offset: int
+    commit_ms: int | None
+
+
+Origins = dict[Key, Event] | list[Event]
+"""The last event of each key of a KeyedBatch; of an OrderedBatch all, in order."""
+
+
+@dataclass(slots=True)
 class Part:
-    """Changes to be applied together inside the open target transaction."""
+    """Changes to be applied together inside the open target transaction.
+
+    `origins`, per table, is there where what is refused shall be found: the run is one source transaction then, and no
+    batch of it is packed.
+    """
 
     tables: dict[str, KeyedBatch | CopyBatch | OrderedBatch] = field(default_factory=dict)
     counts: dict[str, Counts] = field(default_factory=dict)
     events: int = 0
     size: int = 0  # bytes of the records
+    origins: dict[str, Origins] | None = None
 
 
 @dataclass(slots=True)
@@ -72,6 +98,7 @@ class Truncate:
 
     table: str
     ranges: list[tuple[Key | None, Key | None]] | None = None
+    origin: Event | None = None
 
 
 @dataclass(slots=True)
@@ -81,6 +108,7 @@ class Redefine:
     before: MappedTable
     after: MappedTable
     literals: dict[str, str | None]
+    origin: Event | None = None
 
 
 @dataclass(slots=True)

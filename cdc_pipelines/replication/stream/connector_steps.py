@@ -14,7 +14,9 @@ from cdc_pipelines.replication.stream.log_topic import LogTopics
 
 Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
-_POLL_S = 0.2
+_POLL_S = 0.1
+# For an answer about offsets Connect reads a topic from its beginning.
+_OFFSET_POLL_S = 1.0
 # A record and its transaction's marker; the marker of an aborted transaction alone is one.
 _PROOF_RECORDS = 2
 # A task that can't read the log fails within this time after it says RUNNING.
@@ -86,17 +88,17 @@ class ConnectorSteps:
         while True:
             status = self.client.status(self.name)
             raise_failed(self.name, status)
-            if self.recovered() and runs(status):
+            if runs(status) and self.recovered():
                 self.done("recovered")
                 return
             self._wait("recovery shows no progress")
 
     def recovered(self) -> bool:
         """Whether the schema's snapshot is complete. In its middle the offset says so by the key `snapshot`."""
-        offset = self.offset()
-        if offset is None or "snapshot" in offset or offset == self.position:
+        if self.topics.offsets(self.history)[1] == 0:
             return False
-        return self.topics.offsets(self.history)[1] > 0
+        offset = self.offset()
+        return offset is not None and "snapshot" not in offset and offset != self.position
 
     def switch(self, config: Config) -> None:
         """Put a configuration in force, without tearing a transaction, and wait until changes flow under it.
@@ -138,18 +140,21 @@ class ConnectorSteps:
         before = self._log_end()
         action()
         idle_since: float | None = None
+        asked_at = float("-inf")
         while True:
             status = self.client.status(self.name)
             raise_failed(self.name, status)
-            if not runs(status) or not self._has_read_all():
+            if not runs(status):
                 idle_since = None
-            elif idle_since is None:
-                idle_since = time.monotonic()
-            idle = idle_since is not None and time.monotonic() - idle_since >= _IDLE_PROOF_S
-            if idle or (runs(status) and self._log_end() >= before + _PROOF_RECORDS):
-                self.done("streaming")
-                return
+            elif self._log_end() >= before + _PROOF_RECORDS:
+                break
+            elif time.monotonic() - asked_at >= _OFFSET_POLL_S:
+                asked_at = time.monotonic()
+                idle_since = (idle_since or asked_at) if self._has_read_all() else None
+                if idle_since is not None and asked_at - idle_since >= _IDLE_PROOF_S:
+                    break
             self._wait("nothing arrives in the change log")
+        self.done("streaming")
 
     def _has_read_all(self) -> bool:
         offset = self.offset()

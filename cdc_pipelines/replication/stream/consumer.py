@@ -29,7 +29,9 @@ from cdc_pipelines.replication.stream.lead import session_purpose, take_lead
 from cdc_pipelines.replication.stream.log_client import LogClient
 from cdc_pipelines.replication.stream.log_topic import LogTopics
 from cdc_pipelines.replication.stream.pulse import Pulse, moment
+from cdc_pipelines.replication.stream.quarantine import Quarantine
 from cdc_pipelines.replication.stream.reader import LogReader
+from cdc_pipelines.replication.stream.refusal import RefusedError
 from cdc_pipelines.replication.stream.rewind import rewind
 from cdc_pipelines.replication.stream.watch import Watch
 
@@ -50,6 +52,8 @@ class Consumer:
         self._pair = (self._pipeline.source.type, self._pipeline.target.type)
         self._reader: LogReader | None = None
         self._watch: Watch | None = None
+        self._stop_at: MySqlPosition | None = None
+        self._quarantine = Quarantine(self._pipeline.apply.quarantine)
         self._barrier_polled = 0.0
         self._caught_up = False
         self._measures = Measures.fresh()
@@ -98,7 +102,7 @@ class Consumer:
     # The log
 
     def _open_log(self, stop_at: MySqlPosition | None = None) -> None:
-        applier = self._applier
+        applier, self._stop_at = self._applier, stop_at
         topic = applier.facts.log_topic or ""
         topics = LogTopics(self._pipeline)
         topics.require_same(topic, applier.facts.log_topic_id)
@@ -116,6 +120,7 @@ class Consumer:
             limits=self._pipeline.apply,
             stop_at=stop_at,
             detached=applier.detached,
+            careful_until=self._quarantine.careful_until,
         )
         self._reader.start()
 
@@ -159,11 +164,25 @@ class Consumer:
             return None
 
     def _handle(self, item: Item) -> None:
+        reader = self._reader
         try:
             self._take(item)
+        except RefusedError as refusal:
+            self._refused(refusal)
         finally:
-            if self._reader is not None:
-                self._reader.queue.task_done()
+            if reader is not None:
+                reader.queue.task_done()
+
+    def _refused(self, refusal: RefusedError) -> None:
+        """Read the run's stretch of the log again, without the refused change's table once that is found."""
+        assert self._reader is not None
+        applier, fetched = self._applier, self._reader.facts.fetched
+        live = len(applier.tables) - len(applier.detached)
+        pending = self._quarantine.judge(refusal, live=live, fetched=fetched)
+        self._log.warning("%s; reading again from offset %d to set it apart", refusal.message, applier.offset)
+        self._close_log()
+        self._applier = applier.renewed(pending)
+        self._open_log(self._stop_at)
 
     def _take(self, item: Item) -> None:
         if isinstance(item, Failed):
@@ -255,7 +274,8 @@ class Consumer:
                 if arrived and parking.move(conn, name, barrier_id, "go", "reached"):
                     parking.wait_for(conn, name, barrier_id, "released", self.stop)
         parking.clear(conn, name, barrier_id)
-        self._applier.look_at_tables()
+        if self._applier.is_outdated():
+            self._applier = self._applier.renewed()
         if not self.stop.is_set():
             self._open_log()
         self.pulse.now("streaming")

@@ -130,6 +130,7 @@ class LogTopics(KafkaAdmin):
             "bootstrap.servers": self._servers, "group.id": "cdc-tail", "enable.auto.commit": False,
             "isolation.level": "read_committed", "enable.partition.eof": True, "auto.offset.reset": "earliest",
             "queued.max.messages.kbytes": 4096,  # little is asked for
+            "fetch.wait.max.ms": 10,  # the end of the log is told only when the broker has waited for more
             "receive.message.max.bytes": min(2_147_483_647, 100_000_000 + self._kafka.max_message_bytes),
             "log_level": 0,
             **self._client_settings(),

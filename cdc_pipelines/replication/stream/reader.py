@@ -32,6 +32,7 @@ from cdc_pipelines.replication.stream.grammar import Grammar, Open
 from cdc_pipelines.replication.stream.log_client import LogClient
 from cdc_pipelines.replication.stream.messages import Message
 from cdc_pipelines.replication.stream.overlap import Overlap
+from cdc_pipelines.replication.stream.refusal import event_of
 from cdc_pipelines.replication.stream.rows import RowCodec
 from cdc_pipelines.replication.stream.run import OPS, Run
 
@@ -44,6 +45,7 @@ class ReaderFacts:
 
     last_record_at: float = 0.0  # monotonic seconds
     next_offset: int = 0
+    fetched: int = 0  # the offset behind all that was ever looked at
     read_to_end: bool = False  # at least once
     log_end: int | None = None
     error: str = ""
@@ -53,7 +55,9 @@ class LogReader(threading.Thread):
     """Turns the log from `offset` on into items on `queue`, until closed, failed, or at a barrier.
 
     That is the position `stop_at`, or the log's offset `end`, where another reader ended a run: no transaction lies
-    across it. Of the tables in `detached` changes are counted, not handed over.
+    across it. Of the tables in `detached` changes are counted, not handed over. Up to the offset `careful_until` each
+    transaction is a run of its own, whose parts hold their events: for an applier that looks for what the target
+    refuses.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class LogReader(threading.Thread):
         stop_at: MySqlPosition | None = None,
         end: int | None = None,
         detached: Collection[str] = (),
+        careful_until: int = 0,
     ) -> None:
         super().__init__(name="log-reader", daemon=True)
         self.queue: queue.Queue[Item] = queue.Queue(maxsize=3)
@@ -85,7 +90,7 @@ class LogReader(threading.Thread):
         self._published = (offset, time.monotonic())
         self._grammar = Grammar(restarts_count=position.flavor == "mariadb")
         self._start = position
-        self._run = Run(self.queue, self._closing, limits, offset, position, self._pack)
+        self._run = Run(self.queue, self._closing, limits, offset, position, self._pack, careful_until)
         self._reached = False
 
     def close(self) -> None:
@@ -100,6 +105,8 @@ class LogReader(threading.Thread):
         try:
             while not self._is_over():
                 records = self._client.read(0.1)
+                if records:
+                    self.facts.fetched = records[-1].offset() + 1
                 for record in records:
                     if self._ends_at(record.offset()):
                         break
@@ -223,13 +230,13 @@ class LogReader(threading.Thread):
         if codec is not None:
             if transaction is None:
                 raise messages.xa_row(source)
-            self._fold(codec, message, size)
+            self._fold(codec, message, offset, size)
         elif wanted and self._tables.stands_apart(source.db, source.table):
             self._run.skip(source.table or "")
         if transaction is None:  # nothing will say that it ends
             self._complete(grammar.close_open(), offset + 1)
 
-    def _fold(self, codec: RowCodec, message: Message, size: int) -> None:
+    def _fold(self, codec: RowCodec, message: Message, offset: int, size: int) -> None:
         op, table = message.op, codec.name
         # It may have other columns: those that were captured before the table was copied.
         if not self._overlap.passed and self._overlap.covers_all(table, message.place()):
@@ -242,6 +249,8 @@ class LogReader(threading.Thread):
         key = codec.key(after if after is not None else before) if codec.key_indexes else None  # type: ignore[arg-type]
         if not self._overlap.passed and self._overlap.covers(table, key, message.place()):
             return
+        if self._run.careful:
+            self._run.note(table, event_of(message, offset, key))
         self._run.add(table, op, key, before, after, size)  # type: ignore[arg-type]
 
     def _truncate(self, message: Message, offset: int) -> None:
@@ -253,7 +262,8 @@ class LogReader(threading.Thread):
         if codec is not None:
             ranges = self._overlap.reached_by_truncate(codec.name, place)
             if ranges is None or ranges:
-                self._run.change(Truncate(codec.name, ranges))
+                origin = event_of(message, offset) if self._run.careful else None
+                self._run.change(Truncate(codec.name, ranges, origin))
         elif self._tables.stands_apart(source.db, source.table):
             self._run.skip(source.table or "")
         self._stand(place, source.ts_ms, offset)
@@ -270,6 +280,7 @@ class LogReader(threading.Thread):
             return
         for item in self._tables.changes(message, place, snapshot=snapshot):
             if isinstance(item, Redefine):
+                item.origin = event_of(message, offset) if self._run.careful else None
                 self._run.change(item)
             else:
                 self._run.put(item)

@@ -13,6 +13,7 @@ from cdc_pipelines.replication.stream.batches import (
     Commit,
     CopyBatch,
     Counts,
+    Event,
     Item,
     Key,
     KeyedBatch,
@@ -29,7 +30,8 @@ OPS = frozenset("crud")
 class Run:
     """Gathers parts and puts them on `queue`; knows the position up to which transactions are complete.
 
-    `boundary` is the log offset after the last complete transaction (or record outside of any).
+    `boundary` is the log offset after the last complete transaction (or record outside of any). Up to the offset
+    `careful_until` something was refused when it was read first.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Run:
         offset: int,
         position: MySqlPosition,
         pack: Callable[[str, KeyedBatch], KeyedBatch | CopyBatch],
+        careful_until: int = 0,
     ) -> None:
         self._queue = items
         self._pack = pack
@@ -49,7 +52,10 @@ class Run:
         self._start = position
         self.applied = position.gtid_set.copy()
         self._place, self._begin = Place(None, position.file, position.pos), position.begin
-        self._part = Part()
+        self._careful_until = careful_until
+        self.careful = offset < careful_until
+        """Whether something in this stretch was refused: each transaction is a run of its own then, with its events."""
+        self._part = self._new_part()
         self._table = ""
         self._batch: KeyedBatch | OrderedBatch = KeyedBatch()
         self._counts = Counts()
@@ -64,6 +70,7 @@ class Run:
         self.boundary = offset
         self._sent = offset
         self._sent_at = time.monotonic()
+        self._handed = False  # whether the applier has a run open
 
     def repeats(self, place: Place) -> bool:
         """Level 1: whether the transaction at `place` was applied before."""
@@ -118,6 +125,18 @@ class Run:
         self._part.counts.setdefault(table, Counts()).skipped += 1
         self.whole = False
 
+    def note(self, table: str, event: Event) -> None:
+        """Keep the event that is folded in next; only where `careful`."""
+        origins = self._part.origins
+        assert origins is not None
+        if event.key is None:
+            origins.setdefault(table, []).append(event)  # type: ignore[union-attr]
+        else:
+            origins.setdefault(table, {})[event.key] = event  # type: ignore[call-overload]
+
+    def _new_part(self) -> Part:
+        return Part(origins={} if self.careful else None)
+
     def _turn_to(self, table: str, *, keyed: bool) -> None:
         """The next rows are of this table."""
         part = self._part
@@ -156,17 +175,22 @@ class Run:
             if commit_ms and self.events > self._counted:  # of empty ones a run may hold any number
                 self._commits_ms.append(commit_ms)
         self._counted = self.events
-        if self.events >= self._most_events or self._part.size >= self._most_bytes:
+        if self.events >= self._most_events or self._part.size >= self._most_bytes or (self.careful and self.events):
             self.send()
+        if self.careful and next_offset >= self._careful_until:
+            self.careful = False
+            self.flush_part()
+            self._part, self._table = self._new_part(), ""
 
     def pause(self, *, eager: bool) -> None:
         """All records that were there have been read, and no transaction stands open.
 
         Send what is whole, unless the applier is busy anyway; mere progress is sent now and then, or when `eager`.
+        What the applier was only to learn is no mere progress: it waits in a transaction on the target.
         """
         if self.boundary == self._sent:
             return
-        idle = self._transactions == 0 and self.events == 0
+        idle = self._transactions == 0 and self.events == 0 and not self._handed
         due = eager or time.monotonic() - self._sent_at >= self._limits.idle_commit_seconds
         if due or (not idle and self._queue.empty()):
             self.send()
@@ -175,10 +199,10 @@ class Run:
         part = self._part
         if part.events or part.counts:
             for table, batch in part.tables.items():
-                if isinstance(batch, KeyedBatch):
+                if isinstance(batch, KeyedBatch) and part.origins is None:
                     part.tables[table] = self._pack(table, batch)
             self.put(part)
-            self._part, self._table = Part(), ""
+            self._part, self._table = self._new_part(), ""
 
     def send(self, *, force: bool = False) -> None:
         """End the run at the boundary."""
@@ -203,8 +227,10 @@ class Run:
         self._commits_ms = []
         self._sent = self.boundary
         self._sent_at = time.monotonic()
+        self._handed = False
 
     def put(self, item: Item) -> None:
+        self._handed = True
         while not self._closing.is_set():
             try:
                 self._queue.put(item, timeout=0.2)

@@ -83,7 +83,11 @@ class Background(threading.Thread):
         if beat is not None and (beat.log_end or 0) - (beat.log_offset or 0) > _MOST_BEHIND:
             raise RetryableError(f"pipeline {rt.name}: the stream is behind", "")
         with rt.target("background") as (conn, state), server_errors("looking for what to verify"):
-            awake = [t for t in state.mapped_tables() if self._resting.get(t.name, 0) < time.monotonic()]
+            apart = state.detached()
+            awake = [
+                t for t in state.mapped_tables()
+                if t.name not in apart and self._resting.get(t.name, 0) < time.monotonic()
+            ]
             every = timedelta(hours=rt.pipeline.verify.round_hours)
             turns = due(awake, last_verified(conn, rt.name), walks(conn, rt.name), every)
         self._tell_left_out(rt)
@@ -92,8 +96,11 @@ class Background(threading.Thread):
         with meet(rt, [turn.table.source for turn in turns]) as meeting:
             started = time.monotonic()
             until = started + SLICE_S
-            current = {table.name: table for table in TargetState(meeting.target, rt.name).mapped_tables()}
+            state = TargetState(meeting.target, rt.name)
+            current, apart = {table.name: table for table in state.mapped_tables()}, state.detached()
             for turn in turns:
+                if turn.table.name in apart:  # since it was found to be due
+                    continue
                 table = current.get(turn.table.name, turn.table)
                 try:
                     self._compare(rt, meeting, turn._replace(table=table), until)

@@ -31,7 +31,8 @@ class TableVerified(msgspec.Struct, frozen=True):
 
     `complete` is False where there were so many that counting was given up: the count is then a lower bound.
     `chunks` says in how many parts the table was compared, `position` (JSON) at which state of the source; after a
-    repair all of this is of the comparison that followed it.
+    repair all of this is of the comparison that followed it. A table that stands apart from the stream is not compared:
+    `left_out` says why, and it is not complete.
     """
 
     table: str
@@ -44,10 +45,16 @@ class TableVerified(msgspec.Struct, frozen=True):
     complete: bool = True
     position: str = ""
     repaired: Repaired | None = None
+    left_out: str = ""
 
     @property
     def equal(self) -> bool:
         return self.complete and self.difference_count == 0 and self.rows_source == self.rows_target
+
+
+def left_out(table: str, why: str) -> TableVerified:
+    """The outcome for a table that is not compared."""
+    return TableVerified(table, 0, 0, (), 0, 0.0, 0, complete=False, left_out=why)
 
 
 class VerifyReport(msgspec.Struct, frozen=True):

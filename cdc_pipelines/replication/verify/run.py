@@ -9,13 +9,14 @@ import msgspec
 from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.databases.postgres.connection import server_errors
 from cdc_pipelines.replication.databases.postgres.state import TargetState
+from cdc_pipelines.replication.databases.postgres.table_store import Detached
 from cdc_pipelines.replication.databases.postgres.verified import record_verified
 from cdc_pipelines.replication.errors import ConfigurationError
 from cdc_pipelines.replication.verify.barrier import meet
 from cdc_pipelines.replication.verify.compare import Compared
 from cdc_pipelines.replication.verify.recheck import recheck
 from cdc_pipelines.replication.verify.repair import repair_table
-from cdc_pipelines.replication.verify.report import Repaired, TableVerified, VerifyReport
+from cdc_pipelines.replication.verify.report import Repaired, TableVerified, VerifyReport, left_out
 from cdc_pipelines.replication.verify.tables import new_salt, verify_table
 from cdc_pipelines.replication.verify.walk import Pace
 
@@ -33,6 +34,7 @@ def verify(
 
     The consumer stands still for the moments until both snapshots are open; then it goes on, and one table after the
     other is compared. At most `max_keys` differences are listed per table. `on_table` is called after each.
+    Tables that stand apart from the stream are left out, and told as such: they are not equal, and not recorded.
     `repair`: tables that differ are mended (see `repair_table`) and compared again; the report tells the second
     comparison. `by` is recorded with it. `rows_per_second` bounds the reading of tables with a key of integers; others
     are read in one go.
@@ -53,8 +55,12 @@ def verify(
             )
             position = meeting.position.to_json()
             # A schema change may have come with the last stretch: the mappings as of the snapshot count.
-            current = {table.name: table for table in TargetState(meeting.target, rt.name).mapped_tables()}
+            state = TargetState(meeting.target, rt.name)
+            current, detached = {table.name: table for table in state.mapped_tables()}, state.detached()
             for table in (current.get(t.name, t) for t in chosen):
+                if table.name in detached:
+                    found.append(_left_out(log, detached[table.name], on_table))
+                    continue
                 compared = verify_table(
                     meeting.source, meeting.target, table, max_keys=max_keys, salt=salt, pace=Pace(rows_per_second)
                 )
@@ -71,7 +77,7 @@ def verify(
 
     chosen = _chosen(rt, tables)
     compared = {c.result.table: c for c in compare(chosen, {})}
-    position = next(iter(compared.values())).result.position
+    position = next((c.result.position for c in compared.values() if c.result.position), "")
     if repair:
         repaired = {
             table.name: repair_table(rt, log, table, compared[table.name], salt)
@@ -94,7 +100,18 @@ def _chosen(rt: "Runtime", names: Sequence[str] | None) -> list[MappedTable]:
     return [known[name] for name in dict.fromkeys(names)]
 
 
+def _left_out(log: Log, table: Detached, on_table: Callable[[TableVerified], None] | None) -> Compared:
+    words = {"quarantined": "is in quarantine", "lane": "is being copied", "changed": "must be copied again"}
+    result = left_out(table.table, f"{words[table.kind]} since {table.since:%Y-%m-%d %H:%M:%S} UTC: {table.reason}")
+    log.warning("table %s: not compared, it %s", result.table, result.left_out)
+    if on_table is not None:
+        on_table(result)
+    return Compared(result, frozenset(), ranges=False)
+
+
 def _can_be_repaired(log: Log, result: TableVerified) -> bool:
+    if result.left_out:
+        return False
     if not result.complete:
         log.warning(
             "table %s: too many rows differ (%d and more) to repair them one by one; copy the pipeline again: "

@@ -37,20 +37,20 @@ MUTANTS = [
     ),
     Mutant(
         "recovery is over within its snapshot", NO_GAP, _CONNECTOR_STEPS,
-        'if offset is None or "snapshot" in offset or offset == self.position:',
-        "if offset is None or offset == self.position:",
+        'return offset is not None and "snapshot" not in offset and offset != self.position',
+        "return offset is not None and offset != self.position",
         (_STEPS + "test_recovery_is_over_when_an_offset_of_its_own_is_committed",),
     ),
     Mutant(
         "recovery is over with the offset that it was given", NO_GAP, _CONNECTOR_STEPS,
-        'if offset is None or "snapshot" in offset or offset == self.position:',
-        'if offset is None or "snapshot" in offset:',
+        'return offset is not None and "snapshot" not in offset and offset != self.position',
+        'return offset is not None and "snapshot" not in offset',
         (_STEPS + "test_recovery_is_over_when_an_offset_of_its_own_is_committed",),
     ),
     Mutant(
         "RUNNING is proof", NO_GAP, _CONNECTOR_STEPS,
-        "if idle or (runs(status) and self._log_end() >= before + _PROOF_RECORDS):",
-        "if idle or runs(status):",
+        "elif self._log_end() >= before + _PROOF_RECORDS:",
+        "elif runs(status):",
         (_STEPS + "test_running_is_no_proof_that_changes_flow",),
     ),
     Mutant(

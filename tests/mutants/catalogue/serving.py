@@ -83,7 +83,7 @@ MUTANTS = [
     ),
     Mutant(
         "a table is left out while another is taken in", IDEMPOTENT, "web/launch.py",
-        " or RESYNC not in (job, run.job)):\n",
+        " or not _COPIES & {job, run.job}):\n",
         "):\n",
         (_TABLES + "test_tables_are_taken_in_and_left_out_one_at_a_time",),
     ),

@@ -12,6 +12,7 @@ from psycopg import sql
 
 from cdc_pipelines.replication.catalog import MappedTable, to_json
 from cdc_pipelines.replication.databases.postgres.chunk_store import ChunkStore
+from cdc_pipelines.replication.databases.postgres.dead_letters import DeadLetterStore
 from cdc_pipelines.replication.databases.postgres.epoch_lock import lock_pipeline
 from cdc_pipelines.replication.databases.postgres.lane_store import LaneStore
 from cdc_pipelines.replication.databases.postgres.state_schema import ensure_schema, schema_exists
@@ -49,7 +50,7 @@ class LogOffset(msgspec.Struct, frozen=True):
     updated_at: datetime
 
 
-class TargetState(ChunkStore, TableStore):
+class TargetState(ChunkStore, TableStore, DeadLetterStore):
     """The state of pipeline `name` on the target behind `conn`."""
 
     # The pipeline's row

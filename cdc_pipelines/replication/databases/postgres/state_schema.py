@@ -120,7 +120,7 @@ create table _cdc.verify_walk (
 -- A detached table stands apart from the stream: from `since_offset` on nothing of it is applied, only counted.
 alter table _cdc.mapped_table
     add column state text not null default 'live' check (state in ('live', 'detached')),
-    add column kind text check (kind in ('quarantined', 'lane', 'removed')),
+    add column kind text check (kind in ('quarantined', 'changed', 'lane')),
     add column reason text,
     add column since_position text,
     add column since_offset bigint,

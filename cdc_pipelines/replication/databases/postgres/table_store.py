@@ -12,7 +12,9 @@ from psycopg.rows import scalar_row
 from cdc_pipelines.replication.catalog import MappedTable, mapped_table_from_json, to_json
 from cdc_pipelines.replication.databases.postgres import ddl
 
-DetachedKind = Literal["quarantined", "lane", "removed"]
+DetachedKind = Literal["quarantined", "changed", "lane"]
+"""quarantined: the target refused a change, somebody must mend that; changed: its definition changed so that it must be
+copied again, which needs nobody; lane: it is being copied again, or was and joins the stream soon."""
 
 
 class Detached(msgspec.Struct, frozen=True):
@@ -127,13 +129,17 @@ class TableStore:
             "update _cdc.chunk set pipeline = %s where pipeline = %s and table_name = %s", [self._name, lane, table]
         )
 
-    def forget_table(self, table: str) -> None:
-        """The pipeline has this table no more: mapping, chunks, claim and dead letters go. The table itself stays."""
-        self._conn.execute(
-            "delete from _cdc.claim c using _cdc.mapped_table m where m.pipeline = %s and m.table_name = %s "
-            "and c.pipeline = m.pipeline and (c.target_schema, c.target_name) = (m.target_schema, m.target_name)",
-            [self._name, table],
-        )
+    def forget_table(self, table: str, *, keep_claim: bool) -> None:
+        """The pipeline has this table no more: mapping, chunks and dead letters go. The table itself stays.
+
+        With `keep_claim` it stays this pipeline's, so that it may be filled anew later on.
+        """
+        if not keep_claim:
+            self._conn.execute(
+                "delete from _cdc.claim c using _cdc.mapped_table m where m.pipeline = %s and m.table_name = %s "
+                "and c.pipeline = m.pipeline and (c.target_schema, c.target_name) = (m.target_schema, m.target_name)",
+                [self._name, table],
+            )
         for name in ("chunk", "verified", "verify_walk", "dead_letter", "mapped_table"):
             self._conn.execute(
                 sql.SQL("delete from _cdc.{} where pipeline = %s and table_name = %s").format(sql.Identifier(name)),
@@ -203,14 +209,18 @@ class TableStore:
 
         `rows_copied`, `bytes_copied`, `copy_seconds` (summed over chunks) are the copy's; `inserts` … `truncates` and
         their sum `changes_applied` the stream's; `verified` is the last comparison, if there was
-        one, `through` the position (JSON) of the source's state that was compared.
+        one, `through` the position (JSON) of the source's state that was compared. `state` is `live`, or `detached`,
+        which `detached` tells of; `dead_letters` are those that are held.
         """
         rows = self._conn.execute(
             """
             select m.table_name, m.target_schema, m.target_name,
                    coalesce(c.chunks, 0), coalesce(c.done, 0), coalesce(c.rows, 0), coalesce(c.bytes, 0),
                    coalesce(c.seconds, 0), m.inserts, m.updates, m.deletes, m.truncates, m.last_change_ms,
-                   v.verified_at, v.rows, v.differences, v.position, v.complete, v.verified_by
+                   v.verified_at, v.rows, v.differences, v.position, v.complete, v.verified_by,
+                   m.state, m.kind, m.reason, m.since, m.since_position, m.since_offset, m.skipped,
+                   (select count(*) from _cdc.dead_letter d
+                    where d.pipeline = m.pipeline and d.table_name = m.table_name and d.state = 'held')
             from _cdc.mapped_table m
             left join (
                 select table_name, count(*) as chunks, count(*) filter (where state = 'done') as done,
@@ -231,6 +241,8 @@ def _stats(
     inserts: int, updates: int, deletes: int, truncates: int, last_change_ms: int | None,
     verified_at: datetime | None, verified_rows: int | None, differences: int | None, verified_through: str | None,
     complete: bool | None, verified_by: str | None,
+    state: str, kind: str | None, reason: str | None, since: datetime | None, position: str | None,
+    offset: int | None, skipped: int, dead_letters: int,
 ) -> dict[str, Any]:
     verified = None if verified_at is None else {
         "at": _iso(verified_at), "through": verified_through, "rows": verified_rows, "differences": differences,
@@ -251,6 +263,12 @@ def _stats(
         "truncates": truncates,
         "last_change_at": None if last_change_ms is None else _iso(datetime.fromtimestamp(last_change_ms / 1000, UTC)),
         "verified": verified,
+        "state": state,
+        "detached": None if since is None else {
+            "kind": kind, "reason": reason, "since": _iso(since), "position": position, "offset": offset,
+            "skipped": skipped,
+        },
+        "dead_letters": dead_letters,
     }
 
 

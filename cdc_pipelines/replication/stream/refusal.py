@@ -1,0 +1,60 @@
+"""A change that the target refuses: what is known of it, and how it becomes a dead letter."""
+
+import msgspec
+
+from cdc_pipelines.replication.catalog import MappedTable, to_json
+from cdc_pipelines.replication.databases.postgres.dead_letters import NewLetter
+from cdc_pipelines.replication.errors import IntegrityError
+from cdc_pipelines.replication.stream.batches import Event, Key
+from cdc_pipelines.replication.stream.messages import Message
+
+
+class RefusedError(IntegrityError):
+    """The target refuses a change of `table` for what the change or the table is: it would do so again.
+
+    `event` is the one that is refused, once it was found; None while only a stretch is known that holds it. `details`
+    is all that the target said, values of the row included; the message has the part without them.
+    """
+
+    def __init__(
+        self, table: str, reason: str, *, details: str = "", sqlstate: str | None = None, event: Event | None = None,
+        next_step: str = "",
+    ) -> None:
+        self.table, self.reason, self.event = table, reason, event
+        self.details, self.sqlstate = details or reason, sqlstate
+        where = f" of row {', '.join(map(str, event.key))[:100]}" if event is not None and event.key else ""
+        super().__init__(
+            reason if reason.startswith("table ") else f"table {table}: the target refused a change{where}: {reason}",
+            next_step or "mend the target table (or the mapping), then `cdc start NAME`; the change log keeps what was "
+            "not applied.",
+        )
+
+    def __reduce__(self):  # type: ignore[no-untyped-def]
+        return IntegrityError, (self.message, self.next_step)
+
+
+def event_of(message: Message, offset: int, key: Key | None = None) -> Event:
+    """A record of the log, as it is kept until it is known whether the target takes it."""
+    schema = message.op is None
+    after = msgspec.Raw(msgspec.json.encode(message.ddl)) if schema else message.after
+    commit_ms = message.source.ts_ms if message.source else None
+    return Event(message.op or "s", key, message.before, after, message.place(), offset, commit_ms)
+
+
+def letter(refusal: RefusedError, table: MappedTable) -> NewLetter:
+    """The dead letter of a refusal whose event was found."""
+    event = refusal.event
+    assert event is not None
+    names = [column.source.name for column in table.key]
+    key = None if event.key is None else to_json(dict(zip(names, event.key, strict=True)))
+    return NewLetter(
+        table=refusal.table, op=event.op, key=key, before=_image(event.before), after=_image(event.after),
+        position=to_json(event.place._asdict()), commit_ms=event.commit_ms, log_offset=event.offset,
+        sqlstate=refusal.sqlstate, error=refusal.details,
+    )
+
+
+def _image(raw: msgspec.Raw | None) -> str | None:
+    """The row as the log has it, whole; None where the event has no such image."""
+    text = b"null" if raw is None else bytes(raw)
+    return None if text == b"null" else text.decode()

@@ -1,0 +1,66 @@
+"""A row that the target can't take, seen as its owner sees it: what stands still, what goes on, what to do about it."""
+
+from tests.e2e.conftest import Pipe
+
+
+def test_a_refused_row_sets_its_table_apart_and_its_owner_is_told_what_to_do(pipe: Pipe) -> None:
+    pipe.run(
+        "create table price (id int primary key, amount decimal(9,2), what varchar(20))",
+        "create table sale (id int primary key, price int)",
+        "insert into price values (1, 10.50, 'tea'), (2, 20, 'coffee')",
+        "insert into sale values (1, 1)",
+    )
+    pipe.configure()
+    pipe.start()
+    pipe.target.execute("alter table price add constraint positive check (amount > 0)")
+    pipe.run(
+        "begin", "update price set amount = 11 where id = 1", "update price set amount = -1 where id = 2",
+        "insert into sale values (2, 2)", "commit",
+        "insert into price values (3, 3, 'juice')", "insert into sale values (3, 3)",
+    )
+    pipe.arrives("select id from sale order by id", [(1,), (2,), (3,)])
+    assert pipe.rows("select id, amount::text from price order by id") == [(1, "10.50"), (2, "20.00")]
+
+    done = pipe.cdc("status", pipe.name, "--json")
+    assert (done.code, done.json["overall"]) == (3, "degraded")
+    problems = {problem["kind"]: problem for problem in done.json["problems"]}
+    assert problems.keys() == {"table_quarantined", "dead_letters"}
+    assert "table price is in quarantine since" in problems["table_quarantined"]["message"]
+    assert 'violates check constraint "positive"' in problems["table_quarantined"]["message"]
+    assert f"cdc quarantine release {pipe.name} price" in problems["table_quarantined"]["next_step"]
+    tables = {table["table"]: table for table in done.json["tables"]}
+    assert (tables["price"]["state"], tables["sale"]["state"]) == ("detached", "live")
+    assert tables["price"]["detached"]["kind"] == "quarantined"
+
+    done = pipe.cdc("quarantine", "list", pipe.name, "--json")
+    assert (done.code, [(each["table"], each["skipped"], each["dead_letters"]) for each in done.json]) == (
+        3, [("price", 3, 1)],
+    )  # fmt: skip
+    (letter,) = pipe.cdc("deadletters", "list", pipe.name, "--json").json
+    assert (letter["op"], letter["key"], letter["sqlstate"]) == ("u", {"id": 2}, "23514")
+    assert (letter["before"]["amount"], letter["after"]["amount"]) == ("20.00", "-1.00")
+    assert letter["after"]["what"] == "coffee", "the image is whole"
+
+    done = pipe.cdc("verify", pipe.name)
+    assert done.code == 3
+    assert "INCOMPLETE" in done.stdout
+    assert "price: not compared, it is in quarantine" in done.stdout
+
+    done = pipe.cdc("deadletters", "retry", pipe.name, str(letter["id"]))
+    assert done.code == 3
+    assert 'still refused: new row for relation "price" violates' in done.stdout
+
+    # while the target refuses it, so does the copy: the table stays as it is
+    refused = pipe.cdc("quarantine", "release", pipe.name, "price")
+    assert refused.code == 2
+    assert 'relation "price" violates check constraint "positive"' in refused.stderr
+    assert pipe.rows("select id, amount::text from price order by id") == [(1, "10.50"), (2, "20.00")]
+    # mended, it is copied again and follows
+    pipe.target.execute("alter table price drop constraint positive")
+    done = pipe.cdc("quarantine", "release", pipe.name, "price")
+    assert done.code == 0, done.stderr
+    pipe.run("update price set amount = 4 where id = 3")
+    pipe.arrives("select id, amount::text from price order by id", [(1, "11.00"), (2, "-1.00"), (3, "4.00")])
+    assert pipe.cdc("deadletters", "list", pipe.name, "--json").json == []
+    pipe.equal()
+    assert pipe.status()["problems"] == []
