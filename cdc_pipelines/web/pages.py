@@ -120,7 +120,7 @@ class Pages:
     def ask_resync_table(self, request: Request, id: Id, table: str = "") -> Response:
         record = self.parts.store.by_config(id)
         tables.require(record, table)
-        [found] = [each for each in facts.tables(record, {}) if each["table"] == table]
+        [found] = [each for each in facts.tables(record, self.parts.watch.status(record)) if each["table"] == table]
         return self.shown(request, "resync_table.html", pipeline=facts.configured(record), table=found)
 
     async def resync_table(self, request: Request, id: Id) -> Response:

@@ -188,6 +188,9 @@ def test_a_table_in_quarantine_says_why(web: Web, monkeypatch: pytest.MonkeyPatc
     for words in ("in quarantine", "value &lt;too long&gt;", "1,234 changes passed by", "2026-01-01 10:00:00"):
         assert words in page, words
     assert "equal</span>" not in page, "that was before"
+    asked = web.client.get("/pipelines/1/tables/resync?table=customers", headers=HTML).text
+    assert "Mend that first" in asked
+    assert "value &lt;too long&gt;" in asked
 
 
 @pytest.mark.parametrize("table", ["customers", *ODD, ".."])
