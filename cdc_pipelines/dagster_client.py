@@ -3,9 +3,10 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import requests
+import yaml
 
 LOCATION = "cdc_pipelines"
 REPOSITORY = "__repository__"
@@ -43,7 +44,7 @@ query Retries($parent: String!) { runsOrError(filter: {tags: [{key: "dagster/par
 _ACTIVE = """
 query Active($tags: [ExecutionTag!]!) {
   runsOrError(filter: {tags: $tags, statuses: [QUEUED, NOT_STARTED, MANAGED, STARTING, STARTED, CANCELING]}) {
-    ... on Runs { results { runId jobName } } } }"""
+    ... on Runs { results { runId jobName runConfigYaml } } } }"""
 _EVENTS = """
 query Events($run: ID!, $after: String) { logsForRun(runId: $run, afterCursor: $after) { __typename
   ... on EventConnection { cursor hasMore events { __typename
@@ -77,6 +78,14 @@ class Run:
     tags: dict[str, str]
     steps: dict[str, str]
     assets: list[list[str]]
+
+
+class ActiveRun(NamedTuple):
+    """A run that has not ended; `config` is the Launchpad's."""
+
+    id: str
+    job: str
+    config: dict[str, Any]
 
 
 class DagsterClient:
@@ -152,11 +161,11 @@ class DagsterClient:
         runs = self.graphql(_RETRIES, parent=run_id)["runsOrError"]["results"]
         return [run["runId"] for run in runs]
 
-    def active(self, tags: Mapping[str, str]) -> list[tuple[str, str]]:
-        """The runs with these tags that have not ended, the newest first: id and job."""
+    def active(self, tags: Mapping[str, str]) -> list[ActiveRun]:
+        """The runs with these tags that have not ended, the newest first."""
         wanted = [{"key": k, "value": v} for k, v in tags.items()]
         runs = self.graphql(_ACTIVE, tags=wanted)["runsOrError"].get("results", [])
-        return [(run["runId"], run["jobName"]) for run in runs]
+        return [ActiveRun(run["runId"], run["jobName"], yaml.safe_load(run["runConfigYaml"]) or {}) for run in runs]
 
     def run_url(self, run_id: str) -> str:
         """Where people see a run."""

@@ -1,23 +1,20 @@
 """`/cdc/…`: save, start, stop, restart, verify, and everything that can be seen. Documented by /openapi.json."""
 
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from cdc_pipelines.replication.control.store import ControlStore, PipelineRecord
 from cdc_pipelines.replication.operations.discover import discover
 from cdc_pipelines.web import documents as d
 from cdc_pipelines.web import facts, files, problems
+from cdc_pipelines.web import tables as single_tables
 from cdc_pipelines.web.answers import Masked
-from cdc_pipelines.web.launch import Launcher
-from cdc_pipelines.web.settings import WebSettings
-from cdc_pipelines.web.watch import SAMPLE_EVERY_S, Watch
+from cdc_pipelines.web.parts import Id, Parts
+from cdc_pipelines.web.watch import SAMPLE_EVERY_S
 
-Id = Annotated[int, Path(ge=0, le=2**63 - 1, description="The pipeline's config id.")]
 _BODY = {
     "requestBody": {
         "required": True,
@@ -28,21 +25,6 @@ _BODY = {
         },
     }
 }
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What the API and the pages stand on."""
-
-    settings: WebSettings
-    store: ControlStore
-    watch: Watch
-    launcher: Launcher
-
-    def act(self, record: PipelineRecord, job: str, config: dict[str, Any] | None = None) -> dict[str, Any]:
-        launched = self.launcher.launch(record, job, config)
-        self.watch.look_again(record.name)
-        return launched.to_dict()
 
 
 def router(parts: Parts) -> APIRouter:
@@ -103,6 +85,7 @@ def router(parts: Parts) -> APIRouter:
         return {"success": True, "every_seconds": SAMPLE_EVERY_S, "samples": samples}
 
     _actions(api, parts)
+    single_tables.add_to(api, parts)
     return api
 
 

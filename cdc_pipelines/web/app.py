@@ -18,6 +18,7 @@ from cdc_pipelines.web.access import Access, Failures
 from cdc_pipelines.web.guard import Guard
 from cdc_pipelines.web.launch import Launcher
 from cdc_pipelines.web.pages import Pages
+from cdc_pipelines.web.parts import Parts
 from cdc_pipelines.web.render import HERE
 from cdc_pipelines.web.settings import WebSettings
 from cdc_pipelines.web.setup import Setup
@@ -30,7 +31,7 @@ def create_app(settings: WebSettings, store: ControlStore, *, watch: Watch | Non
         secrets.remember(settings.token)
     for record in store.list():
         files.learn_secrets(record.spec)
-    parts = api.Parts(settings, store, watch or Watch(store), Launcher(settings.dagster_url, store))
+    parts = Parts(settings, store, watch or Watch(store), Launcher(settings.dagster_url, store))
     access, failures = Access(settings.token), Failures()
 
     @asynccontextmanager

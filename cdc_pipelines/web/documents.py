@@ -36,6 +36,13 @@ class DiscoverOptions(Strict):
     name: str | None = Field(None, pattern=r"^[a-z][a-z0-9_]{0,39}$", description="Name of the proposed pipeline.")
 
 
+class NewTable(Strict):
+    """Which table is to join."""
+
+    table: str = Field(min_length=1, max_length=200, description="Its name on the source.")
+    target: str | None = Field(None, min_length=1, max_length=63, description="Its name on the target, if another.")
+
+
 class Configured(Open):
     """A pipeline as it is saved. `id` is its config id, by which all other paths name it."""
 
@@ -97,11 +104,23 @@ class StatusAnswer(BaseModel):
     status: Status
 
 
+class LaneFacts(Open):
+    """A table's way of its own beside the stream."""
+
+    phase: str = Field(description="`copying`, `following`, `detached` (from the stream) or `merged`.")
+    reason: str
+    doing: str = Field(description="What its worker said last.")
+    since: str
+    last_beat: str
+    idle: bool = Field(description="Nobody has worked on it for a minute.")
+
+
 class TableFacts(Open):
     table: str
     target: str
     columns: int
     key: list[str]
+    lane: LaneFacts | None = Field(description="Null where the table is in the stream alone.")
 
 
 class Tables(BaseModel):

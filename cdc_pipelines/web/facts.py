@@ -2,10 +2,12 @@
 
 import re
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 from cdc_pipelines.replication.control.store import ControlStore, PipelineRecord
 from cdc_pipelines.replication.health.facts import iso
+from cdc_pipelines.replication.health.judge import is_idle
 from cdc_pipelines.replication.operations.discover import Discovery
 
 Facts = dict[str, Any]
@@ -23,13 +25,16 @@ def configured(record: PipelineRecord) -> Facts:
 
 
 def tables(record: PipelineRecord, status: Facts) -> list[Facts]:
-    """The configured tables, with the target's figures where there are any yet."""
+    """The configured tables, with the target's figures where there are any yet, and the lane of who has one."""
     figures = {each["table"]: each for each in status.get("tables", [])}
+    now = datetime.now(UTC)
+    lanes = {each["table"]: each | {"idle": is_idle(each, now)} for each in status.get("lanes", [])}
     return [
         {
             "table": table.name, "target": f"{table.target_schema}.{table.target_name}",
             "columns": len(table.columns), "key": list(table.source.key),
             "rows_estimate": table.source.rows_estimate, "data_bytes": table.source.data_bytes,
+            "lane": lanes.get(table.name),
         } | figures.get(table.name, {})
         for table in record.tables
     ]

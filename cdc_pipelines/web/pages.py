@@ -10,10 +10,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
 from cdc_pipelines.replication.control.store import PipelineRecord
-from cdc_pipelines.web import facts, render, views
+from cdc_pipelines.web import facts, render, tables, views
 from cdc_pipelines.web.access import COOKIE, SESSION_S, Access, Failures
-from cdc_pipelines.web.api import Parts
+from cdc_pipelines.web.apart import apart
 from cdc_pipelines.web.guard import refuse_guessers
+from cdc_pipelines.web.launch import RESYNC
+from cdc_pipelines.web.parts import Parts
 from cdc_pipelines.web.problems import Problem, ProblemError
 
 Id = Annotated[int, Path(ge=0, le=2**63 - 1)]
@@ -47,6 +49,8 @@ class Pages:
         get("/pipelines/{id}")(self.one)
         get("/pipelines/{id}/live")(self.one_live)
         get("/pipelines/{id}/resync")(self.ask_resync)
+        get("/pipelines/{id}/tables/resync")(self.ask_resync_table)
+        post("/pipelines/{id}/tables/resync")(self.resync_table)
         post("/pipelines/{id}/{action}")(self.act)
         return pages
 
@@ -86,7 +90,7 @@ class Pages:
     # One pipeline
 
     def one(self, request: Request, id: Id, run: str = "", job: str = "", saved: str = "") -> Response:
-        launched = run if views.is_run(run) and job in {name for name, _ in JOBS.values()} else ""
+        launched = run if views.is_run(run) and job in {RESYNC, *(name for name, _ in JOBS.values())} else ""
         return self.shown(
             request, "pipeline.html", launched=launched, job=job, saved=bool(saved),
             **self._facts(self.parts.store.by_config(id))
@@ -100,18 +104,32 @@ class Pages:
         status = watch.status(record, fresh_s=_FRESH_S)
         record = store.get(record.name)  # a start may have gone on while its servers were asked
         lease = store.lease_info(record.name)
-        tables = facts.tables(record, status)
+        rows = [each | {"apart": apart(each)} for each in facts.tables(record, status)]
         return {
             "pipeline": facts.configured(record) | {"file": record.file_text}, "status": status,
             "overall": views.overall(record, status), "badges": views.badges(record, status),
             "steps": views.steps(record, lease), "lease": lease, "lease_run": views.run_of(lease),
-            "left": views.time_left(tables, lease, datetime.now(UTC)), "tables": tables,
+            "left": views.time_left(rows, lease, datetime.now(UTC)), "tables": rows,
             "plot": views.plot(watch.history(record.name)),
             "incidents": facts.incidents(store, record.name, _INCIDENTS),
         }
 
     def ask_resync(self, request: Request, id: Id) -> Response:
         return self.shown(request, "resync.html", pipeline=facts.configured(self.parts.store.by_config(id)))
+
+    def ask_resync_table(self, request: Request, id: Id, table: str = "") -> Response:
+        record = self.parts.store.by_config(id)
+        tables.require(record, table)
+        [found] = [each for each in facts.tables(record, self.parts.watch.status(record)) if each["table"] == table]
+        return self.shown(request, "resync_table.html", pipeline=facts.configured(record), table=found)
+
+    async def resync_table(self, request: Request, id: Id) -> Response:
+        """The name comes in the form: in a path, some names would be another path."""
+        form = await self.proved(request)
+        run = await run_in_threadpool(
+            lambda: tables.resync(self.parts, self.parts.store.by_config(id), form.get("table", ""))
+        )
+        return _told(id, run)
 
     async def act(self, request: Request, id: Id, action: str) -> Response:
         """A form's button: the run is launched, the page tells which."""
@@ -120,7 +138,7 @@ class Pages:
             raise ProblemError(HTTPStatus.NOT_FOUND, "not_found", "Not Found", f"there is no action {action}")
         job, config = JOBS[action]
         run = await run_in_threadpool(lambda: self.parts.act(self.parts.store.by_config(id), job, config))
-        return RedirectResponse(f"/pipelines/{id}?run={run['run_id']}&job={job}", HTTPStatus.SEE_OTHER)
+        return _told(id, run)
 
     # Logging in and out
 
@@ -165,6 +183,11 @@ async def form_of(request: Request) -> dict[str, str]:
     """A form's fields; of several with one name the last."""
     body = (await request.body()).decode("utf-8", "replace")
     return dict(parse_qsl(body, keep_blank_values=True, max_num_fields=50_000))
+
+
+def _told(id: int, run: dict[str, Any]) -> Response:
+    """To the pipeline's page, which tells of the run that was launched."""
+    return RedirectResponse(f"/pipelines/{id}?run={run['run_id']}&job={run['job']}", HTTPStatus.SEE_OTHER)
 
 
 def _own_path(path: str) -> str:

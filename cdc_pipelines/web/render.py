@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -32,7 +33,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "duration": views.duration, "size": views.size, "moment": views.moment, "number": lambda n: f"{n:,}",
-        "words": _words,
+        "words": _words, "quoted": lambda text: quote(text, safe="", errors="surrogatepass"),
     }
     environment.globals |= {"glyphs": _GLYPHS, "plot_width": views.WIDTH, "plot_height": views.HEIGHT}
     return environment

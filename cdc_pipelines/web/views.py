@@ -84,7 +84,7 @@ def badges(record: PipelineRecord, status: Facts) -> list[Badge]:
               tone(bool(consumer["heartbeat_recent"]), "warn")),
         Badge("Lag", "unknown" if seconds is None else duration(seconds),
               tone(seconds is not None and seconds <= limit, "warn"),
-              "" if lag.get("messages") is None else f"{lag['messages']:,} records to apply"),
+              _records(lag.get("messages"))),
     ]
 
 
@@ -152,6 +152,10 @@ def _ceiling(value: float) -> float:
         if value <= step:
             return float(step)
     return value
+
+
+def _records(count: int | None) -> str:
+    return "" if count is None else f"{count:,} record{'' if count == 1 else 's'} to apply"
 
 
 def _word(state: str) -> str:

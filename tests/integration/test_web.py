@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,50 @@ def set_up(page: Page, document: dict[str, Any]) -> None:
     expect(page.get_by_text("Nothing runs yet")).to_be_visible()
 
 
+def resync(pipe: DagsterPipe, page: Page) -> None:
+    """A table that somebody spoilt on the target is copied again by its button, while a reader holds it."""
+    pipe.rows("delete from people where id % 3 = 0 returning id")
+    page.get_by_role("link", name="Resync customers…").click()
+    expect(page.get_by_role("heading", name="Copy customers again?")).to_be_visible()
+    no_wider_than_the_window(page)
+    shoot(page, "web-ask")
+    with pipe.target.transaction():
+        assert pipe.rows("select count(*) from people") == [(600,)]
+        page.get_by_role("button", name="Copy this table again").click()
+        expect(page.get_by_text("Dagster runs resync_tables")).to_be_visible()
+        # The reader keeps the new rows from taking their place: for so long the table is seen on its way.
+        expect(page.get_by_role("row", name=re.compile("customers: .*taking its place.*step 3 of 4"))).to_be_visible()
+        expect(page.get_by_role("link", name="Resync customers…")).to_be_hidden()
+        no_wider_than_the_window(page)
+        shoot(page, "web-lane")
+    expect(page.get_by_role("link", name="Resync customers…")).to_be_visible()
+    assert pipe.rows("select count(*) from people") == [(900,)]
+    pipe.client.succeed(re.findall(r"run=([0-9a-f-]{36})", page.url)[0])
+
+
+def kill_consumers(pipe: DagsterPipe, count: int) -> None:
+    """One after the other: the second dies before it streams, so that the pause is long enough to be seen."""
+    killed: set[int] = set()
+    while len(killed) < count:
+        for process in pipe.dagster.consumers():
+            if process.cmdline()[-2:] == ["consume", pipe.name] and process.pid not in killed:
+                process.kill()
+                killed.add(process.pid)
+        time.sleep(0.05)
+
+
+def see_it_heal(pipe: DagsterPipe, page: Page) -> None:
+    """A killed consumer is seen, and the agent's next one."""
+    state = page.get_by_label("State")
+    kill_consumers(pipe, 2)
+    expect(state.get_by_text("degraded")).to_be_visible()
+    expect(page.get_by_role("heading", name="What is wrong")).to_be_visible()
+    expect(page.get_by_text("signal 9").first).to_be_visible()
+    shoot(page, "web-killed")
+    expect(state.get_by_text("healthy")).to_be_visible()
+    expect(page.get_by_role("heading", name="What is wrong")).to_be_hidden()
+
+
 def test_a_pipelines_whole_way(make_dagster_pipe: Callable[..., DagsterPipe], server: Server, page: Page) -> None:
     """Set up, started and stopped in the page; seen there and over HTTP all the while."""
     pipe = make_dagster_pipe()
@@ -144,11 +189,17 @@ def test_a_pipelines_whole_way(make_dagster_pipe: Callable[..., DagsterPipe], se
     shoot(page, "web-running")
     pipe.client.succeed(run)
 
+    wait_for(lambda: server.status(path)["config"]["status"] == "running", "a look that is not from before")
     status = server.status(path)
-    assert (status["overall"], status["config"]["status"]) == ("healthy", "running")
+    assert status["overall"] == "healthy"
     assert status["statistics"]["total_rows_synced"] == 900
     assert pipe.rows("select count(*) from people") == [(900,)]
     assert [t["rows_copied"] for t in server.ask("GET", f"{path}/tables/").json()["tables"]] == [900]
+
+    resync(pipe, page)
+    see_it_heal(pipe, page)
+    pipe.run("insert into customers values (1000, 'after all of it')")
+    wait_for(lambda: pipe.rows("select name from people where id = 1000"), "the stream")
 
     page.get_by_role("button", name="Stop").click()
     expect(page.get_by_text("Dagster runs stop_replication")).to_be_visible()

@@ -130,6 +130,10 @@ def test_a_streaming_pipeline_in_figures(store: ControlStore) -> None:
     status = looked(
         lag={"seconds": 1.5, "messages": 5, "source_bytes": 9, "runway": {"runway_seconds": 7200.0}},
         change_log={"bytes_estimate": 4096, "records": 12}, tables=[table],
+        lanes=[
+            {"table": name, "phase": phase, "last_beat": (datetime.now(UTC) - timedelta(seconds=silent_s)).isoformat()}
+            for name, phase, silent_s in (("a", "copying", 1), ("b", "copying", 61), ("c", "merged", 59))
+        ],
     )
     found = scrape(registry(store, Seen(age_s=12, shop=status)))
     assert found["cdc_consumer_heartbeat_age_seconds", "shop"] == pytest.approx(4, abs=1)
@@ -161,6 +165,10 @@ def test_a_streaming_pipeline_in_figures(store: ControlStore) -> None:
         ("cdc_copied_rows", "shop", "t"): 900,
         ("cdc_changes_applied_total", "delete", "shop", "t"): 3,
         ("cdc_verification_differences", "shop", "t"): 0,
+        ("cdc_lanes", "copying", "shop"): 2,
+        ("cdc_lanes", "following", "shop"): 0,
+        ("cdc_lanes", "merged", "shop"): 1,
+        ("cdc_lanes_idle", "shop"): 1,
         ("cdc_tables_quarantined", "shop"): 1,
         ("cdc_dead_letters", "shop"): 2,
     }
@@ -259,7 +267,7 @@ def test_names_follow_prometheus_conventions(name: str) -> None:
     assert name.startswith("cdc_")
     assert name.endswith("_total") == (kind == "counter")
     assert words.endswith(".")
-    assert set(labels) <= {"pipeline", "table", "status", "state", "code", "kind", "severity", "operation"}
+    assert set(labels) <= {"pipeline", "table", "status", "state", "code", "kind", "severity", "operation", "phase"}
 
 
 def test_they_are_served_while_it_lasts_and_a_taken_port_is_told(store: ControlStore) -> None:

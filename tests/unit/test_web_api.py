@@ -8,7 +8,7 @@ import pytest
 import requests
 import yaml
 
-from cdc_pipelines.dagster_client import DagsterClientError
+from cdc_pipelines.dagster_client import ActiveRun, DagsterClientError
 from cdc_pipelines.replication.control.records import Incident, Problem
 from cdc_pipelines.replication.errors import RetryableError
 from cdc_pipelines.replication.pipeline_file import load_pipeline
@@ -192,7 +192,7 @@ def test_one_operation_at_a_time(web: Web, caplog: pytest.LogCaptureFixture) -> 
     with web.store.lease("shop", "cli:here:1", "start"):
         body = problem(web.client.post("/cdc/config/1/stop/"), 409, "lease_held")
         assert "cli:here:1" in body["detail"]
-    web.dagster.running.append(("healing", "heal_replication"))
+    web.dagster.running.append(ActiveRun("healing", "heal_replication", {}))
     with web.store.lease("shop", "healing", "heal"):
         assert web.client.post("/cdc/config/1/stop/").status_code == 202, "healing passes, and the run waits for it"
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from cdc_pipelines.dagster_client import DagsterClient
+from cdc_pipelines.dagster_client import ActiveRun, DagsterClient
 from cdc_pipelines.replication.catalog import Column, Table
 from cdc_pipelines.replication.control.store import ControlStore, PipelineRecord
-from cdc_pipelines.replication.operations import configure, discover
+from cdc_pipelines.replication.operations import configure, discover, runtime
 from cdc_pipelines.web.app import create_app
 from cdc_pipelines.web.settings import WebSettings
 from cdc_pipelines.web.watch import Watch
@@ -78,7 +78,7 @@ class Dagster:
     """What was launched, and the runs that have not ended."""
 
     launched: list[tuple[str, dict[str, Any], dict[str, str]]] = field(default_factory=list)
-    running: list[tuple[str, str]] = field(default_factory=list)
+    running: list[ActiveRun] = field(default_factory=list)
     error: Exception | None = None
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> "Dagster":
@@ -86,10 +86,10 @@ class Dagster:
             if self.error is not None:
                 raise self.error
             self.launched.append((job, dict(config), dict(tags)))
-            self.running.append((f"run-{len(self.launched)}", job))
-            return self.running[-1][0]
+            self.running.append(ActiveRun(f"run-{len(self.launched)}", job, dict(config)))
+            return self.running[-1].id
 
-        def active(_: Any, tags: Any) -> list[tuple[str, str]]:
+        def active(_: Any, tags: Any) -> list[ActiveRun]:
             if self.error is not None:
                 raise self.error
             return self.running
@@ -116,7 +116,7 @@ def open_web(
     """`with` contextlib.contextmanager around it, or `yield from` in a fixture."""
     monkeypatch.setenv("CDC_TEST_PASSWORD", "planted-password-1")
     monkeypatch.setattr(Source, "error", None)
-    for module in (configure, discover):
+    for module in (configure, discover, runtime):
         monkeypatch.setattr(module, "MySqlSource", Source)
     dagster = Dagster().install(monkeypatch)
     store = ControlStore.open(f"sqlite:///{tmp_path / 'control.db'}")

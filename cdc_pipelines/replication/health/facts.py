@@ -3,10 +3,13 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import psycopg
+
 from cdc_pipelines.replication.control.store import Heartbeat
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.databases.postgres.identity import target_identity
-from cdc_pipelines.replication.databases.postgres.lane_store import LaneStore
+from cdc_pipelines.replication.databases.postgres.lane_store import Lane, LaneStore, state_name
+from cdc_pipelines.replication.databases.postgres.state import TargetState
 from cdc_pipelines.replication.errors import CdcError
 from cdc_pipelines.replication.operations.consumer_state import (
     DEAD_AFTER_S,
@@ -89,18 +92,22 @@ def target(rt: Runtime) -> Facts:
             "commit_ms": offset.commit_ms if offset else None,
             "last_sync_at": offset.updated_at if offset else None,
             "tables": state.table_stats(),
-            "lanes": [
-                {
-                    "table": lane.table,
-                    "phase": lane.phase,
-                    "reason": lane.reason,
-                    "doing": lane.message,
-                    "since": iso(lane.started_at),
-                    "last_beat": iso(lane.beat_at),
-                }
-                for lane in LaneStore(conn, rt.name).all()
-            ],
+            "lanes": [_lane(conn, rt.name, lane) for lane in LaneStore(conn, rt.name).all()],
         }
+
+
+def _lane(conn: psycopg.Connection, pipeline: str, lane: Lane) -> Facts:
+    """Where a table that is copied beside the stream stands; `rows_copied` and chunks are those of this copy."""
+    copy = TargetState(conn, state_name(pipeline, lane.table)).table_stats()
+    return {
+        "table": lane.table,
+        "phase": lane.phase,
+        "reason": lane.reason,
+        "doing": lane.message,
+        "since": iso(lane.started_at),
+        "last_beat": iso(lane.beat_at),
+        **{key: sum(each[key] for each in copy) for key in ("chunks", "chunks_done", "rows_copied")},
+    }
 
 
 def messages_behind(beat: Heartbeat | None) -> int | None:

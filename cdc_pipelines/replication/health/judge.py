@@ -116,6 +116,16 @@ def difference_problems(pipeline: str, tables: list[Facts]) -> Iterator[Problem]
             )
 
 
+def silent_seconds(lane: Facts, now: datetime) -> float:
+    """Since the last sign of life of who works on a lane."""
+    return max(0.0, (now - datetime.fromisoformat(lane["last_beat"])).total_seconds())
+
+
+def is_idle(lane: Facts, now: datetime) -> bool:
+    """Whether nobody works on a lane any more."""
+    return silent_seconds(lane, now) >= SILENT_AFTER_S
+
+
 def changed_problems(pipeline: str, tables: list[Facts], lanes: list[Facts]) -> Iterator[Problem]:
     """Of tables that must be copied again because their definition changed, where no lane does it yet."""
     under_way = {lane["table"] for lane in lanes}
@@ -132,9 +142,9 @@ def changed_problems(pipeline: str, tables: list[Facts], lanes: list[Facts]) -> 
 def lane_problems(pipeline: str, lanes: list[Facts], now: datetime) -> Iterator[Problem]:
     """Lanes on which nobody works any more."""
     for lane in lanes:
-        silent_s = (now - datetime.fromisoformat(lane["last_beat"])).total_seconds()
-        if silent_s < SILENT_AFTER_S:
+        if not is_idle(lane, now):
             continue
+        silent_s = silent_seconds(lane, now)
         step = f"run `cdc resync {pipeline} --table {lane['table']}`, which goes on from there"
         if lane["phase"] in ("detached", "merged"):
             yield problem("table_left_behind", f"table {lane['table']} left the stream to be joined to it anew, and "

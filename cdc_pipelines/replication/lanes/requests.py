@@ -70,6 +70,7 @@ def _add(
     rt: Runtime, log: Log, name: str, target: str | None, holder: str, on_chunk: OnChunk, progress: Progress | None
 ) -> Joined:
     with rt.store.lease(rt.name, holder, "add table"):
+        rt.refresh()  # another table may have been taken in since this runtime was opened
         spec = with_table(rt.pipeline, name, target)
         table = resolve_table(spec, rt.source.tables(), name)
         _save(rt, spec, [*(t for t in rt.tables if t.name != name), table])
@@ -88,6 +89,7 @@ def remove_table(rt: Runtime, log: Log, name: str, *, holder: str, drop: bool = 
     ConfigurationError where it is the only one.
     """
     with rt.store.lease(rt.name, holder, "remove table"):
+        rt.refresh()
         streamed = _streamed(rt)
         configured = [t for t in rt.tables if t.name != name]
         if name not in streamed and len(configured) == len(rt.tables):

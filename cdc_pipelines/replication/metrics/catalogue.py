@@ -74,6 +74,10 @@ METRICS: dict[str, Description] = {
         "gauge", _PIPELINE, "Tables that stand still because the target refused a change."
     ),
     "cdc_dead_letters": Description("gauge", _PIPELINE, "Changes that the target refused and nobody has done with."),
+    "cdc_lanes": Description(
+        "gauge", ("pipeline", "phase"), "Tables that are copied beside the stream, by how far they are."
+    ),
+    "cdc_lanes_idle": Description("gauge", _PIPELINE, "Of these, those on which nobody has worked for a minute."),
     "cdc_verification_age_seconds": Description(
         "gauge", _TABLE, "Since the last comparison with the source, where it was complete. Absent: never."
     ),

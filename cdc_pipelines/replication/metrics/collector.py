@@ -15,8 +15,10 @@ from prometheus_client.registry import Collector
 
 from cdc_pipelines.replication.control.records import STATUSES, ConsumerState, Heartbeat, Incident, PipelineRecord
 from cdc_pipelines.replication.control.store import ControlStore
+from cdc_pipelines.replication.databases.postgres.lane_store import PHASES
 from cdc_pipelines.replication.errors import CdcError
 from cdc_pipelines.replication.health.facts import messages_behind
+from cdc_pipelines.replication.health.judge import is_idle
 from cdc_pipelines.replication.metrics.catalogue import Families
 from cdc_pipelines.replication.metrics.looks import Looks
 from cdc_pipelines.replication.metrics.measures import Measures
@@ -121,6 +123,10 @@ def _look(found: Families, name: str, status: Facts) -> None:
     found.add("cdc_log_runway_seconds", (lag.get("runway") or {}).get("runway_seconds"), name)
     found.add("cdc_change_log_bytes", log.get("bytes_estimate"), name)
     found.add("cdc_change_log_records", log.get("records"), name)
+    lanes, now = status.get("lanes", []), datetime.now(UTC)
+    for phase in PHASES:
+        found.add("cdc_lanes", sum(lane["phase"] == phase for lane in lanes), name, phase)
+    found.add("cdc_lanes_idle", sum(is_idle(lane, now) for lane in lanes), name)
     tables = status["tables"]
     apart = [table["detached"] for table in tables if table.get("detached")]
     found.add("cdc_tables_quarantined", sum(each["kind"] == "quarantined" for each in apart), name)

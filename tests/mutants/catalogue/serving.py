@@ -5,6 +5,7 @@ from tests.mutants.mutant import IDEMPOTENT, NOT_SILENT, SECRETS, Mutant
 _ACCESS = "unit/test_web_access.py::"
 _API = "unit/test_web_api.py::"
 _PAGES = "unit/test_web_pages.py::"
+_TABLES = "unit/test_web_tables.py::"
 _VIEWS = "unit/test_web_views.py::"
 
 MUTANTS = [
@@ -70,9 +71,33 @@ MUTANTS = [
     ),
     Mutant(
         "two clicks are two runs", IDEMPOTENT, "web/launch.py",
-        "            if running == job:\n",
-        "            if False:\n",
+        "                if run.job == job:\n",
+        "                if False:\n",
         (_API + "test_one_operation_at_a_time",),
+    ),
+    Mutant(
+        "a run on several tables is taken for one's own", NOT_SILENT, "web/launch.py",
+        "                if run.job == job and tables == [table]:\n",
+        "                if run.job == job and table in tables:\n",
+        (_TABLES + "test_several_tables_in_one_run_are_not_taken_for_one",),
+    ),
+    Mutant(
+        "a table is left out while another is taken in", IDEMPOTENT, "web/launch.py",
+        " or not _COPIES & {job, run.job}):\n",
+        "):\n",
+        (_TABLES + "test_tables_are_taken_in_and_left_out_one_at_a_time",),
+    ),
+    Mutant(
+        "a resync is launched without a stream to join", NOT_SILENT, "web/tables.py",
+        '    if record.status != "running":\n',
+        "    if False:\n",
+        (_TABLES + "test_what_is_not_there_and_what_does_not_stream",),
+    ),
+    Mutant(
+        "a name with a line end is nobody's", NOT_SILENT, "web/tables.py",
+        '    regex = r"[\\s\\S]*"\n',
+        '    regex = ".*"\n',
+        (_TABLES + "test_a_table_is_reached_whatever_its_name_holds",),
     ),
     Mutant(
         "a lag that is not known is drawn as a line", NOT_SILENT, "web/views.py",

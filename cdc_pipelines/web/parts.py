@@ -1,0 +1,29 @@
+"""What the API and the pages stand on."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Path
+
+from cdc_pipelines.replication.control.store import ControlStore, PipelineRecord
+from cdc_pipelines.web.launch import Launcher
+from cdc_pipelines.web.settings import WebSettings
+from cdc_pipelines.web.watch import Watch
+
+Id = Annotated[int, Path(ge=0, le=2**63 - 1, description="The pipeline's config id.")]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Settings, the store, statuses, actions."""
+
+    settings: WebSettings
+    store: ControlStore
+    watch: Watch
+    launcher: Launcher
+
+    def act(self, record: PipelineRecord, job: str, config: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Launch a job for a pipeline; the run as the API tells it."""
+        launched = self.launcher.launch(record, job, config)
+        self.watch.look_again(record.name)
+        return launched.to_dict()
