@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import psycopg
@@ -16,6 +17,8 @@ from cdc_pipelines.replication.errors import ConfigurationError, ResyncRequiredE
 from cdc_pipelines.replication.operations.early import covers
 from cdc_pipelines.replication.operations.mapping import differences
 from cdc_pipelines.replication.operations.runtime import Runtime
+from cdc_pipelines.replication.stream.connector import captures
+from cdc_pipelines.replication.table_mapping import wants
 
 Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
@@ -104,12 +107,19 @@ def _empty_table(conn: psycopg.Connection, table: MappedTable) -> None:
 
 
 def _go_on(rt: Runtime, state: TargetState) -> None:
-    changed = differences(state.mapped_tables(), rt.tables, streamed=state.offset() is not None)
+    followed = _followed(rt) if state.offset() is not None else None
+    changed = differences(state.mapped_tables(), rt.tables, followed=followed)
     if changed:
         raise ConfigurationError(
             f"pipeline {rt.name} was copied under another mapping: {'; '.join(changed)}",
             f"`cdc start {rt.name} --force-resync` copies everything again under the new one.",
         )
+
+
+def _followed(rt: Runtime) -> Callable[[str], bool]:
+    """Of which tables the stream sees that they come or go: those that the connector captures, and the file wants."""
+    config = rt.connect.config(rt.pipeline.connector_name) or {}
+    return lambda name: wants(rt.pipeline, name) and captures(config, rt.pipeline.source.database, name)
 
 
 def _replan_purged(rt: Runtime, log: Log, state: TargetState) -> None:

@@ -1,18 +1,43 @@
 """The applier: turns the items of the log into committed target transactions, each with the offset it reaches."""
 
 import contextlib
+import itertools
 import logging
 from collections.abc import Callable
 
+import msgspec
 import psycopg
 
 from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
-from cdc_pipelines.replication.databases.postgres import ddl
+from cdc_pipelines.replication.databases.postgres import ddl, schema_log
+from cdc_pipelines.replication.databases.postgres.alter import ValuesConvertedError
 from cdc_pipelines.replication.databases.postgres.apply import TableApplier
 from cdc_pipelines.replication.databases.postgres.state import TargetState
-from cdc_pipelines.replication.errors import ConfigurationError, FencedError, IntegrityError, RetryableError
-from cdc_pipelines.replication.stream.batches import Commit, Counts, Item, Learn, Part, Redefine, Truncate
+from cdc_pipelines.replication.errors import (
+    ConfigurationError,
+    FencedError,
+    IntegrityError,
+    ResyncRequiredError,
+    RetryableError,
+    UnsupportedChangeError,
+)
+from cdc_pipelines.replication.stream import restructure
+from cdc_pipelines.replication.stream.batches import (
+    AddTable,
+    Commit,
+    Counts,
+    Detach,
+    Item,
+    Learn,
+    Note,
+    Part,
+    Redefine,
+    RemoveTable,
+    RenameTable,
+    SchemaChange,
+    Truncate,
+)
 from cdc_pipelines.replication.stream.overlap import Overlap, TableOverlap
 from cdc_pipelines.replication.stream.rows import RowCodec
 
@@ -37,13 +62,21 @@ class Applier:
         self.position = MySqlPosition.from_json(offset.position)
         self.events, self.transactions = offset.events, offset.transactions
         self.commit_ms = offset.commit_ms
-        self.tables: dict[str, MappedTable] = {t.name: t for t in self._state.mapped_tables()}
-        self.known = self._state.log_columns()
+        self._name, self._numbers = pipeline, itertools.count()
+        self._load_tables()
         self.overlap = self._load_overlap(pipeline)
         self.in_run = False
         self._counts: dict[str, Counts] = {}
-        self._appliers = {name: self._table_applier(table, n) for n, (name, table) in enumerate(self.tables.items())}
+        self.remapped = False
+        """Whether tables were changed since whoever wants to know has set it back."""
         conn.commit()
+
+    def _load_tables(self) -> None:
+        self.tables: dict[str, MappedTable] = {t.name: t for t in self._state.mapped_tables()}
+        self.known = self._state.log_columns()
+        self.statements = schema_log.applied_at_last_place(self.conn, self._name)
+        self._appliers = {name: self._table_applier(table) for name, table in self.tables.items()}
+        self._unsettled = False
 
     def _load_overlap(self, pipeline: str) -> Overlap:
         tables: dict[str, TableOverlap] = {}
@@ -58,9 +91,9 @@ class Applier:
             tables[name] = TableOverlap([(c.lower, c.upper) for c in chunks], positions)
         return Overlap(tables)
 
-    def _table_applier(self, table: MappedTable, number: int) -> TableApplier:
+    def _table_applier(self, table: MappedTable) -> TableApplier:
         unique = bool(ddl.unique_indexes(self.conn, table))
-        return TableApplier(self.conn, RowCodec(table, *self._pair), number, unique=unique)
+        return TableApplier(self.conn, RowCodec(table, *self._pair), next(self._numbers), unique=unique)
 
     def handle(self, item: Item) -> bool:
         """Apply one item. True where it was a Commit: the run is durable, `offset` and `position` have moved."""
@@ -75,9 +108,18 @@ class Applier:
                     self._guarded(item.table, lambda: self._truncate(item))
                 case Redefine():
                     self._guarded(item.after.name, lambda: self._redefine(item))
+                case AddTable() | RemoveTable():
+                    self._guarded(item.table.name, lambda: self._come_or_go(item))
+                case RenameTable():
+                    self._guarded(item.before.name, lambda: self._rename(item))
+                case Note():
+                    self._remember(item.notes)
+                case Detach():
+                    self._detach(item)
                 case Learn():
                     self._state.learn_columns(item.table, item.columns)
                     self.known[item.table] = item.columns
+                    self._unsettled = True
                 case Commit():
                     self._commit(item)
                     return True
@@ -91,6 +133,9 @@ class Applier:
         if self.in_run:
             with contextlib.suppress(psycopg.Error):  # a session that was lost has nothing to undo
                 self.conn.rollback()
+                if self._unsettled:
+                    self._load_tables()
+                    self.conn.commit()
         self.in_run = False
         self._counts = {}
 
@@ -122,16 +167,74 @@ class Applier:
         for lower, upper in item.ranges or [(None, None)]:
             ddl.delete_range(self.conn, self.tables[item.table], lower, upper)
 
+    # Schema changes
+
     def _redefine(self, item: Redefine) -> None:
-        known = {c.source.name for c in item.before.columns}
-        for column in item.after.columns:
-            if column.source.name not in known:
-                ddl.add_column(self.conn, item.before, column, item.literals[column.source.name])
-                self._log.info("table %s: added column %s %s", item.after.name, column.target_name, column.target_type)
-        self._state.save_mapping(item.after)
-        number = list(self.tables).index(item.after.name)
-        self.tables[item.after.name] = item.after
-        self._appliers[item.after.name] = self._table_applier(item.after, number)
+        try:
+            restructure.redefine(self.conn, self._state, item)
+        except ValuesConvertedError as reason:
+            note = item.notes[-1]
+            self._detach(Detach(msgspec.structs.replace(note, done="detached", what=f"{note.what}; {reason}")))
+        self._have(item.after)
+        self._remember(item.notes)
+
+    def _come_or_go(self, item: AddTable | RemoveTable) -> None:
+        if isinstance(item, AddTable):
+            restructure.add_table(self.conn, self._state, self._name, item, self.position.to_json())
+            self.known[item.table.name] = item.columns
+            self._have(item.table)
+        else:
+            restructure.remove_table(self.conn, self._state, item)
+            self._forget(item.table.name)
+        self._remember(item.notes)
+
+    def _rename(self, item: RenameTable) -> None:
+        restructure.rename_table(self.conn, self._state, self._name, item)
+        before, after = item.before.name, item.after.name
+        if before in self._counts:
+            self._counts[after] = self._counts.pop(before)
+        known = self.known.get(before)
+        self._forget(before)
+        self._have(item.after)
+        if known is not None:
+            self.known[after] = known
+        self._remember(item.notes)
+
+    def _have(self, table: MappedTable) -> None:
+        self.tables[table.name] = table
+        self._appliers[table.name] = self._table_applier(table)
+        self.remapped = self._unsettled = True
+
+    def _forget(self, table: str) -> None:
+        for each in (self.tables, self._appliers, self.known, self._counts):
+            each.pop(table, None)
+        self.remapped = self._unsettled = True
+
+    def _remember(self, notes: list[SchemaChange]) -> None:
+        for note in notes:
+            schema_log.record(self.conn, self._name, note)
+            place, digests = self.statements
+            self.statements = (note.place, {*digests, note.digest} if note.place == place else {note.digest})
+            self._log.info("table %s %s: %s (%s)", note.table, note.what, note.done, note.statement[:200])
+
+    def _detach(self, item: Detach) -> None:
+        """The stream ends before the change, which is remembered all the same."""
+        self.abandon()
+        self._state.require_epoch(self.facts.epoch)
+        self._remember([item.note])
+        self.conn.commit()
+        if item.stops:
+            raise UnsupportedChangeError(
+                item.reason,
+                "nothing after this change was applied, as schema_changes in the pipeline's file wants it. Change the "
+                "policy there, `cdc configure FILE`, and `cdc start NAME`; or copy all tables as they are now: "
+                "`cdc start NAME --force-resync`.",
+            )
+        raise ResyncRequiredError(
+            item.reason,
+            "nothing after this change was applied. Run `cdc configure FILE` and `cdc start NAME --force-resync` to "
+            "copy the tables as they are now.",
+        )
 
     def _commit(self, run: Commit) -> None:
         changed = {t: (c.inserts, c.updates, c.deletes, c.truncates) for t, c in self._counts.items()}
@@ -141,7 +244,7 @@ class Applier:
             self.offset, run.next_offset, run.position, run.commit_ms, run.transactions, run.events
         )
         self.conn.commit()
-        self.in_run = False
+        self.in_run = self._unsettled = False
         self._counts = {}
         self.offset = run.next_offset
         self.position = MySqlPosition.from_json(run.position)

@@ -4,7 +4,7 @@ import psycopg
 
 from cdc_pipelines.replication.errors import ConfigurationError, IntegrityError
 
-FORMAT = 2
+FORMAT = 3
 
 _LOCK = 0x5F636463  # "_cdc": the advisory lock under which the schema is made
 
@@ -114,6 +114,23 @@ create table _cdc.verify_walk (
     rows bigint not null,
     differences bigint not null,
     primary key (pipeline, table_name)
+);
+""",
+    2: """
+create table _cdc.schema_change (
+    pipeline text not null,
+    number bigint generated always as identity,
+    table_name text not null,
+    kind text not null,
+    done text not null,
+    what text not null,
+    statement text not null,
+    place text not null,
+    digest text not null,
+    source_ms bigint,
+    at timestamptz not null default clock_timestamp(),
+    primary key (pipeline, number),
+    unique (pipeline, place, digest, table_name, kind, what)
 );
 """,
 }

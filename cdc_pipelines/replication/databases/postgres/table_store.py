@@ -11,6 +11,8 @@ from psycopg.rows import scalar_row
 from cdc_pipelines.replication.catalog import MappedTable, mapped_table_from_json, to_json
 from cdc_pipelines.replication.databases.postgres import ddl
 
+_OF_ONE_TABLE = ("chunk", "verify_walk", "verified", "mapped_table")
+
 
 class TableStore:
     """Mappings and counters of pipeline `name`, in the caller's transaction."""
@@ -35,6 +37,38 @@ class TableStore:
             "target_schema = excluded.target_schema, target_name = excluded.target_name, mapping = excluded.mapping",
             [self._name, table.name, table.target_schema, table.target_name, to_json(table)],
         )
+
+    def claim(self, table: MappedTable) -> None:
+        """The table on the target is this pipeline's. One that another has claimed stays that one's."""
+        self._conn.execute(
+            "insert into _cdc.claim (target_schema, target_name, pipeline) values (%s, %s, %s) on conflict do nothing",
+            [table.target_schema, table.target_name, self._name],
+        )
+
+    def disclaim(self, table: MappedTable) -> None:
+        self._conn.execute(
+            "delete from _cdc.claim where target_schema = %s and target_name = %s and pipeline = %s",
+            [table.target_schema, table.target_name, self._name],
+        )
+
+    def forget_table(self, name: str) -> None:
+        """The table is replicated no more. Its claim stays."""
+        for where in _OF_ONE_TABLE:
+            self._conn.execute(
+                sql.SQL("delete from _cdc.{} where pipeline = %s and table_name = %s").format(sql.Identifier(where)),
+                [self._name, name],
+            )
+
+    def rename_table(self, name: str, after: MappedTable) -> None:
+        """Everything that is known of a table goes on under another name."""
+        for where in _OF_ONE_TABLE:
+            self._conn.execute(
+                sql.SQL("update _cdc.{} set table_name = %s where pipeline = %s and table_name = %s").format(
+                    sql.Identifier(where)
+                ),
+                [after.name, self._name, name],
+            )
+        self.save_mapping(after)
 
     def count_changes(self, changes: Mapping[str, tuple[int, int, int, int]], last_change_ms: int | None) -> None:
         """Add (inserts, updates, deletes, truncates) per table to the totals."""
