@@ -52,7 +52,8 @@ class Alteration:
         change.questions = list(self._questions())
         if not self.notes:
             self._note("metadata", "nothing", "changed in nothing that its rows depend on")
-        yield Note(self.notes) if change.after == table else change
+        same = change.after == table and not found.added and not found.dropped
+        yield Note(self.notes) if same else change
 
     def _note(self, kind: str, done: Done, what: str) -> None:
         self.notes.append(self.event.note(self.table.name, kind, done, what))
@@ -132,10 +133,10 @@ class Alteration:
 
     def _column(self, change: ColumnChange, origin: str | None) -> Column:
         """As it was introspected where nothing changed: that tells more than the log does."""
-        now = to_column(change, self._key())
+        now = self._now(change)
         if origin is None:
             return now
-        old = to_column(_of(self.before, origin), list(self.before.primaryKeyColumnNames or []))
+        old = self._old(_of(self.before, origin))
         known = next((c for c in self.table.source.columns if c.name == origin), None)
         if known is None:
             return now
@@ -143,6 +144,12 @@ class Alteration:
             default = known.default if old.default == now.default else now.default
             return msgspec.structs.replace(known, name=now.name, default=default)
         return msgspec.structs.replace(now, collation=known.collation if known.charset == now.charset else None)
+
+    def _old(self, change: ColumnChange) -> Column:
+        return to_column(change, list(self.before.primaryKeyColumnNames or []), self.pair[0])
+
+    def _now(self, change: ColumnChange) -> Column:
+        return to_column(change, self._key(), self.pair[0])
 
     def _mapped(self, source: Column, name: str, before: MappedColumn | None) -> MappedColumn:
         if before is not None and _shape(before.source) == _shape(source):
@@ -170,8 +177,7 @@ class Alteration:
             if origin is None or origin not in mapped:
                 continue
             old = _of(self.before, origin)
-            before = to_column(old, list(self.before.primaryKeyColumnNames or []))
-            after = to_column(change, self._key())
+            before, after = self._old(old), self._now(change)
             text = next((c for c in self.event.statement.columns if (c.new or "").lower() == change.name.lower()), None)
             asked = conversions.questions(before, after)
             if asked is None or is_generated(text):

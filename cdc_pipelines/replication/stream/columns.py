@@ -25,7 +25,7 @@ _ESCAPED = re.compile(r"\\(.)|''|\"\"", re.DOTALL)
 class Difference:
     """`origins`: a column's name now → its name before, for every column that is still there.
 
-    `doubt`: why that, or what happened to the rows, can't be told.
+    `doubt`: why that can't be told. Then the log's own idea of the columns may be wrong, too.
     """
 
     origins: dict[str, str] = field(default_factory=dict)
@@ -49,17 +49,27 @@ def difference(before: TableDefinition, after: TableDefinition, statement: State
         if origins is not None and {name.lower() for name in origins} == {name.lower() for name in new}:
             found.origins = {name: origin for name in new if (origin := origins[name.lower()]) is not None}
         else:
-            found.doubt = "its columns are not those that the statement's text leads to"
+            found.doubt = "has other columns than the statement's text leads to"
     else:  # an index that was made, another name: the columns stay
         found.origins = {name: name for name in new if name in old}
         if set(old) != set(new) or statement.verb not in ("index", "rename"):
-            found.doubt = "its columns changed by a statement that is not understood"
+            found.doubt = "changed by a statement that is not understood"
+    gone = {(column.old or "").lower() for column in statement.columns}
+    again = [c.new for c in statement.columns if c.old is None and c.if_exists and (c.new or "").lower() not in gone]
+    if any(_is_made_over(before, after, name) for name in again):
+        found.doubt = "has a column that was there already, and the log has it as the statement would have made it"
     kept = set(found.origins.values())
     found.added = [name for name in new if name not in found.origins]
     found.dropped = [name for name in old if name not in kept]
     origins_of_key = [found.origins.get(name, name) for name in after.primaryKeyColumnNames or []]
     found.key_changes = origins_of_key != list(before.primaryKeyColumnNames or [])
     return found
+
+
+def _is_made_over(before: TableDefinition, after: TableDefinition, name: str | None) -> bool:
+    """After ADD COLUMN IF NOT EXISTS of one that exists Debezium takes the new definition for the column's."""
+    old, new = ([c for c in table.columns if c.name.lower() == (name or "").lower()] for table in (before, after))
+    return bool(old) and bool(new) and old != new
 
 
 def _followed(old: list[str], statement: Statement) -> dict[str, str | None] | None:
@@ -93,14 +103,16 @@ def _followed(old: list[str], statement: Statement) -> dict[str, str | None] | N
     return left | moved
 
 
-def to_column(change: ColumnChange, key: list[str] | None = None) -> Column:
+def to_column(change: ColumnChange, key: list[str] | None = None, source: str = "mysql") -> Column:
     """A column as introspection would describe it, from Debezium's description.
 
-    `key`: the columns of the key, which are never null, whatever the description says.
+    `key`: the columns of the key, which are never null, whatever the description says. `source`: the kind of server.
     """
     words = change.typeName.lower().split()
     bare = " ".join(word for word in words if word not in _SIGNS)
     kind = _ALIASES.get(bare, bare)
+    if kind == "json" and source == "mariadb":
+        kind = "longtext"
     unsigned = "unsigned" in words or "zerofill" in words
     if kind == "float" and (change.length or 0) > 24 and change.scale is None:
         kind = "double"

@@ -33,7 +33,7 @@ class Judge:
     def created(self, schema: str, name: str, definition: TableDefinition) -> list[TableItem]:
         """A table was made. Empty where it is none of the pipeline's."""
         key = list(definition.primaryKeyColumnNames or [])
-        columns = tuple(to_column(change, key) for change in definition.columns)
+        columns = tuple(to_column(change, key, self._pair[0]) for change in definition.columns)
         index = "PRIMARY" if self._event.statement.adds_primary or not key else ""
         try:
             table = self._rules.new_table(Table(schema, name, columns, tuple(key), key_index=index))
@@ -57,10 +57,11 @@ class Judge:
         if before == change.table and self._event.statement.verb in ("index", "rename"):
             return []
         found = difference(before, change.table, self._event.statement)
-        if self._event.statement.unknown:
-            found.doubt = f"had something done that is not understood ({self._event.statement.unknown})"
+        if (unknown := self._event.statement.unknown) is not None:
+            what = f"had something done that is not understood ({unknown})"
+            return [self.stay_behind(table.name, "unknown", what)]
         if found.doubt:
-            return [self.stay_behind(table.name, "unknown", found.doubt)]
+            return [self.stay_behind(table.name, "unknown", found.doubt, relearn=True)]
         try:
             return list(Alteration(self.policies, self._event, self._pair, table, before, change.table, found).items())
         except CanNotFollowError as reason:
