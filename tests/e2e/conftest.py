@@ -156,6 +156,22 @@ def pipe(make_pipe: Callable[..., Pipe]) -> Pipe:
     return make_pipe()
 
 
+@pytest.fixture(params=["mysql", "mariadb"])
+def shared(
+    request: pytest.FixtureRequest, cdc: Callable[..., CommandResult], cdc_home: Path,
+    pipeline_file: Callable[..., Path], target_database: str, target: psycopg.Connection,
+) -> Iterator[Pipe]:
+    """A pipeline on each of the stack's servers."""
+    database: str = request.getfixturevalue(f"{request.param}_database")
+    connection: pymysql.Connection = request.getfixturevalue(request.param)
+    file = pipeline_file(database, target_database, source_type=request.param)
+    pipe = Pipe(file.stem, file, cdc, cdc_home, connection, target)
+    yield pipe
+    cdc("teardown", pipe.name, "--yes")
+    for process in processes_of(cdc_home):
+        process.kill()
+
+
 def edit(file: Path, **sections: Any) -> None:
     """Change sections of a pipeline's file."""
     document = yaml.safe_load(file.read_text())
