@@ -23,6 +23,7 @@ _COMMANDS = {
     "logs": "logs",
     "restart": "operate",
     "schema": "prepare",
+    "schema-changes": "schema_changes",
     "stack": "stack",
     "start": "operate",
     "status": "status",

@@ -150,6 +150,9 @@ def _one(name: str, facts: Facts) -> RenderableType:
         columns = ["table", "target", "rows copied", "inserts", "updates", "deletes"]
         keys = ["table", "target", "rows_copied", "inserts", "updates", "deletes"]
         parts += [Text(), table_of(columns, [[table[key] for key in keys] for table in facts["tables"]])]
+    if changes := facts.get("schema_changes"):
+        shown = [[each["at"] or each["seen_at"], each["table"], each["what"], each["done"]] for each in changes[:5]]
+        parts += [Text(), table_of(["schema change", "table", "what", "done"], shown)]
     errors = [*facts["errors"], *([facts["config"]["message"]] if facts["config"]["message"] else [])]
     return Group(*parts, *(Text(f"! {error}") for error in errors))
 

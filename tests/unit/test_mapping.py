@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from cdc_pipelines.replication.catalog import Column, Table, mapped_table_from_json, to_json
@@ -65,11 +66,22 @@ def test_differences_are_told_in_words() -> None:
     ]
 
 
-def test_columns_that_the_stream_adds_are_no_difference() -> None:
+def followed(name: str) -> bool:
+    return name != "unseen"
+
+
+def test_what_the_stream_follows_is_no_difference() -> None:
     more = Column("more", "int", "int")
     wide = Table("shop", "orders", (ID, more, NAME), ("id",))
     before, after = resolve(pipeline(), [ORDERS]), resolve(pipeline(), [wide])
     assert differences(before, after) == ["table orders has other columns or another key"]
-    assert differences(before, after, streamed=True) == differences(after, before, streamed=True) == []
+    assert differences(before, after, followed=followed) == differences(after, before, followed=followed) == []
+    other = Table("shop", "orders", (msgspec.structs.replace(ID, full_type="int", unsigned=False, type="int"),), ())
+    assert differences(before, resolve(pipeline(), [other]), followed=followed) == []
+    assert differences(before, resolve(pipeline(), [ORDERS, ITEMS]), followed=followed) == []
+    unseen = resolve(pipeline(), [ORDERS, msgspec.structs.replace(ITEMS, name="unseen")])
+    assert differences(before, unseen, followed=followed) == ["table unseen is new"]
+    moved = resolve(pipeline("tables: [{source: orders, rename: {name: title}}]"), [ORDERS])
+    assert differences(before, moved, followed=followed) == ["table orders has other columns or another key"]
     cut = resolve(pipeline("tables: [{source: orders, columns: [id]}]"), [wide])
-    assert differences(before, cut, streamed=True) == ["table orders has other columns or another key"]
+    assert differences(before, cut, followed=followed) == ["table orders has other columns or another key"]

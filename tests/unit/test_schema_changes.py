@@ -3,12 +3,14 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from cdc_pipelines.replication.catalog import MappedTable, Table
 from cdc_pipelines.replication.pipeline import Pipeline
 from cdc_pipelines.replication.position import Place
 from cdc_pipelines.replication.schema_policy import SchemaChanges
+from cdc_pipelines.replication.stream import messages
 from cdc_pipelines.replication.stream.batches import (
     AddTable,
     Commit,
@@ -22,10 +24,12 @@ from cdc_pipelines.replication.stream.batches import (
     Truncate,
 )
 from cdc_pipelines.replication.stream.conversions import IsNull, LongerThan, Outside
+from cdc_pipelines.replication.stream.definitions import Definitions
+from cdc_pipelines.replication.stream.overlap import Overlap
 from cdc_pipelines.replication.stream.schema_event import Rules, digest
 from cdc_pipelines.replication.table_mapping import map_table
 from tests.unit.log_records import Log, Record, gtid
-from tests.unit.test_log_reader import COLUMNS, KEYLESS, applied, at, read
+from tests.unit.test_log_reader import COLUMNS, KEYED, KEYLESS, applied, at, read
 
 ALL = Pipeline.model_validate({
     "name": "shop", "config": 1, "source": {"type": "mysql", "host": "h", "port": 1, "database": "shop", "user": "u",
@@ -65,20 +69,31 @@ def of(items: list[Item], kind: type) -> list[Any]:
     return [item for item in items if isinstance(item, kind)]
 
 
+def judged(log: Log, **settings: Any) -> list[Item]:
+    """What the log's schema events come to, without a reader."""
+    tables = Definitions("shop", ("mysql", "postgres"), [KEYED, KEYLESS], {}, Overlap({}),
+                         Rules(SchemaChanges(**settings)))
+    items: list[Item] = []
+    for record in log.records:
+        message = messages.decode(record.value(), record.offset())
+        assert message.source is not None
+        snapshot = message.source.snapshot is not None
+        items += tables.learnt(message) if snapshot else tables.changes(message, message.place())
+    return items
+
+
 def redefined(log: Log, **settings: Any) -> Redefine:
-    """The one change that is handed over; nothing is detached, and the rows behind go on."""
-    items = read(log, rules=Rules(SchemaChanges(**settings)))
+    """The one change that is handed over; nothing is detached."""
+    items = judged(log, **settings)
     assert not of(items, Detach), of(items, Detach)[0].reason
     (found,) = of(items, Redefine)
     return found
 
 
 def detached(log: Log, **settings: Any) -> Detach:
-    """What keeps the table from following: its rows behind are not handed over, those of another table are."""
-    log.transaction(9, ("c", "t", None, {"id": 9, "v": "behind"}), ("c", "not_ours", None, {"id": 9, "v": "x"}))
-    items = read(log, rules=Rules(SchemaChanges(**settings)))
-    assert ("t", 9) not in applied(items)
-    assert of(items, Commit), "the others go on"
+    """What keeps the table from following."""
+    items = judged(log, **settings)
+    assert not of(items, Redefine)
     (found,) = of(items, Detach)
     return found
 
@@ -203,7 +218,8 @@ def test_a_changed_column_and_what_is_asked_of_its_values(column: dict, target_t
 
 def test_the_key_can_not_be_null_whatever_the_log_says_of_it() -> None:
     """MODIFY id INT AUTO_INCREMENT: Debezium has the column optional then."""
-    log = changed("alter table t modify id bigint unsigned", [{"name": "id", "typeName": "BIGINT UNSIGNED"}, V])
+    unsigned = {"name": "id", "typeName": "BIGINT UNSIGNED"}
+    log = changed("alter table t modify id bigint unsigned", [unsigned, V])
     found = redefined(log)
     assert not found.after.columns[0].source.nullable
     ((name, question),) = found.questions
@@ -212,7 +228,10 @@ def test_the_key_can_not_be_null_whatever_the_log_says_of_it() -> None:
 
 @pytest.mark.parametrize(
     "column",
-    [{"typeName": "INT"}, {"typeName": "BLOB"}, {"typeName": "JSON"}, {"typeName": "VARCHAR", "length": 9, "charsetName": "binary"}],
+    [
+        {"typeName": "INT"}, {"typeName": "BLOB"}, {"typeName": "JSON"},
+        {"typeName": "VARCHAR", "length": 9, "charsetName": "binary"},
+    ],
 )
 def test_a_type_that_converts_values_needs_a_copy(column: dict) -> None:
     assert detached(changed("alter table t modify v …", [ID, {"name": "v", **column}])).note.kind == "change_column"
@@ -299,7 +318,7 @@ def test_a_table_that_was_never_described_can_not_be_judged() -> None:
 @pytest.mark.parametrize("text", ["drop database shop", "DROP SCHEMA IF EXISTS `shop`"])
 def test_a_dropped_database_takes_its_tables_along(text: str) -> None:
     """No table is named: made again, they would be filled on top of the old rows."""
-    items = read(without_columns(changed(text)))
+    items = judged(without_columns(changed(text)))
     assert {item.table for item in of(items, Detach)} == {"t", "k"}
 
 
@@ -325,13 +344,17 @@ def test_the_file_decides(kind: str, text: str, columns: list[dict], key: list[s
     assert (again.note.kind, again.note.done, again.stops) == (kind, "detached", False)
 
 
-def test_what_stands_before_a_table_that_is_detached_is_applied() -> None:
+def test_a_table_is_detached_exactly_at_its_place() -> None:
+    """What stands before it is applied by then; behind it only other tables' rows are handed over."""
     log = described()
     log.transaction(2, ("c", "t", None, {"id": 1, "v": "a"}))
     log.ddl(3, "t", COLUMNS, text="alter table t frobnicate")
-    items = read(log)
+    log.transaction(4, ("c", "t", None, {"id": 2, "v": "b"}), ("c", "t2", None, {"id": 2, "v": "b"}))
+    other = msgspec.structs.replace(KEYED, source=msgspec.structs.replace(KEYED.source, name="t2"))
+    items = read(log, tables=[KEYED, other])
     place = items.index(of(items, Detach)[0])
     assert applied(items[:place]) == {("t", 1): "a"}
+    assert applied(items) == {("t", 1): "a", ("t2", 2): "b"}
 
 
 # Tables
@@ -403,7 +426,10 @@ def test_names_that_are_swapped_come_as_three_statements_at_one_place() -> None:
 
 @pytest.mark.parametrize(
     ("text", "table"),
-    [("rename table t_new to t", "t"), ("alter table other rename t", "t"), ("alter table `shop`.`t` rename to x.gone", "x")],
+    [
+        ("rename table t_new to t", "t"), ("alter table other rename t", "t"),
+        ("alter table `shop`.`t` rename to x.gone", "x"),
+    ],
 )
 def test_rows_from_a_table_that_is_not_replicated_or_to_one_need_a_copy(text: str, table: str) -> None:
     log = described()
@@ -416,7 +442,8 @@ def test_a_truncate_as_the_file_wants_it() -> None:
     log.truncate(2, "t")
     assert of(read(log), Truncate)
     assert not of(read(log, rules=Rules(SchemaChanges(truncate="ignore"))), Truncate)
-    assert detached(log, truncate="resync").note.kind == "truncate"
+    (found,) = of(read(log, rules=Rules(SchemaChanges(truncate="resync"))), Detach)
+    assert found.note.kind == "truncate"
 
 
 def test_what_is_remembered_says_what_when_and_where() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from cdc_pipelines.replication.control.store import Heartbeat
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
+from cdc_pipelines.replication.databases.postgres import schema_log
 from cdc_pipelines.replication.databases.postgres.identity import target_identity
 from cdc_pipelines.replication.errors import CdcError
 from cdc_pipelines.replication.operations.consumer_state import (
@@ -19,6 +20,7 @@ from cdc_pipelines.replication.stream import connector_life
 Facts = dict[str, Any]
 
 CRASHES_WITHIN_S = 900.0
+SCHEMA_CHANGES = 10  # the last ones, in a status
 
 
 Connectors = dict[str, Facts] | CdcError | None
@@ -88,6 +90,7 @@ def target(rt: Runtime) -> Facts:
             "commit_ms": offset.commit_ms if offset else None,
             "last_sync_at": offset.updated_at if offset else None,
             "tables": state.table_stats(),
+            "schema_changes": schema_log.latest(conn, rt.name, SCHEMA_CHANGES),
         }
 
 

@@ -91,6 +91,7 @@ def status(rt: Runtime, connectors: Connectors = None) -> Facts:
         "epoch": target.get("epoch"),
         "consumer_group": record.consumer_group,
         "tables": tables,
+        "schema_changes": target.get("schema_changes", []),
         "problems": [asdict(each) for each in problems],
         "errors": asked.errors,
         "timestamp": iso(datetime.now(UTC)),
