@@ -1,10 +1,10 @@
 """All deliberate breaks, by the part of the package that they break."""
 
-from tests.mutants.catalogue import alerting, copying, handing_over, operating, reading, serving, writing
+from tests.mutants.catalogue import alerting, copying, following, handing_over, operating, reading, serving, writing
 from tests.mutants.catalogue import proof as verifying
 from tests.mutants.mutant import Mutant
 
 MUTANTS: list[Mutant] = [
-    *copying.MUTANTS, *handing_over.MUTANTS, *reading.MUTANTS, *writing.MUTANTS, *verifying.MUTANTS, *operating.MUTANTS,
-    *alerting.MUTANTS, *serving.MUTANTS,
+    *copying.MUTANTS, *handing_over.MUTANTS, *reading.MUTANTS, *following.MUTANTS, *writing.MUTANTS, *verifying.MUTANTS,
+    *operating.MUTANTS, *alerting.MUTANTS, *serving.MUTANTS,
 ]

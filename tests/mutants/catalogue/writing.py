@@ -167,8 +167,8 @@ MUTANTS = [
     ),
     Mutant(
         "an abandoned run stays open", EXACTLY_ONCE, "replication/stream/applying.py",
-        "            self.conn.rollback()\n        self.in_run = False",
-        "            pass\n        self.in_run = False",
+        "                self.conn.rollback()\n                if self._unsettled:",
+        "                if self._unsettled:",
         (_APPLIER + "test_an_abandoned_run_leaves_nothing_and_comes_again",),
     ),
     Mutant(
