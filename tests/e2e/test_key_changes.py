@@ -3,12 +3,11 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psycopg
-import pymysql
 import pytest
 import requests
 from confluent_kafka import Producer

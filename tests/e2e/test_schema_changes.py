@@ -1,11 +1,9 @@
 """Schema changes while the stream runs: one pipeline, many tables, rows before, between and behind them."""
 
-import time
 
-import pytest
 
-from tests.ddl_corpus import FOLLOWED
-from tests.e2e.conftest import Pipe, wait_until
+from tests.ddl_corpus import cases
+from tests.e2e.conftest import Pipe
 from tests.plain_compare import plain_compare
 
 
@@ -19,12 +17,12 @@ def names(rows: list[tuple]) -> list[str]:
 
 def test_what_can_be_followed_ends_equal(shared: Pipe) -> None:
     pipe, kind = shared, flavor(shared)
-    cases = [case for case in FOLLOWED if kind in case.flavors]
-    for case in cases:
+    corpus = list(cases(kind))
+    for case in corpus:
         pipe.run(*case.before)
     pipe.configure()
     pipe.start()
-    for case in cases:
+    for case in corpus:
         pipe.run(*case.burst)
     report = pipe.equal()
     tables = names(pipe.source_rows("select table_name from information_schema.tables where table_schema = database() "

@@ -25,6 +25,7 @@ from cdc_pipelines.replication.stream.batches import (
     KeyedBatch,
     Learn,
     Part,
+    Redefine,
     Truncate,
 )
 from cdc_pipelines.replication.stream.overlap import Overlap, TableOverlap

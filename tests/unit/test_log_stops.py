@@ -6,13 +6,13 @@ import time
 import pytest
 
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
-from cdc_pipelines.replication.errors import CdcError, IntegrityError, ResyncRequiredError, UnsupportedChangeError
+from cdc_pipelines.replication.errors import IntegrityError, ResyncRequiredError, UnsupportedChangeError
 from cdc_pipelines.replication.pipeline import Apply
 from cdc_pipelines.replication.stream.batches import Commit, Item
 from cdc_pipelines.replication.stream.overlap import Overlap
 from cdc_pipelines.replication.stream.reader import LogReader
 from tests.unit.log_records import FakeClient, Log, Record
-from tests.unit.test_log_reader import COLUMNS, KEYED, applied, at, failure, read
+from tests.unit.test_log_reader import KEYED, applied, at, failure, read
 
 
 def test_a_pause_inside_a_transaction_ends_no_run() -> None:

@@ -105,7 +105,7 @@ class Definitions:
             yield from self._taken(self._renamed(judge, event, old, new))
         if statement.verb == "drop_database" and statement.table == (self._database, ""):
             for name in list(self._codecs):
-                yield from self._taken([judge.stay_behind(name, "drop_table", "was dropped with its database")])
+                yield from self._taken([judge.stay_behind(name, "moved_rows", "was dropped with its database")])
         for moved in (statement.table, statement.exchanged):
             if statement.moves_rows and (ours := self._ours(moved)):
                 what = f"had rows changed that the log does not tell ({statement.moves_rows})"

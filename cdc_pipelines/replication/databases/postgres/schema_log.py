@@ -12,7 +12,7 @@ KEPT = 1000
 
 
 def record(conn: psycopg.Connection, pipeline: str, change: SchemaChange) -> None:
-    """Keep it, in the caller's transaction. One that stopped the stream comes again at each try: it is kept once."""
+    """Remember it, in the caller's transaction. One that stopped the stream comes at each try, and is kept once."""
     number = conn.execute(
         "insert into _cdc.schema_change (pipeline, table_name, kind, done, what, statement, place, digest, source_ms) "
         "values (%s, %s, %s, %s, %s, %s, %s, %s, %s) on conflict (pipeline, place, digest, table_name, kind, what) "
