@@ -210,7 +210,7 @@ class Definitions:
         self._known.pop(table, None)
 
     def _learn(self, table: str, change: TableChange) -> Iterator[Learn]:
-        if change.table is None or table not in self._codecs:
+        if change.table is None or not (table in self._codecs or table in self._detached):
             return  # a DROP
         text = describe(change.table)
         if self._known.get(table) != text:
