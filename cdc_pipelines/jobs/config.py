@@ -29,6 +29,11 @@ class FileConfig(dg.Config):
         description="Path of the pipeline's file as the code location sees it, e.g. `pipelines/shop.yaml`; "
         "relative paths start in the code location's working folder."
     )
+    text: str = Field(
+        "",
+        description="What the file is to hold, where it is not there yet or is to change: `configure` writes it there. "
+        "Empty: the file as it is. Passwords as references only, as ever: a run's settings are kept.",
+    )
 
 
 class TeardownConfig(PipelineConfig):

@@ -1,12 +1,15 @@
 """`discover` and `configure`: everything before a start. Nothing here writes to a target or to Kafka."""
 
+from pathlib import Path
+
 import dagster as dg
 
 from cdc_pipelines.jobs.config import FileConfig
 from cdc_pipelines.jobs.single import job_of
 from cdc_pipelines.replication.operations.configure import configure as configure_pipeline
 from cdc_pipelines.replication.operations.discover import discover as discover_source
-from cdc_pipelines.replication.pipeline_file import load_pipeline
+from cdc_pipelines.replication.operations.saving import configure_and_write
+from cdc_pipelines.replication.pipeline_file import load_pipeline, parse_pipeline
 from cdc_pipelines.resources.failures import RETRIES, explained
 from cdc_pipelines.resources.pipelines import PipelinesResource, tag_run
 
@@ -20,7 +23,8 @@ RELOAD = (
 def discover_tables(context: dg.OpExecutionContext, config: FileConfig) -> None:
     """List the tables of a pipeline file's source: columns, keys, sizes, and which columns can't be replicated."""
     with explained(context, config.file):
-        found = discover_source(load_pipeline(config.file).source)
+        spec = parse_pipeline(config.text, Path(config.file)) if config.text else load_pipeline(config.file)
+        found = discover_source(spec.source)
     columns = ("table", "columns", "key", "rows (estimate)", "MiB", "columns without a form on the target")
     rows = []
     for table in found.tables:
@@ -37,9 +41,15 @@ def discover_tables(context: dg.OpExecutionContext, config: FileConfig) -> None:
 
 @dg.op(out=dg.Out(dg.Nothing), retry_policy=RETRIES)
 def configure_file(context: dg.OpExecutionContext, config: FileConfig, pipelines: PipelinesResource) -> None:
-    """Check a pipeline's file against its live source and save it, status `configured`. Creates nothing else."""
+    """Check a pipeline's file against its live source and save it, status `configured`. Creates nothing else.
+
+    With a `text` the file is written first: a pipeline can be set up without leaving the Launchpad.
+    """
     with explained(context, config.file), pipelines.store() as store:
-        result = configure_pipeline(config.file, store)
+        if config.text:
+            result = configure_and_write(config.text, Path(config.file), store)
+        else:
+            result = configure_pipeline(config.file, store)
     record = result.record
     assert record is not None  # it was saved
     tag_run(context, record.name)

@@ -6,6 +6,7 @@
     ├── ConfigurationError      change the pipeline's file or a server's settings
     │   ├── PipelineFileError   the pipeline's file can't be read or is wrong
     │   ├── PrerequisiteError   one or more prerequisites of a start are not met
+    │   ├── NameTakenError      the name or the file is another pipeline's
     │   └── NotConfiguredError  no such pipeline in the control store
     ├── ResyncRequiredError     the stream can't go on exactly; copy the pipeline (or the table) again
     │   └── TornLogError        unless the source still has what the log misses: then it is read again
@@ -27,6 +28,7 @@ __all__ = [
     "FencedError",
     "IntegrityError",
     "LeaseHeldError",
+    "NameTakenError",
     "NotConfiguredError",
     "PipelineFileError",
     "PrerequisiteError",
@@ -72,6 +74,10 @@ class ConfigurationError(CdcError):
 
 class PipelineFileError(ConfigurationError):
     """The pipeline's file can't be read, or says something that is not allowed."""
+
+
+class NameTakenError(ConfigurationError):
+    """A pipeline's name, or its file, belongs to another pipeline."""
 
 
 class NotConfiguredError(ConfigurationError):

@@ -64,7 +64,7 @@ MUTANTS = [
         (_ACCESS + "test_guessing_is_slowed_down",),
     ),
     Mutant(
-        "a posted pipeline overwrites another one's file", NOT_SILENT, "web/files.py",
+        "a posted pipeline overwrites another one's file", NOT_SILENT, "replication/operations/saving.py",
         "    _refuse_others(spec, file, store)\n",
         "",
         (_API + "test_another_pipelines_file_and_name_are_safe",),
