@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from cdc_pipelines.replication.value_rules import NO_RULES, ValueRules
+
 
 class Column(msgspec.Struct, frozen=True, omit_defaults=True):
     """One column of a source table.
@@ -35,7 +37,10 @@ class Column(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Table(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One source table. `key` holds the primary key's columns (else a unique not-null index's), or nothing."""
+    """One source table. `key` holds the primary key's columns (else a unique not-null index's), or nothing.
+
+    `primary` says that the key is the primary key: the connector then takes the same columns for the row's key.
+    """
 
     schema: str
     name: str
@@ -44,6 +49,7 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True):
     rows_estimate: int = 0
     data_bytes: int = 0
     comment: str = ""
+    primary: bool = True
 
     def column(self, name: str) -> Column:
         for column in self.columns:
@@ -58,17 +64,19 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class MappedColumn(msgspec.Struct, frozen=True):
-    """A source column and where it lands. `target_type` is the DDL type on the target."""
+    """A source column and where it lands. `target_type` is the DDL type on the target, `rules` what its values obey."""
 
     source: Column
     target_name: str
     target_type: str
+    rules: ValueRules = NO_RULES
 
 
 class MappedTable(msgspec.Struct, frozen=True):
     """A source table and where it lands. `columns` holds the replicated ones, in the source's order.
 
-    `whole` says that all (not generated) columns are wanted, so that a column added later is added here too.
+    `whole` says that all (not generated) columns are wanted, so that a column added later is added here too; `rules`
+    are those that it will have.
     """
 
     source: Table
@@ -76,6 +84,7 @@ class MappedTable(msgspec.Struct, frozen=True):
     target_name: str
     columns: tuple[MappedColumn, ...]
     whole: bool = True
+    rules: ValueRules = NO_RULES
 
     @property
     def name(self) -> str:

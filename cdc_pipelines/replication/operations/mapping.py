@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from cdc_pipelines.replication.catalog import MappedColumn, MappedTable, Table
 from cdc_pipelines.replication.errors import CdcError, ConfigurationError
 from cdc_pipelines.replication.pipeline import Pipeline, TableChoice
-from cdc_pipelines.replication.values import form_for
+from cdc_pipelines.replication.values import form_for, heeded
 
 _MAX_NAME_BYTES = 63  # of PostgreSQL; a longer one would be cut silently
 
@@ -75,14 +75,18 @@ def _map(pipeline: Pipeline, table: Table, choice: TableChoice) -> MappedTable:
     for source_name, name in zip(wanted, names, strict=True):
         column = table.column(source_name)
         try:
-            form = form_for(column, pipeline.source.type, pipeline.target.type, table.name)
+            rules = heeded(column, pipeline.values.rules(table.name, source_name))
+            form = form_for(column, pipeline.source.type, pipeline.target.type, table.name, rules)
         except CdcError as error:
             problems.append(f"{error.message} ({error.next_step})")
             continue
-        columns.append(MappedColumn(column, name, form.target_type))
+        columns.append(MappedColumn(column, name, form.target_type, rules))
     if problems:
         raise ConfigurationError("; ".join(problems))
-    return MappedTable(table, pipeline.target.schema_, target_name, tuple(columns), whole=choice.columns is None)
+    return MappedTable(
+        table, pipeline.target.schema_, target_name, tuple(columns), whole=choice.columns is None,
+        rules=pipeline.values.rules(),
+    )
 
 
 def differences(
@@ -101,7 +105,7 @@ def differences(
             words.append(
                 f"table {name} lands in {b.target_schema}.{b.target_name} instead of {a.target_schema}.{a.target_name}"
             )
-        ours, theirs = ({c.source.name: (c.target_name, c.target_type) for c in t.columns} for t in (a, b))
+        ours, theirs = ({c.source.name: (c.target_name, c.target_type, c.rules) for c in t.columns} for t in (a, b))
         if streamed and a.whole and b.whole:
             common = ours.keys() & theirs.keys()
             ours, theirs = ({n: columns[n] for n in common} for columns in (ours, theirs))

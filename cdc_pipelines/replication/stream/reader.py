@@ -22,8 +22,10 @@ from cdc_pipelines.replication.stream.batches import (
     CopyBatch,
     Failed,
     Item,
+    Key,
     KeyedBatch,
     Redefine,
+    Row,
     Truncate,
 )
 from cdc_pipelines.replication.stream.definitions import Definitions
@@ -208,14 +210,20 @@ class LogReader(threading.Thread):
     def _fold(self, codec: RowCodec, message: Message, size: int) -> None:
         op, table = message.op, codec.name
         before = after = None
-        if op == "d" or (op == "u" and not codec.key_indexes):
+        if op == "d" or (op == "u" and not codec.splits_key_changes):
             before = codec.row(message.before)
         if op != "d":
             after = codec.row(message.after)
         key = codec.key(after if after is not None else before) if codec.key_indexes else None  # type: ignore[arg-type]
-        if not self._overlap.passed and self._overlap.covers(table, key, message.place()):
-            return
-        self._run.add(table, op, key, before, after, size)  # type: ignore[arg-type]
+        if key is not None and before is not None and after is not None and codec.key(before) != key:
+            self._add(table, "d", codec.key(before), before, None, message, 0)
+        self._add(table, op, key, before, after, message, size)  # type: ignore[arg-type]
+
+    def _add(
+        self, table: str, op: str, key: Key | None, before: Row | None, after: Row | None, message: Message, size: int
+    ) -> None:
+        if self._overlap.passed or not self._overlap.covers(table, key, message.place()):
+            self._run.add(table, op, key, before, after, size)
 
     def _truncate(self, message: Message, offset: int) -> None:
         place, source = message.place(), message.source

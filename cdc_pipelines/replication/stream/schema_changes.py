@@ -12,7 +12,7 @@ import msgspec
 from cdc_pipelines.replication.catalog import Column, MappedColumn, MappedTable
 from cdc_pipelines.replication.errors import CdcError, ResyncRequiredError, UnsupportedChangeError
 from cdc_pipelines.replication.stream.messages import ColumnChange, TableChange, TableDefinition
-from cdc_pipelines.replication.values import form_for
+from cdc_pipelines.replication.values import form_for, heeded
 
 _RENAME = re.compile(r"\brename\b(?!\s+(column|index|key)\b)", re.IGNORECASE)
 _MOVES_ROWS = re.compile(
@@ -130,11 +130,12 @@ def with_columns(
     for change in added:
         column = to_column(change)
         try:
-            form = form_for(column, source, target, table.name)
+            rules = heeded(column, table.rules)
+            form = form_for(column, source, target, table.name, rules)
         except CdcError as error:
             raise _stop(table, f"gained column {change.name}: {error.message}", ddl) from error
         literals[change.name] = _filler(table, change, form.target_type, ddl)
-        columns.append(MappedColumn(column, column.name, form.target_type))
+        columns.append(MappedColumn(column, column.name, form.target_type, rules))
         sources.append(column)
     grown = msgspec.structs.replace(table.source, columns=tuple(sources))
     return msgspec.structs.replace(table, columns=tuple(columns), source=grown), literals

@@ -43,6 +43,7 @@ def tables(conn: "Connection[Cursor]", database: str, names: Sequence[str] | Non
         if parsed:  # without a privilege on any column nothing of the table is of use
             found[name] = Table(
                 schema=database, name=name, columns=parsed, key=_key(parsed, indexes.get(name, ())),
+                primary=any(index == "PRIMARY" for index, *_ in indexes.get(name, ())),
                 rows_estimate=int(rows), data_bytes=int(size), comment=comment or "",
             )
     if names is None:

@@ -10,7 +10,7 @@ from cdc_pipelines.replication.databases.mysql.preflight_server import Look
 from cdc_pipelines.replication.databases.mysql.server_errors import NOT_GRANTED, QUERY_KILLED
 from cdc_pipelines.replication.databases.mysql.sql import quote, quote_table
 from cdc_pipelines.replication.errors import CdcError, CheckResult, ConfigurationError
-from cdc_pipelines.replication.values import form_for
+from cdc_pipelines.replication.values import form_of
 
 _SNAPSHOT_ENGINES = {"INNODB", "ROCKSDB"}
 _LOBS = {"text", "mediumtext", "longtext", "blob", "mediumblob", "longblob", "json"}
@@ -93,11 +93,11 @@ def column_types(look: Look) -> CheckResult:
     for table in look.chosen:
         if not isinstance(table, MappedTable):
             continue
-        for column in _columns(table):
+        for column in table.columns:
             try:
-                form_for(column, look.spec.type, "postgres", table.name)
+                form_of(column, look.spec.type, "postgres", table.name)
             except ConfigurationError:
-                wrong.append(f"{table.name}.{column.name} ({column.full_type[:40]})")
+                wrong.append(f"{table.name}.{column.source.name} ({column.source.full_type[:40]})")
     return CheckResult(
         "source column types", not wrong,
         f"no form on the target: {_named(wrong)}" if wrong else "every replicated column has a form on the target",
