@@ -11,7 +11,7 @@ from pydantic import Field
 
 from cdc_pipelines.replication.strict import Strict
 
-ZeroDates = Literal["null", "as_logged", "error"]
+ZeroDates = Literal["as_null", "as_logged", "error"]
 Nul = Literal["error", "remove", "replace"]
 Undecodable = Literal["error", "replace"]
 TinyInt1 = Literal["smallint", "boolean"]
@@ -22,7 +22,7 @@ Time = Literal["interval", "time"]
 class ValueRules(msgspec.Struct, frozen=True, omit_defaults=True):
     """The rules of one column. The defaults lose nothing, or refuse."""
 
-    zero_dates: ZeroDates = "null"
+    zero_dates: ZeroDates = "as_null"
     nul: Nul = "error"
     undecodable: Undecodable = "error"
     tinyint1: TinyInt1 = "smallint"
@@ -52,8 +52,8 @@ class Values(Strict):
     """What becomes of values and names that the target can't hold as they are. Copy, stream and verify do the same."""
 
     zero_dates: ZeroDates = Field(
-        "null",
-        description="Dates that are none (`0000-00-00`, a month or day 00, the year 0). `null`: NULL. "
+        "as_null",
+        description="Dates that are none (`0000-00-00`, a month or day 00, the year 0). `as_null`: NULL. "
         "`error`: refused. `as_logged` (MariaDB, columns that are NOT NULL): the day that its change log has in their "
         "place, 1970-01-01 or the column's default.",
     )

@@ -60,7 +60,7 @@ def text_of(definition: str, payload: str, flavor: str = "mysql") -> str | None:
         ("double", "4.9E-324", "5e-324"),
         ("double", "-0.0", "-0.0"),
         ("varchar(20)", '"\\uD83D\\uDE00é"', "😀é"),
-        ("varchar(20)", "null", None),
+        ("varchar(20)", "as_null", None),
         ("char(10)", '""', ""),
         ("enum('a','b,c')", '"b\\\\,c"', "b,c"),
         ("enum('a','h\\\\,i')", '"h\\\\\\\\\\\\,i"', "h\\,i"),
@@ -202,10 +202,10 @@ def test_a_character_set_that_the_log_confuses_has_no_form(charset: str, flavor:
 @pytest.mark.parametrize(
     ("definition", "rule", "expected"),
     [
-        ("date not null default '0000-00-00'", "null", None),
+        ("date not null default '0000-00-00'", "as_null", None),
         ("date not null default '0000-00-00'", "as_logged", "1970-01-01"),
-        ("date not null", "null", "1970-01-01"),
-        ("date", "null", "1970-01-01"),
+        ("date not null", "as_null", "1970-01-01"),
+        ("date", "as_null", "1970-01-01"),
     ],
 )
 def test_the_stand_in_of_mariadb_counts_as_none_where_the_default_is_none(

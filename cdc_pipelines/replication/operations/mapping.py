@@ -1,6 +1,7 @@
 """From the tables of a live source and a declared pipeline to the tables that are replicated."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence, Set
 
 from cdc_pipelines.replication.catalog import MappedColumn, MappedTable, Table
 from cdc_pipelines.replication.errors import CdcError, ConfigurationError
@@ -8,6 +9,7 @@ from cdc_pipelines.replication.pipeline import Pipeline, TableChoice
 from cdc_pipelines.replication.values import form_for, heeded
 
 _MAX_NAME_BYTES = 63  # of PostgreSQL; a longer one would be cut silently
+_SYSTEM_COLUMNS = {"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"}
 
 
 def resolve(pipeline: Pipeline, tables: Sequence[Table]) -> tuple[MappedTable, ...]:
@@ -24,6 +26,7 @@ def resolve(pipeline: Pipeline, tables: Sequence[Table]) -> tuple[MappedTable, .
         chosen = {choice.source for choice in choices}
         strangers = [name for name in pipeline.schedules.verify.tables if name not in chosen]
         mistakes += [f"schedules.verify.tables: {name} is no table of this pipeline" for name in strangers]
+    mistakes += _strangers_in_rules(pipeline, by_name, {choice.source for choice in choices})
     mapped: list[MappedTable] = []
     for choice in choices:
         table = by_name.get(choice.source)
@@ -52,6 +55,18 @@ def resolve(pipeline: Pipeline, tables: Sequence[Table]) -> tuple[MappedTable, .
     return tuple(sorted(mapped, key=lambda t: t.name))
 
 
+def _strangers_in_rules(pipeline: Pipeline, by_name: Mapping[str, Table], chosen: Set[str]) -> Iterator[str]:
+    """Rules of columns that are none of the pipeline's."""
+    for name, columns in pipeline.values.columns.items():
+        if name not in chosen or name not in by_name:
+            yield f"values.columns: {name} is no table of this pipeline"
+            continue
+        known = {c.name for c in by_name[name].columns}
+        for column in columns:
+            if column not in known:
+                yield f"values.columns.{name}: no column {column}; it has {', '.join(sorted(known))}"
+
+
 def _map(pipeline: Pipeline, table: Table, choice: TableChoice) -> MappedTable:
     known = [c.name for c in table.columns]
     for label, names in (("columns", choice.columns or []), ("rename", choice.rename)):
@@ -62,14 +77,24 @@ def _map(pipeline: Pipeline, table: Table, choice: TableChoice) -> MappedTable:
     missing = [k for k in table.key if k not in wanted]
     if missing:
         raise ConfigurationError(f"columns: the key's column(s) {', '.join(missing)} must be replicated")
-    target_name = choice.target or table.name
-    names = [choice.rename.get(n, n) for n in wanted]
+    adapts = pipeline.values.names == "adapt"
+    target_name = choice.target or (_adapted(table.name) if adapts else table.name)
+    names = [choice.rename.get(n) or (_adapted(n, column=True) if adapts else n) for n in wanted]
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
         raise ConfigurationError(f"more than one column would be named {', '.join(twice)}")
     long = [n for n in [target_name, *names] if len(n.encode()) > _MAX_NAME_BYTES]
     if long:
-        raise ConfigurationError(f"name(s) longer than {_MAX_NAME_BYTES} bytes: {', '.join(long)}; give a shorter one")
+        raise ConfigurationError(
+            f"name(s) longer than {_MAX_NAME_BYTES} bytes: {', '.join(long)}; give a shorter one, or set values.names "
+            "to adapt"
+        )
+    taken = [n for n in names if n in _SYSTEM_COLUMNS]
+    if taken:
+        raise ConfigurationError(
+            f"PostgreSQL has columns of its own called {', '.join(taken)}; give another name under rename, or set "
+            "values.names to adapt"
+        )
     columns = []
     problems = []
     for source_name, name in zip(wanted, names, strict=True):
@@ -87,6 +112,17 @@ def _map(pipeline: Pipeline, table: Table, choice: TableChoice) -> MappedTable:
         table, pipeline.target.schema_, target_name, tuple(columns), whole=choice.columns is None,
         rules=pipeline.values.rules(),
     )
+
+
+def _adapted(name: str, *, column: bool = False) -> str:
+    """The name, or one made from it that PostgreSQL can have: the same at every look."""
+    if column and name in _SYSTEM_COLUMNS:
+        return name + "_"
+    whole = name.encode()
+    if len(whole) <= _MAX_NAME_BYTES:
+        return name
+    digest = hashlib.sha256(whole).hexdigest()[:8]
+    return f"{whole[: _MAX_NAME_BYTES - 9].decode(errors='ignore')}_{digest}"
 
 
 def differences(

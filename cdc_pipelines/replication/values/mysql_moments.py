@@ -1,8 +1,9 @@
 """Dates and times of MySQL and MariaDB in PostgreSQL.
 
 The servers allow dates that are none: without a day or a month, or in the year 0. Neither PostgreSQL nor the change log
-has them. (Nor February 30: the connector fails there, so that preflight refuses such a table.) MySQL's connector says null for them (ZeroDateFallbackConverter); MariaDB's says null only where
-the column may be null, and writes a stand-in else: the column's default if that is a real date, else 1970-01-01.
+has them. MySQL's connector says null for them (ZeroDateFallbackConverter); MariaDB's says null only where the column
+may be null, and writes a stand-in else: the column's default if that is a real date, else 1970-01-01. February 30,
+which ALLOW_INVALID_DATES lets in, is refused by the target, by preflight, and by the connector, which fails.
 """
 
 import re
@@ -64,7 +65,7 @@ def has_stand_in(case: Case) -> bool:
 
 def means_none(case: Case) -> bool:
     """Whether that date counts as none: the column's own default says that it has such."""
-    return has_stand_in(case) and case.rules.zero_dates == "null" and _is_no_date(case.column.default)
+    return has_stand_in(case) and case.rules.zero_dates == "as_null" and _is_no_date(case.column.default)
 
 
 def _is_no_date(default: str | None) -> bool:
