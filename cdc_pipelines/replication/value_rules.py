@@ -54,8 +54,8 @@ class Values(Strict):
     zero_dates: ZeroDates = Field(
         "as_null",
         description="Dates that are none (`0000-00-00`, a month or day 00, the year 0). `as_null`: NULL. "
-        "`error`: refused. `as_logged` (MariaDB, columns that are NOT NULL): the day that its change log has in their "
-        "place, 1970-01-01 or the column's default.",
+        "`error`: refused. `as_logged`: in columns that are NOT NULL, the day that the change log has in their place, "
+        "1970-01-01 or the column's default.",
     )
     nul: Nul = Field(
         "error",

@@ -60,7 +60,7 @@ def text_of(definition: str, payload: str, flavor: str = "mysql") -> str | None:
         ("double", "4.9E-324", "5e-324"),
         ("double", "-0.0", "-0.0"),
         ("varchar(20)", '"\\uD83D\\uDE00é"', "😀é"),
-        ("varchar(20)", "as_null", None),
+        ("varchar(20)", "null", None),
         ("char(10)", '""', ""),
         ("enum('a','b,c')", '"b\\\\,c"', "b,c"),
         ("enum('a','h\\\\,i')", '"h\\\\\\\\\\\\,i"', "h\\,i"),
@@ -80,13 +80,11 @@ def text_of(definition: str, payload: str, flavor: str = "mysql") -> str | None:
         ("date", "-719162", "0001-01-01"),
         ("date", "2932896", "9999-12-31"),
         ("date", "-1", "1969-12-31"),
-        ("datetime", "-62135593077000", "0001-01-01 01:02:03.000000"),
-        ("datetime(3)", "1709168523500", "2024-02-29 01:02:03.500000"),
-        ("datetime(4)", "1709168523500100", "2024-02-29 01:02:03.500100"),
+        ("datetime", "-62135593077000000", "0001-01-01 01:02:03.000000"),
         ("datetime(6)", "-1", "1969-12-31 23:59:59.999999"),
         ("datetime(6)", "253402300799999999", "9999-12-31 23:59:59.999999"),
         ("timestamp", '"2038-01-19T03:14:07Z"', "2038-01-19T03:14:07Z"),
-        ("timestamp", '"1970-01-01T00:00:00Z"', "1970-01-01T00:00:00Z"),
+        ("timestamp", '"1970-01-01T00:00:00Z"', None),
         ("time", "-3020399000000", "-838:59:59.000000"),
         ("time(6)", "-1", "-0:00:00.000001"),
         ("time(6)", "999999", "0:00:00.999999"),
@@ -208,11 +206,11 @@ def test_a_character_set_that_the_log_confuses_has_no_form(charset: str, flavor:
         ("date", "as_null", "1970-01-01"),
     ],
 )
-def test_the_stand_in_of_mariadb_counts_as_none_where_the_default_is_none(
+def test_the_stand_in_counts_as_none_where_the_default_is_none(
     definition: str, rule: str, expected: str | None
 ) -> None:
     assert ruled(definition, "0", "mariadb", zero_dates=rule) == expected
-    assert ruled(definition, "0", "mysql", zero_dates=rule) == "1970-01-01"
+    assert ruled(definition, "0", "mysql", zero_dates=rule) == expected
 
 
 def test_rules_that_a_type_does_not_heed_make_no_difference() -> None:

@@ -1,6 +1,5 @@
 """Every prerequisite of a start, looked at together. Nothing is written anywhere."""
 
-import re
 from collections.abc import Callable, Sequence
 
 from cdc_pipelines.replication.catalog import MappedTable
@@ -12,7 +11,6 @@ from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.replication.stream.connector import connector_class, validate_extra
 from cdc_pipelines.replication.stream.log_topic import LogTopics
 
-OLDEST_MYSQL = (3, 6, 1)
 _LOOK_S = 10.0  # who asks wants an answer: nothing is under way yet that would be worth more patience
 
 
@@ -79,13 +77,6 @@ def _connect(rt: Runtime) -> list[CheckResult]:
     plugins = {p["class"]: p.get("version", "") for p in rt.connect.plugins(patience_s=_LOOK_S)}
     found = wanted in plugins
     validate_extra(rt.pipeline.connect.config)
-    if found and rt.pipeline.source.type == "mysql" and _version(plugins[wanted]) < OLDEST_MYSQL:
-        oldest = ".".join(map(str, OLDEST_MYSQL))
-        return [CheckResult(
-            "connect plugin", False,
-            f"{wanted} {plugins[wanted]}: its converter that tells zero dates came with {oldest}",
-            f"unpack Debezium's MySQL connector {oldest} or newer in the worker's plugin.path and restart it.",
-        )]
     return [
         CheckResult(
             "connect plugin",
@@ -96,10 +87,6 @@ def _connect(rt: Runtime) -> list[CheckResult]:
             else "unpack Debezium's connector plugin into a folder of the worker's plugin.path and restart it.",
         )
     ]
-
-
-def _version(text: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in re.findall(r"\d+", text)[:3])
 
 
 def _kafka(rt: Runtime) -> list[CheckResult]:

@@ -82,7 +82,6 @@ def connector_config(
         **_snapshot(pipeline, history_topic, snapshot_mode),
         **_EVENTS,
         **_VALUES,
-        **(_ZERO_DATES if pipeline.source.type == "mysql" else {}),
         **_one_log(pipeline.kafka, log_topic),
         **_PACE,
     }
@@ -193,14 +192,6 @@ _VALUES = {
             (".decimal.format", "NUMERIC"),
         )
     },
-}
-
-
-# A date that is none is null, also where the column is NOT NULL: else 1970-01-01 or the column's default stand for it.
-# MariaDB's connector has it in no version that was tried.
-_ZERO_DATES = {
-    "converters": "zero",
-    "zero.type": "io.debezium.connector.binlog.converters.ZeroDateFallbackConverter",
 }
 
 

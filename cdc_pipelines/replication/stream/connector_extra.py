@@ -22,7 +22,7 @@ _FIXED = frozenset({
     "producer.override.enable.idempotence", "producer.override.transactional.id", "predicates", "provider",
 })
 _FIXED_PREFIXES = (
-    "cdc.", "zero.", "transforms", "predicates.", "key.converter", "value.converter", "header.converter", "snapshot.",
+    "cdc.", "transforms", "predicates.", "key.converter", "value.converter", "header.converter", "snapshot.",
     "table.", "column.", "message.key.", "gtid.", "incremental.snapshot.", "signal.", "topic.creation.", "errors.",
     "schema.history.internal.kafka.",
 )

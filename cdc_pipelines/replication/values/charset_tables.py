@@ -89,8 +89,10 @@ _TABLES: dict[str, tuple[str, str]] = {
     ),
 }
 
-AS_THE_SERVER: dict[str, dict[int, str]] = {
+AS_THE_SERVER: dict[str, dict[int, int | str]] = {
     name: {ord(theirs): ours for theirs, ours in zip(*texts, strict=True)} for name, texts in _TABLES.items()
 }
 """Per character set: `str.translate`'s table from the event's text to the server's."""
+# The standard's editions swapped these with characters for private use: Java follows the latest, the server the first.
+AS_THE_SERVER["gb18030"] |= {ord(ours): ord(theirs) for theirs, ours in zip(*_TABLES["gb18030"], strict=True)}
 AS_THE_SERVER["gbk"] |= dict.fromkeys(_PRIVATE_USE, "?")

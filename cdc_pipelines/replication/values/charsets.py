@@ -57,11 +57,11 @@ def undecodable(charset: str | None) -> str | None:
         return None
     text = "convert({c} using utf8mb4)"
     lost = _LOST.get(charset or "", "")
-    # Not the same bytes again: the server put a question mark in the place of some.
-    return (
-        f"(cast(convert({text} using {charset}) as binary)<>cast({{c}} as binary)"
-        f" or {text} regexp {_literal(f'[{lost}{_UNKNOWN}]')})"
-    )
+    # More question marks than it holds: the server put them in the place of what it can't read. (Converting it back
+    # would not tell: cp932 has two codes for some characters.)
+    marks = "octet_length({0})-octet_length(replace({0},'?',''))"
+    ours, theirs = marks.format(text), marks.format("cast({c} as binary)")
+    return f"({ours}>{theirs} or {text} regexp {_literal(f'[{lost}{_UNKNOWN}]')})"
 
 
 def from_event(charset: str | None, *, replace: bool, where: str) -> Callable[[str], str] | None:
@@ -74,7 +74,7 @@ def from_event(charset: str | None, *, replace: bool, where: str) -> Callable[[s
     table = AS_THE_SERVER.get(charset or "")
     if replace and heeds_replace(charset):
         # Where the server has no character either, it says so by a question mark.
-        unknown = {} if charset in _LOST else {ord(_UNKNOWN): "?"}
+        unknown: dict[int, int | str] = {} if charset in _LOST else {ord(_UNKNOWN): "?"}
         whole = (table or {}) | unknown
         return (lambda text: text.translate(whole)) if whole else None
 

@@ -1,9 +1,9 @@
 """Dates and times of MySQL and MariaDB in PostgreSQL.
 
-The servers allow dates that are none: without a day or a month, or in the year 0. Neither PostgreSQL nor the change log
-has them. MySQL's connector says null for them (ZeroDateFallbackConverter); MariaDB's says null only where the column
-may be null, and writes a stand-in else: the column's default if that is a real date, else 1970-01-01. February 30,
-which ALLOW_INVALID_DATES lets in, is refused by the target, by preflight, and by the connector, which fails.
+The servers allow dates that are none: without a day or a month, or in the year 0. PostgreSQL has none of these, and the
+change log neither: it says null where the column may be null, and a stand-in else, which is the column's default if
+that is a real date, or 1970-01-01. (Debezium's ZeroDateFallbackConverter says null, but of a column's first value too.)
+February 30, which ALLOW_INVALID_DATES lets in, is refused by the target and by preflight; the connector fails at it.
 """
 
 import re
@@ -31,24 +31,18 @@ def day(case: Case) -> Form:
 
 
 def moment(case: Case) -> Form:
-    fraction = case.column.fraction or 0
-    # The converter knows nothing of time.precision.mode.
-    in_milliseconds = not case.mariadb and fraction <= 3
-    text = _millisecond_text if in_milliseconds else _moment_text
     return Form(
-        f"timestamp({fraction})", _dated(case, "{c}", "1970-01-01 00:00:00"), int, _none_at_stand_in(case, text),
+        f"timestamp({case.column.fraction or 0})", _dated(case, "{c}", "1970-01-01 00:00:00"), int,
+        _none_at_stand_in(case, _moment_text),
         _dated(case, _MOMENT, "1970-01-01 00:00:00.000000"), "to_char({c},'YYYY-MM-DD HH24:MI:SS.US')",
     )
 
 
 def instant(case: Case) -> Form:
-    """TIMESTAMP begins one second after the stand-in of MariaDB's connector, which so is told from all others."""
-    read, canonical = "concat({c},'+00')", _MOMENT
-    if case.rules.zero_dates != "error":
-        read, canonical = (f"if({NO_DATE},null,{sql})" for sql in (read, canonical))
+    """TIMESTAMP begins one second after 1970-01-01, which so is told from all others: it means none."""
     return Form(
-        f"timestamptz({case.column.fraction or 0})", read, str, _zero_moment_null if case.mariadb else None, canonical,
-        "to_char({c} at time zone 'UTC','YYYY-MM-DD HH24:MI:SS.US')",
+        f"timestamptz({case.column.fraction or 0})", _dated(case, "concat({c},'+00')", ""), str, _zero_moment_null,
+        _dated(case, _MOMENT, ""), "to_char({c} at time zone 'UTC','YYYY-MM-DD HH24:MI:SS.US')",
     )
 
 
@@ -59,8 +53,10 @@ def span(case: Case) -> Form:
 
 
 def has_stand_in(case: Case) -> bool:
-    """Whether the change log has a date in place of one that is none."""
-    return case.mariadb and not case.column.nullable and case.column.type != "timestamp"
+    """Whether the change log has a real date in place of one that is none."""
+    if case.column.type == "timestamp" and (case.mariadb or not _is_real(case.column.default)):
+        return False  # MariaDB's connector knows no default here
+    return not case.column.nullable
 
 
 def means_none(case: Case) -> bool:
@@ -71,6 +67,10 @@ def means_none(case: Case) -> bool:
 def _is_no_date(default: str | None) -> bool:
     found = _DATE.match(default or "")
     return found is not None and ("00" in (found["month"], found["day"]) or found["year"] == "0000")
+
+
+def _is_real(default: str | None) -> bool:
+    return _DATE.match(default or "") is not None and not _is_no_date(default)
 
 
 def _dated(case: Case, sql: str, epoch: str) -> str:
@@ -84,12 +84,11 @@ def _dated(case: Case, sql: str, epoch: str) -> str:
         return f"if({NO_DATE} or {{c}}='1970-01-01',null,{sql})"
     if not has_stand_in(case):
         return f"if({NO_DATE},null,{sql})"
-    default = _DATE.match(case.column.default or "")
-    if default is None or _is_no_date(case.column.default):
+    if not _is_real(case.column.default):
         return f"if({NO_DATE},'{epoch}',{sql})"
-    # Our own digits, in the column's own form and fraction
+    # Digits and punctuation alone, in the column's own form and fraction
     kind = "date" if case.column.type == "date" else f"datetime({case.column.fraction or 0})"
-    stand_in = f"cast('{default[0]}' as {kind})"
+    stand_in = f"cast('{case.column.default}' as {kind})"
     return f"if({NO_DATE},{sql.replace('{c}', stand_in)},{sql})"
 
 
@@ -117,10 +116,6 @@ def _moment_text(microseconds: int) -> str:
     minutes, rest = divmod(rest, 60_000_000)
     seconds = f"{rest:08d}"
     return f"{_day_text(days)} {_minute_text(minutes)}:{seconds[:2]}.{seconds[2:]}"
-
-
-def _millisecond_text(milliseconds: int) -> str:
-    return _moment_text(milliseconds * 1000)
 
 
 def _span_text(microseconds: int) -> str:

@@ -55,6 +55,9 @@ def questions(column: MappedColumn, table: MappedTable, flavor: str) -> Iterator
             "not {c}<=>cast(cast({c} as char) as json)",
             "documents with dates, times or bytes of SQL's own (the change log writes them otherwise)", False,
         )
+    elif kind == "enum" and "" in column.source.labels and column.source.name in table.source.key:
+        yield Question("{c}+0=0", "the value that is no label, which reads as the label ''", True,
+                       "give these rows a label")
     elif kind in ("date", "datetime", "timestamp"):
         yield from _of_dates(case, is_key=column.source.name in table.source.key)
     elif mysql_numbers.is_tinyint1(column.source) and rules.tinyint1 == "boolean":
