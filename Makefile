@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTHON_BIN := .venv/bin
 CDC := $(PYTHON_BIN)/cdc
 
-.PHONY: help setup browser demo demo-down test chaos mutants bench check up down lock docs clean
+.PHONY: help setup browser demo demo-down test chaos properties mutants bench check up down lock docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ test: setup browser check up ## everything that CI checks: static checks, then a
 
 chaos: setup ## replication under faults, on stacks of its own, 85 minutes; CHAOS_ARGS="--seed N --source … --minutes N --only …"
 	@$(PYTHON_BIN)/python -m tests.chaos.campaign $(CHAOS_ARGS)
+
+properties: setup up ## random tables of random values through a pipeline, thousands; PROPERTIES="SEED …", an hour each
+	@for seed in $(or $(PROPERTIES),1 2 3); do CDC_PROPERTY_SEED=$$seed CDC_PROPERTY_TABLES=1000 \
+		$(PYTHON_BIN)/python -m pytest -q --timeout 3600 tests/e2e/test_any_values.py; done
 
 mutants: setup up ## break the package in one place at a time and see a test fail; MUTANTS_ARGS="--fast | --only NAME …"
 	@$(PYTHON_BIN)/python -m tests.mutants --check-unbroken $(MUTANTS_ARGS)

@@ -2,6 +2,7 @@
 
 docs/pipeline.schema.json   the JSON Schema of a pipeline's file, for editors
 docs/pipeline.md            the tables of settings, between the two markers
+docs/types.md               the table of types, between its two markers
 docs/health.md              the table of health, between its two markers
 docs/metrics.md             the table of metrics, between its two markers
 docs/schema-changes.md      the table of kinds of schema changes, between its two markers
@@ -37,6 +38,8 @@ from cdc_pipelines.replication.pipeline import (
 from cdc_pipelines.replication.pipeline_file import json_schema
 from cdc_pipelines.replication.schedules import ResyncSchedule, Schedules, VerifySchedule
 from cdc_pipelines.replication.schema_policy import WITHOUT_EFFECT, SchemaChanges, kinds
+from cdc_pipelines.replication.value_rules import ColumnValues, Values
+from cdc_pipelines.replication.values.mysql_postgres import TYPES
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 END = "<!-- end of the generated part -->"
@@ -49,6 +52,8 @@ SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ("`connect`", Connect),
     ("`kafka`", Kafka),
     ("`tables[]`", TableChoice),
+    ("`values`", Values),
+    ("`values.columns.TABLE.COLUMN`", ColumnValues),
     ("`copy`", Copy),
     ("`apply`", Apply),
     ("`schema_changes`", SchemaChanges),
@@ -71,6 +76,15 @@ def settings_tables() -> str:
         rows = "\n".join(_row(name, field) for name, field in model.model_fields.items())
         parts.append(f"### {title}\n\n{purpose}\n\n| setting | type | default | meaning |\n|---|---|---|---|\n{rows}\n")
     return "\n".join(parts)
+
+
+def types_table() -> str:
+    """What every type of the sources becomes."""
+    rows = "\n".join(
+        f"| {rule.source} | {rule.target} | {rule.note} | {', '.join(f'`{name}`' for name in sorted(rule.heeds))} |"
+        for rule in TYPES
+    )
+    return f"| MySQL, MariaDB | PostgreSQL | | rules |\n|---|---|---|---|\n{rows}\n"
 
 
 def health_table() -> str:
@@ -146,6 +160,8 @@ def documents() -> dict[Path, str]:
         DOCS / "pipeline.schema.json": json_schema(),
         DOCS / "pipeline.md": _with_part(DOCS / "pipeline.md", "cdc_pipelines/replication/pipeline.py",
                                          settings_tables()),
+        DOCS / "types.md": _with_part(DOCS / "types.md", "cdc_pipelines/replication/values/mysql_postgres.py",
+                                      types_table()),
         DOCS / "health.md": _with_part(DOCS / "health.md", "cdc_pipelines/replication/health/rules.py", health_table()),
         DOCS / "metrics.md": _with_part(DOCS / "metrics.md", "cdc_pipelines/replication/metrics/catalogue.py",
                                         metrics_table()),

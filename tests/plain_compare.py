@@ -45,7 +45,7 @@ def plain_compare(
         types = {row[0]: row[1] for row in cursor.fetchall()}
         shown = [
             # As text a float has six digits only
-            f"`{name.replace('`', '``')}`" + ("+0e0" if kind.startswith("float") else "")
+            f"`{name.replace('`', '``')}`" + ("*1e0" if kind.startswith("float") else "")
             for name, kind in types.items()
         ]
         cursor.execute(f"select {', '.join(shown)} from `{table.replace('`', '``')}`".replace("%", "%%"), ())
@@ -55,7 +55,8 @@ def plain_compare(
         ]
     names = [(renames or {}).get(name, name) for name in types]
     columns = sql.SQL(", ").join(
-        sql.SQL("{}::float8" if kind.startswith("float") else "{}").format(sql.Identifier(name))
+        # Of a document the driver makes Python values, and None both of NULL and of the document null
+        sql.SQL({"float": "{}::float8", "json": "{}::text"}.get(kind.split("(")[0], "{}")).format(sql.Identifier(name))
         for name, kind in zip(names, types.values(), strict=True)
     )
     rows = target.execute(sql.SQL("select {} from {}").format(columns, sql.Identifier(schema, target_table))).fetchall()
@@ -92,6 +93,8 @@ def _of_mysql(value: Any, kind: str) -> Any:
         return None
     if kind == "json":
         return _json(value)
+    if isinstance(value, str) and kind.startswith(("date", "timestamp")):
+        return None  # no date that Python knows: a zero date
     if kind.startswith("bit"):
         return int.from_bytes(value, "big")
     if isinstance(value, float):
@@ -120,7 +123,7 @@ def _of_postgres(value: Any, kind: str) -> Any:
         case str() if kind.startswith("bit"):
             return int(value, 2)
         case _ if kind == "json":
-            return _json(json.dumps(value))
+            return _json(value)
         case _:
             return value
 

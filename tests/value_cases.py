@@ -14,6 +14,8 @@ EVENTS: dict[str, list[tuple[str, ...]]] = {
     "tinyint(1)": [
         ("0", "0"),
         ("1", "1"),
+        ("-1", "-1"),
+        ("2", "2"),
         ("null", "null"),
     ],
     "tinyint unsigned": [
@@ -311,11 +313,44 @@ EVENTS: dict[str, list[tuple[str, ...]]] = {
         ("'-00:00:00.5'", "-500000"),
         ("'23:59:59.999'", "86399999000"),
     ],
+    "point": [
+        ("point(1, 2)", '{"x":1.0,"y":2.0,"wkb":"AQEAAAAAAAAAAADwPwAAAAAAAABA","srid":null}'),
+        (
+            "st_geomfromtext('POINT(10 20)', 4326)",
+            '{"x":20.0,"y":10.0,"wkb":"AQEAAAAAAAAAAAA0QAAAAAAAACRA","srid":4326}',
+            '{"x":10.0,"y":20.0,"wkb":"AQEAAAAAAAAAAAAkQAAAAAAAADRA","srid":4326}',
+        ),
+        ("null", "null"),
+    ],
+    "geometry": [
+        ("st_geomfromtext('GEOMETRYCOLLECTION EMPTY')", '{"wkb":"AQcAAAAAAAAA","srid":null}'),
+        (
+            "st_geomfromtext('MULTIPOINT(1 1,2 2)', 3857)",
+            '{"wkb":"AQQAAAACAAAAAQEAAAAAAAAAAADwPwAAAAAAAPA/AQEAAAAAAAAAAAAAQAAAAAAAAABA","srid":3857}',
+        ),
+    ],
+    "vector(3)": [
+        ("string_to_vector('[0.1,-0,3e38]')", "[0.1,-0.0,3.0E38]"),
+        ("string_to_vector('[1]')", "[1.0]"),
+        ("null", "null"),
+    ],
+    "varchar(20) character set koi8u": [
+        ("'Привіт ґ'", '"Прив\\u2555т \\u255c"'),
+    ],
+    "varchar(20) character set ucs2": [
+        ("_utf8mb4 x'efbbbf61'", '"a"'),
+        ("'\ufeffb\ufeff'", '"b\\ufeff"'),
+    ],
+    "char(0)": [
+        ("''", '""'),
+        ("null", "null"),
+    ],
     "uuid": [
         ("'00112233-4455-6677-8899-aabbccddeeff'", '"00112233-4455-6677-8899-aabbccddeeff"'),
         ("null", "null"),
     ],
 }
 
-# Types that only MariaDB has
+# Types that only one of the servers has
 MARIADB_ONLY = {"uuid"}
+MYSQL_ONLY = {"vector(3)"}

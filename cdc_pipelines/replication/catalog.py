@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from cdc_pipelines.replication.value_rules import NO_RULES, ValueRules
+
 
 class Column(msgspec.Struct, frozen=True, omit_defaults=True):
     """One column of a source table.
@@ -49,6 +51,11 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True):
     comment: str = ""
     key_index: str = "PRIMARY"
 
+    @property
+    def primary(self) -> bool:
+        """Whether the key is the primary key: the connector then takes the same columns for the row's key."""
+        return self.key_index == "PRIMARY"
+
     def column(self, name: str) -> Column:
         for column in self.columns:
             if column.name == name:
@@ -62,18 +69,20 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class MappedColumn(msgspec.Struct, frozen=True):
-    """A source column and where it lands. `target_type` is the DDL type on the target."""
+    """A source column and where it lands. `target_type` is the DDL type on the target, `rules` what its values obey."""
 
     source: Column
     target_name: str
     target_type: str
+    rules: ValueRules = NO_RULES
 
 
 class MappedTable(msgspec.Struct, frozen=True):
     """A source table and where it lands. `columns` holds the replicated ones, in the source's order.
 
-    `whole` says that all (not generated) columns are wanted, so that a column added later is added here too. `kept`
-    are columns of the target whose source's column is gone: they are left alone, until their name is used again.
+    `whole` says that all (not generated) columns are wanted, so that a column added later is added here too; `rules`
+    are those that it will have. `kept` are columns of the target whose source's column is gone: they are left alone,
+    until their name is used again.
     """
 
     source: Table
@@ -82,6 +91,7 @@ class MappedTable(msgspec.Struct, frozen=True):
     columns: tuple[MappedColumn, ...]
     whole: bool = True
     kept: tuple[str, ...] = ()
+    rules: ValueRules = NO_RULES
 
     @property
     def name(self) -> str:

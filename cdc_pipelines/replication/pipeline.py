@@ -10,6 +10,7 @@ from cdc_pipelines.replication.health.settings import Health
 from cdc_pipelines.replication.schedules import Schedules
 from cdc_pipelines.replication.schema_policy import SchemaChanges
 from cdc_pipelines.replication.strict import Strict, require_reference
+from cdc_pipelines.replication.value_rules import Values
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=64)]
@@ -215,6 +216,7 @@ class Pipeline(Strict):
         "all", description="`all` tables of the source database, or a list."
     )
     exclude: list[Identifier] = Field(default_factory=list, description="Tables left out when `tables` is `all`.")
+    values: Values = Field(default_factory=Values)
     copy_: Copy = Field(default_factory=Copy, alias="copy")
     apply: Apply = Field(default_factory=Apply)
     schema_changes: SchemaChanges = Field(default_factory=SchemaChanges)

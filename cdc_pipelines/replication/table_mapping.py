@@ -1,13 +1,15 @@
 """How one table of the source is mapped, and which tables that are made there later are wanted."""
 
+import hashlib
 from collections.abc import Callable
 
 from cdc_pipelines.replication.catalog import MappedColumn, MappedTable, Table
 from cdc_pipelines.replication.errors import CdcError, ConfigurationError
 from cdc_pipelines.replication.pipeline import Pipeline, TableChoice
-from cdc_pipelines.replication.values import form_for
+from cdc_pipelines.replication.values import form_for, heeded
 
 _MAX_NAME_BYTES = 63  # of PostgreSQL; a longer one would be cut silently
+_SYSTEM_COLUMNS = {"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"}
 
 
 def follows_new_tables(pipeline: Pipeline) -> bool:
@@ -55,24 +57,49 @@ def map_table(pipeline: Pipeline, table: Table, choice: TableChoice) -> MappedTa
     missing = [k for k in table.key if k not in wanted]
     if missing:
         raise ConfigurationError(f"columns: the key's column(s) {', '.join(missing)} must be replicated")
-    target_name = choice.target or table.name
-    names = [choice.rename.get(n, n) for n in wanted]
+    adapts = pipeline.values.names == "adapt"
+    target_name = choice.target or (_adapted(table.name) if adapts else table.name)
+    names = [choice.rename.get(n) or (_adapted(n, column=True) if adapts else n) for n in wanted]
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
         raise ConfigurationError(f"more than one column would be named {', '.join(twice)}")
     long = [n for n in [target_name, *names] if len(n.encode()) > _MAX_NAME_BYTES]
     if long:
-        raise ConfigurationError(f"name(s) longer than {_MAX_NAME_BYTES} bytes: {', '.join(long)}; give a shorter one")
+        raise ConfigurationError(
+            f"name(s) longer than {_MAX_NAME_BYTES} bytes: {', '.join(long)}; give a shorter one, or set values.names "
+            "to adapt"
+        )
+    taken = [n for n in names if n in _SYSTEM_COLUMNS]
+    if taken:
+        raise ConfigurationError(
+            f"PostgreSQL has columns of its own called {', '.join(taken)}; give another name under rename, or set "
+            "values.names to adapt"
+        )
     columns = []
     problems = []
     for source_name, name in zip(wanted, names, strict=True):
         column = table.column(source_name)
         try:
-            form = form_for(column, pipeline.source.type, pipeline.target.type, table.name)
+            rules = heeded(column, pipeline.values.rules(table.name, source_name))
+            form = form_for(column, pipeline.source.type, pipeline.target.type, table.name, rules)
         except CdcError as error:
             problems.append(f"{error.message} ({error.next_step})")
             continue
-        columns.append(MappedColumn(column, name, form.target_type))
+        columns.append(MappedColumn(column, name, form.target_type, rules))
     if problems:
         raise ConfigurationError("; ".join(problems))
-    return MappedTable(table, pipeline.target.schema_, target_name, tuple(columns), whole=choice.columns is None)
+    return MappedTable(
+        table, pipeline.target.schema_, target_name, tuple(columns), whole=choice.columns is None,
+        rules=pipeline.values.rules(),
+    )
+
+
+def _adapted(name: str, *, column: bool = False) -> str:
+    """The name, or one made from it that PostgreSQL can have: the same at every look."""
+    if column and name in _SYSTEM_COLUMNS:
+        return name + "_"
+    whole = name.encode()
+    if len(whole) <= _MAX_NAME_BYTES:
+        return name
+    digest = hashlib.sha256(whole).hexdigest()[:8]
+    return f"{whole[: _MAX_NAME_BYTES - 9].decode(errors='ignore')}_{digest}"

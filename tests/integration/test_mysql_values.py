@@ -15,11 +15,12 @@ from cdc_pipelines.replication.databases.mysql.ranges import KeyRange
 from cdc_pipelines.replication.databases.mysql.sql import quote
 from cdc_pipelines.replication.values import form_for
 from tests.integration.conftest import SourceServer
-from tests.value_cases import EVENTS, MARIADB_ONLY
+from tests.value_cases import EVENTS, MARIADB_ONLY, MYSQL_ONLY
 
 
 def cases(server: SourceServer) -> dict[str, list[tuple[str, ...]]]:
-    return {t: v for t, v in EVENTS.items() if server.flavor == "mariadb" or t not in MARIADB_ONLY}
+    without = MYSQL_ONLY if server.flavor == "mariadb" else MARIADB_ONLY
+    return {kind: values for kind, values in EVENTS.items() if kind not in without}
 
 
 @pytest.fixture

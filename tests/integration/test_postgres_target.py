@@ -659,7 +659,7 @@ def test_a_refused_value_ends_the_reader_too(conn: psycopg.Connection) -> None:
     text = str(caught.value)
     assert "table users, chunk 3: column name (varchar(10) → varchar(10))" in text
     assert "too long" in text
-    assert "Next step: change the value on the source, or leave the column out" in text
+    assert "Next step: change the value on the source" in text
     assert len(text) < 1000
     assert not [t for t in threading.enumerate() if t.name.startswith("read-")]
     assert len(given) < 150  # of about 1 MB each: the error is found before all of them are sent
@@ -668,7 +668,7 @@ def test_a_refused_value_ends_the_reader_too(conn: psycopg.Connection) -> None:
 @pytest.mark.parametrize(
     ("kind", "value", "message"),
     [
-        ("tinyint(1)", b"2", 'invalid input syntax for type boolean: "2"'),
+        ("tinyint", b"40000", 'value "40000" is out of range for type smallint'),
         ("date", b"0000-00-00", "date/time field value out of range"),
         ("json", b'"\\u0000"', "unsupported Unicode escape"),
         ("int", b"3000000000", "out of range for type integer"),

@@ -15,7 +15,7 @@ from tests.unit.test_pipeline_file import GOOD
 
 ID = Column("id", "bigint", "bigint unsigned", nullable=False, unsigned=True)
 NAME = Column("name", "varchar", "varchar(40)", length=40)
-SHAPE = Column("shape", "geometry", "geometry")
+SHAPE = Column("shape", "inet6", "inet6")
 ORDERS = Table("shop", "orders", (ID, NAME), ("id",))
 ITEMS = Table("shop", "items", (ID, NAME), ("id",))
 PLACES = Table("shop", "places", (ID, SHAPE), ("id",))

@@ -65,7 +65,7 @@ class Source:
         columns = (
             Column("id", "bigint", "bigint", nullable=False),
             Column("note", "varchar", "varchar(40)", length=40),
-            Column("place", "geometry", "geometry"),
+            Column("place", "inet6", "inet6"),
         )
         return [Table(self.spec.database, "customers", columns, ("id",), rows_estimate=1000, data_bytes=65536)]
 

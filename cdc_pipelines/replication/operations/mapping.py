@@ -1,6 +1,6 @@
 """From the tables of a live source and a declared pipeline to the tables that are replicated."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Literal, NamedTuple
 
 from cdc_pipelines.replication.catalog import MappedTable, Table
@@ -24,6 +24,7 @@ def resolve(pipeline: Pipeline, tables: Sequence[Table]) -> tuple[MappedTable, .
         schedule = getattr(pipeline.schedules, kind)
         strangers = [name for name in schedule.tables if name not in chosen] if schedule is not None else []
         mistakes += [f"schedules.{kind}.tables: {name} is no table of this pipeline" for name in strangers]
+    mistakes += _strangers_in_rules(pipeline, by_name, {choice.source for choice in choices})
     mapped: list[MappedTable] = []
     for choice in choices:
         table = by_name.get(choice.source)
@@ -50,6 +51,18 @@ def resolve(pipeline: Pipeline, tables: Sequence[Table]) -> tuple[MappedTable, .
             "mend the pipeline's file; `cdc discover` shows what the source has.",
         )
     return tuple(sorted(mapped, key=lambda t: t.name))
+
+
+def _strangers_in_rules(pipeline: Pipeline, by_name: Mapping[str, Table], chosen: Set[str]) -> Iterator[str]:
+    """Rules of columns that are none of the pipeline's."""
+    for name, columns in pipeline.values.columns.items():
+        if name not in chosen or name not in by_name:
+            yield f"values.columns: {name} is no table of this pipeline"
+            continue
+        known = {c.name for c in by_name[name].columns}
+        for column in columns:
+            if column not in known:
+                yield f"values.columns.{name}: no column {column}; it has {', '.join(sorted(known))}"
 
 
 def resolve_table(pipeline: Pipeline, tables: Sequence[Table], name: str) -> MappedTable:
@@ -109,7 +122,7 @@ def differences(
 
 
 def _columns_differ(a: MappedTable, b: MappedTable) -> bool:
-    ours, theirs = ({c.source.name: (c.target_name, c.target_type) for c in t.columns} for t in (a, b))
+    ours, theirs = ({c.source.name: (c.target_name, c.target_type, c.rules) for c in t.columns} for t in (a, b))
     return ours != theirs or a.source.key != b.source.key
 
 
@@ -119,7 +132,7 @@ def _choices_differ(a: MappedTable, b: MappedTable) -> bool:
     if not (a.whole and b.whole) and ours.keys() != theirs.keys():
         return True
     return any(
-        ours[n].target_name != theirs[n].target_name
+        (ours[n].target_name, ours[n].rules) != (theirs[n].target_name, theirs[n].rules)
         or (ours[n].source.full_type == theirs[n].source.full_type and ours[n].target_type != theirs[n].target_type)
         for n in ours.keys() & theirs.keys()
     )

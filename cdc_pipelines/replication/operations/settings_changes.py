@@ -15,6 +15,7 @@ _SECTIONS: dict[str, Effect] = {
     "target": "at the next restart",
     "connect": "at the next restart",
     "kafka": "at the next restart",
+    "values": "with a resync",
     "copy": "at the next copy",
     "apply": "at the next restart",
     "schema_changes": "at the next restart",

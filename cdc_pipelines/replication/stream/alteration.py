@@ -14,7 +14,7 @@ from cdc_pipelines.replication.stream.columns import Difference, to_column
 from cdc_pipelines.replication.stream.messages import ColumnChange, TableDefinition
 from cdc_pipelines.replication.stream.new_columns import NotToldError, filler, is_generated
 from cdc_pipelines.replication.stream.schema_event import Done, Event
-from cdc_pipelines.replication.values import form_for
+from cdc_pipelines.replication.values import form_for, heeded
 
 
 class CanNotFollowError(Exception):
@@ -153,13 +153,14 @@ class Alteration:
 
     def _mapped(self, source: Column, name: str, before: MappedColumn | None) -> MappedColumn:
         if before is not None and _shape(before.source) == _shape(source):
-            return MappedColumn(source, name, before.target_type)
+            return MappedColumn(source, name, before.target_type, before.rules)
+        rules = heeded(source, before.rules if before is not None else self.table.rules)
         try:
-            form = form_for(source, *self.pair, self.table.name)
+            form = form_for(source, *self.pair, self.table.name, rules)
         except CdcError as error:
             kind = "add_column" if before is None else "change_column"
             raise CanNotFollowError(kind, f"has a column that can't be replicated: {error.message}") from error
-        return MappedColumn(source, name, form.target_type)
+        return MappedColumn(source, name, form.target_type, rules)
 
     # What becomes of the rows
 

@@ -24,9 +24,11 @@ from cdc_pipelines.replication.stream.batches import (
     Detach,
     Failed,
     Item,
+    Key,
     KeyedBatch,
     Learn,
     Redefine,
+    Row,
     TableItem,
     Truncate,
 )
@@ -251,16 +253,24 @@ class LogReader(threading.Thread):
         if not self._overlap.passed and self._overlap.covers_all(table, message.place()):
             return
         before = after = None
-        if op == "d" or (op == "u" and not codec.key_indexes):
+        if op == "d" or (op == "u" and not codec.splits_key_changes):
             before = codec.row(message.before)
         if op != "d":
             after = codec.row(message.after)
         key = codec.key(after if after is not None else before) if codec.key_indexes else None  # type: ignore[arg-type]
+        if key is not None and before is not None and after is not None and codec.key(before) != key:
+            self._add(table, "d", codec.key(before), before, None, message, offset, 0)
+        self._add(table, op, key, before, after, message, offset, size)  # type: ignore[arg-type]
+
+    def _add(
+        self, table: str, op: str, key: Key | None, before: Row | None, after: Row | None, message: Message,
+        offset: int, size: int,
+    ) -> None:
         if not self._overlap.passed and self._overlap.covers(table, key, message.place()):
             return
         if self._run.careful:
             self._run.note(table, event_of(message, offset, key))
-        self._run.add(table, op, key, before, after, size)  # type: ignore[arg-type]
+        self._run.add(table, op, key, before, after, size)
 
     def _truncate(self, message: Message, offset: int) -> None:
         place, source = message.place(), message.source

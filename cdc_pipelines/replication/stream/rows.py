@@ -13,7 +13,7 @@ from cdc_pipelines.replication.stream.batches import SMALL, CopyBatch, Key, Keye
 from cdc_pipelines.replication.values import forms_of
 from cdc_pipelines.replication.values.form import Form
 
-Text = Callable[[Any], str]
+Text = Callable[[Any], str | None]
 
 
 class RowCodec:
@@ -25,7 +25,7 @@ class RowCodec:
 
     def __init__(self, table: MappedTable, source: str, target: str) -> None:
         self.table, self.name = table, table.name
-        self.forms = forms_of(table.columns, source, target)
+        self.forms = forms_of(table.columns, source, target, table.name)
         self._names = [column.source.name for column in table.columns]
         fields = [(f"c{i}", form.json | None) for i, form in enumerate(self.forms)]
         # msgspec can't rename a field to a name with a quote or a backslash: such rows go the slower way.
@@ -34,6 +34,9 @@ class RowCodec:
         self._type: type[Row] = msgspec.defstruct("Row", fields, rename=rename, forbid_unknown_fields=True, gc=False)
         self._decode = msgspec.json.Decoder(self._type).decode if plain else self._decode_odd_names
         self.key_indexes = table.key_indexes
+        # The connector takes the primary key's columns for the key. Without one it takes a unique index of its own
+        # choice, and tells a change of ours as an update like any other.
+        self.splits_key_changes = bool(table.key_indexes) and table.source.primary
         self.key: Callable[[Row], Key] = _key_getter([f"c{i}" for i in table.key_indexes])
         self._texts: list[Text | None] = [form.text for form in self.forms]
         self._columns = [_column_renderer(form) for form in self.forms]
@@ -89,7 +92,7 @@ class RowCodec:
     def key_texts(self, key: Key) -> list[str]:
         """Like `texts`, for a key alone."""
         return [
-            value if (text := self._texts[i]) is None else text(value)
+            value if (text := self._texts[i]) is None else text(value) or ""
             for value, i in zip(key, self.key_indexes, strict=True)
         ]
 
@@ -113,7 +116,7 @@ def _column_renderer(form: Form) -> Callable[[Sequence[Any]], Sequence[str]]:
     if text is None:
         return _fields
     if form.json is int:  # digits and punctuation: nothing to escape
-        return lambda values: [r"\N" if v is None else text(v) for v in values]
+        return lambda values: [r"\N" if v is None else text(v) or r"\N" for v in values]
     return lambda values: _fields([None if v is None else text(v) for v in values])
 
 

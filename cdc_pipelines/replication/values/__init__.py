@@ -3,39 +3,46 @@
 Copy, apply and verify all take their form from here, so they can't drift apart.
 """
 
-from collections.abc import Callable
-
 from cdc_pipelines.replication.catalog import Column, MappedColumn
 from cdc_pipelines.replication.errors import ConfigurationError
-from cdc_pipelines.replication.values import mysql_postgres
-from cdc_pipelines.replication.values.form import Form
+from cdc_pipelines.replication.value_rules import NO_RULES, ValueRules
+from cdc_pipelines.replication.values import charsets, mysql_postgres
+from cdc_pipelines.replication.values.form import Case, Form
 
-_TABLES: dict[tuple[str, str], Callable[[Column], Form | None]] = {
-    ("mysql", "postgres"): mysql_postgres.mysql_form,
-    ("mariadb", "postgres"): mysql_postgres.mariadb_form,
-}
+_WAYS = {("mysql", "postgres"), ("mariadb", "postgres")}
 
 
-def form_for(column: Column, source: str, target: str, table: str = "") -> Form:
+def form_for(column: Column, source: str, target: str, table: str = "", rules: ValueRules = NO_RULES) -> Form:
     """The canonical form of a column between two kinds of server.
 
     Raises ConfigurationError where the pair or the column's type is not supported.
     """
-    try:
-        lookup = _TABLES[source, target]
-    except KeyError:
-        pairs = ", ".join(f"{s} → {t}" for s, t in _TABLES)
-        raise ConfigurationError(f"no way from {source} to {target}", f"supported: {pairs}.") from None
-    form = lookup(column)
+    where = f"{table}.{column.name}" if table else column.name
+    if (source, target) not in _WAYS:
+        ways = ", ".join(f"{s} → {t}" for s, t in sorted(_WAYS))
+        raise ConfigurationError(f"no way from {source} to {target}", f"supported: {ways}.")
+    form = mysql_postgres.form(Case(column, rules, source, where))  # type: ignore[arg-type]
     if form is None:
-        where = f"{table}.{column.name}" if table else column.name
+        kind = column.full_type
+        if not charsets.is_told(column.charset, source):
+            kind += f" in {column.charset}, whose characters the change log does not tell apart"
         raise ConfigurationError(
-            f"column {where} has type {column.full_type}, which has no form on {target}",
+            f"column {where} has type {kind}, which has no form on {target}",
             "leave it out: list the table's other columns under `columns` in the pipeline's file.",
         )
     return form
 
 
-def forms_of(columns: tuple[MappedColumn, ...], source: str, target: str) -> list[Form]:
+def form_of(column: MappedColumn, source: str, target: str, table: str = "") -> Form:
+    """The form of a mapped column, by the rules that its mapping holds. Raises as `form_for`."""
+    return form_for(column.source, source, target, table, column.rules)
+
+
+def forms_of(columns: tuple[MappedColumn, ...], source: str, target: str, table: str = "") -> list[Form]:
     """The forms of a mapped table's columns, in their order."""
-    return [form_for(c.source, source, target) for c in columns]
+    return [form_of(c, source, target, table) for c in columns]
+
+
+def heeded(column: Column, rules: ValueRules) -> ValueRules:
+    """The rules that a column's type heeds; the others as by default, so that they make no difference."""
+    return rules.only(mysql_postgres.heeds(column))

@@ -24,7 +24,7 @@ class MySqlChecksum(TableChecksum):
         self, session: SnapshotSession, table: MappedTable, target: str, salt: Salt, by: Literal["modulo", "digest"]
     ) -> None:
         self._session = session
-        super().__init__(table, forms_of(table.columns, session.flavor, target), salt, by)
+        super().__init__(table, forms_of(table.columns, session.flavor, target, table.name), salt, by)
 
     def buckets(self, count: int, span: Span = EVERYTHING) -> dict[int, Totals]:
         if self._by == "modulo" or self.table.source.rows_estimate <= _ROWS_PER_QUERY:
@@ -73,4 +73,4 @@ class MySqlChecksum(TableChecksum):
 
 def has_ranges(table: MappedTable) -> bool:
     """Whether key ranges hold the same rows on both sides: integers alone, and none that lands as a boolean."""
-    return is_exact(table) and not any(column.source.full_type == "tinyint(1)" for column in table.key)
+    return is_exact(table) and not any(column.target_type == "boolean" for column in table.key)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from cdc_pipelines.replication.catalog import MappedTable, Table
 from cdc_pipelines.replication.databases.mysql import preflight_server as server
 from cdc_pipelines.replication.databases.mysql import preflight_tables as of_tables
+from cdc_pipelines.replication.databases.mysql import preflight_values as of_values
 from cdc_pipelines.replication.databases.mysql.connection import connect
 from cdc_pipelines.replication.databases.mysql.preflight_server import Look
 from cdc_pipelines.replication.databases.mysql.source import MySqlSource
@@ -32,6 +33,7 @@ _TABLES: tuple[tuple[str, Check], ...] = (
     ("source column types", of_tables.column_types),
     ("source cascades", of_tables.cascades),
     ("source value sizes", of_tables.value_sizes),
+    ("source values", of_values.values),
 )
 
 

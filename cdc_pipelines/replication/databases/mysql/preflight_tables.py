@@ -10,12 +10,12 @@ from cdc_pipelines.replication.databases.mysql.preflight_server import Look
 from cdc_pipelines.replication.databases.mysql.server_errors import NOT_GRANTED, QUERY_KILLED
 from cdc_pipelines.replication.databases.mysql.sql import quote, quote_table
 from cdc_pipelines.replication.errors import CdcError, CheckResult, ConfigurationError
-from cdc_pipelines.replication.values import form_for
+from cdc_pipelines.replication.values import form_of
 
 _SNAPSHOT_ENGINES = {"INNODB", "ROCKSDB"}
 _LOBS = {"text", "mediumtext", "longtext", "blob", "mediumblob", "longblob", "json"}
-_LOOK_BYTES = 256_000_000  # larger tables are not scanned for their largest value
-_LOOK_SECONDS = 5
+LOOK_BYTES = 256_000_000  # larger tables are not scanned for their largest value
+LOOK_SECONDS = 5
 _SHOWN = 10
 _QUOTED = r"`(?:[^`]|``)*`"
 _FOREIGN_KEY = re.compile(
@@ -24,7 +24,8 @@ _FOREIGN_KEY = re.compile(
 )
 
 
-def _named(names: Sequence[str]) -> str:
+def named(names: Sequence[str]) -> str:
+    """The first of them, and how many more there are."""
     more = len(names) - _SHOWN
     return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
@@ -49,7 +50,7 @@ def readable(look: Look) -> CheckResult:
             refused.append(table.name)
     return CheckResult(
         "source tables readable", not refused,
-        f"user {look.user} may not read {_named(refused)}" if refused else f"{len(look.tables)} tables",
+        f"user {look.user} may not read {named(refused)}" if refused else f"{len(look.tables)} tables",
         f"GRANT SELECT ON {quote(look.spec.database)}.* TO {look.grantee};" if refused else "",
     )
 
@@ -63,7 +64,7 @@ def engines(look: Look) -> CheckResult:
     wrong = [t.name for t in look.tables if str(found.get(t.name, "InnoDB")).upper() not in _SNAPSHOT_ENGINES]
     return CheckResult(
         "source engines", not wrong,
-        f"not transactional: {_named([f'{n} ({found[n]})' for n in wrong])}" if wrong else "all tables have snapshots",
+        f"not transactional: {named([f'{n} ({found[n]})' for n in wrong])}" if wrong else "all tables have snapshots",
         "\n".join(f"ALTER TABLE {quote_table(look.spec.database, name)} ENGINE=InnoDB;" for name in wrong[:_SHOWN]),
     )
 
@@ -75,15 +76,15 @@ def keys(look: Look) -> CheckResult:
     keyless = [t.name for t in look.tables if not t.key]
     if floats:
         return CheckResult(
-            "source keys", False, f"keys of floating-point numbers can't be told apart reliably: {_named(floats)}",
+            "source keys", False, f"keys of floating-point numbers can't be told apart reliably: {named(floats)}",
             "give these tables another primary key, or leave them out.",
         )
     if keyless and look.mysql and look.spec.locking == "none":
         return CheckResult(
-            "source keys", False, f"source.locking is none, but these tables have no key: {_named(keyless)}",
+            "source keys", False, f"source.locking is none, but these tables have no key: {named(keyless)}",
             "set source.locking to brief, give them a primary key, or leave them out.",
         )
-    note = f"; without a key (slower, row by row): {_named(keyless)}" if keyless else ""
+    note = f"; without a key (slower, row by row): {named(keyless)}" if keyless else ""
     return CheckResult("source keys", True, f"{len(look.tables) - len(keyless)} tables with a key{note}")
 
 
@@ -93,14 +94,14 @@ def column_types(look: Look) -> CheckResult:
     for table in look.chosen:
         if not isinstance(table, MappedTable):
             continue
-        for column in _columns(table):
+        for column in table.columns:
             try:
-                form_for(column, look.spec.type, "postgres", table.name)
+                form_of(column, look.spec.type, "postgres", table.name)
             except ConfigurationError:
-                wrong.append(f"{table.name}.{column.name} ({column.full_type[:40]})")
+                wrong.append(f"{table.name}.{column.source.name} ({column.source.full_type[:40]})")
     return CheckResult(
         "source column types", not wrong,
-        f"no form on the target: {_named(wrong)}" if wrong else "every replicated column has a form on the target",
+        f"no form on the target: {named(wrong)}" if wrong else "every replicated column has a form on the target",
         "leave them out: list the tables' other columns under `columns` in the pipeline's file." if wrong else "",
     )
 
@@ -141,14 +142,14 @@ def cascades(look: Look) -> CheckResult:
     found = [key for table in look.tables for key in foreign_keys(look, table) if key.acts]
     if not found:
         return CheckResult("source cascades", True, "no foreign key changes captured tables by itself")
-    named = _named([f"{key.table.name} → {key.parent}" for key in found])
+    found_named = named([f"{key.table.name} → {key.parent}" for key in found])
     if look.mysql and look.version >= (9, 6):
         if look.settings.get("innodb_native_foreign_keys") == "OFF":
-            return CheckResult("source cascades", True, f"{named}: this server logs their effects")
+            return CheckResult("source cascades", True, f"{found_named}: this server logs their effects")
         fix = "set innodb_native_foreign_keys = OFF in the server's configuration and restart it."
     else:
         fix = "\n".join(key.without_rules for key in found[:_SHOWN])
-    return CheckResult("source cascades", False, f"their effects are not in the server's log: {named}", fix)
+    return CheckResult("source cascades", False, f"their effects are not in the server's log: {found_named}", fix)
 
 
 def value_sizes(look: Look) -> CheckResult:
@@ -161,7 +162,7 @@ def value_sizes(look: Look) -> CheckResult:
         lobs = [c for c in _columns(chosen) if c.type in _LOBS]
         if not lobs:
             continue
-        if table.data_bytes > _LOOK_BYTES:
+        if table.data_bytes > LOOK_BYTES:
             unseen.append(table.name)
             continue
         largest = _largest_row(look, table, lobs)
@@ -172,10 +173,10 @@ def value_sizes(look: Look) -> CheckResult:
     if too_large:
         return CheckResult(
             "source value sizes", False,
-            f"larger than kafka.max_message_bytes, {limit / 1e6:.0f} MB: {_named(too_large)}",
+            f"larger than kafka.max_message_bytes, {limit / 1e6:.0f} MB: {named(too_large)}",
             "raise kafka.max_message_bytes in the pipeline's file (and what the brokers allow), or leave columns out.",
         )
-    note = f"; too large to look at: {_named(unseen)}" if unseen else ""
+    note = f"; too large to look at: {named(unseen)}" if unseen else ""
     return CheckResult("source value sizes", True, f"events fit into {limit / 1e6:.0f} MB{note}")
 
 
@@ -186,9 +187,9 @@ def _largest_row(look: Look, table: Table, lobs: Sequence[Column]) -> int | None
     )
     body = f"max({parts}) from {quote_table(table.schema, table.name)}"
     if look.mysql:
-        sql = f"select /*+ max_execution_time({_LOOK_SECONDS * 1000}) */ {body}"
+        sql = f"select /*+ max_execution_time({LOOK_SECONDS * 1000}) */ {body}"
     else:
-        sql = f"set statement max_statement_time={_LOOK_SECONDS} for select {body}"
+        sql = f"set statement max_statement_time={LOOK_SECONDS} for select {body}"
     try:
         found: Any = select(look.conn, sql)[0][0]
     except CdcError as error:

@@ -1,17 +1,18 @@
 """One session of a snapshot: small queries for planning and verifying, and the bulk reading of key ranges."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.databases.mysql.ranges import KeyRange, where_sql
 from cdc_pipelines.replication.databases.mysql.reader import Reader, Row
 from cdc_pipelines.replication.databases.mysql.sql import bind, quote, quote_table
-from cdc_pipelines.replication.values import form_for
+from cdc_pipelines.replication.values import forms_of
+from cdc_pipelines.replication.values.mysql_bytes import GEOMETRIES
 
 BATCH_ROWS = 5000
 
-_LARGE = {"text", "mediumtext", "longtext", "blob", "mediumblob", "longblob", "json"}
+_LARGE = {"text", "mediumtext", "longtext", "blob", "mediumblob", "longblob", "json", "vector", *GEOMETRIES}
 _SIZED = {"char", "varchar", "binary", "varbinary"}
 _NARROW = 4000  # characters: 5000 rows of at most that are no burden
 
@@ -41,14 +42,12 @@ class SnapshotSession:
 
     def read_where(self, table: MappedTable, condition: str, params: Sequence[Any]) -> Iterator[list[Row]]:
         """As `read`, the rows for which a condition of our own is true; `params` stand for its `%s`."""
-        sql = bind(f"select {self._select(table)} from {self._from(table)} where {condition}", tuple(params))  # noqa: S608
-        return self.reader.batches(sql, BATCH_ROWS, f"table {table.name}", _heavy(table))
-
-    def _select(self, table: MappedTable) -> str:
-        return ", ".join(
-            form_for(c.source, self.flavor, self._target, table.name).read.format(c=quote(c.source.name))
-            for c in table.columns
-        )
+        forms = forms_of(table.columns, self.flavor, self._target, table.name)
+        shown = ", ".join(f.read.format(c=quote(c.source.name)) for f, c in zip(forms, table.columns, strict=True))
+        sql = bind(f"select {shown} from {self._from(table)} where {condition}", tuple(params))  # noqa: S608
+        batches = self.reader.batches(sql, BATCH_ROWS, f"table {table.name}", _heavy(table))
+        turns = [(i, form.copied) for i, form in enumerate(forms) if form.copied is not None]
+        return _turned(batches, turns) if turns else batches
 
     @staticmethod
     def _from(table: MappedTable) -> str:
@@ -56,6 +55,21 @@ class SnapshotSession:
 
     def close(self) -> None:
         self.reader.close()
+
+
+def _turned(batches: Iterator[list[Row]], turns: Sequence[tuple[int, Callable[[bytes], bytes]]]) -> Iterator[list[Row]]:
+    """The rows with some of their values turned into the target's text here, which the server can't do."""
+    try:
+        for batch in batches:
+            rows = [list(row) for row in batch]
+            for i, turn in turns:
+                for row in rows:
+                    value = row[i]
+                    if value is not None:
+                        row[i] = turn(value)
+            yield [tuple(row) for row in rows]
+    finally:
+        batches.close()  # type: ignore[attr-defined]  # abandoned in mid-result: the session has to know
 
 
 def _heavy(table: MappedTable) -> list[int]:

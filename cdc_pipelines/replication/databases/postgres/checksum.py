@@ -25,7 +25,7 @@ class PostgresChecksum(TableChecksum):
         self, conn: psycopg.Connection, table: MappedTable, source: str, salt: Salt, by: Literal["modulo", "digest"]
     ) -> None:
         self._conn = conn
-        super().__init__(table, forms_of(table.columns, source, "postgres"), salt, by)
+        super().__init__(table, forms_of(table.columns, source, "postgres", table.name), salt, by)
         # Without the key's index each range would read the whole table; a fresh table has no statistics that say so.
         conn.execute("set local enable_seqscan = off" if by == "modulo" else "set local enable_seqscan = on")
 

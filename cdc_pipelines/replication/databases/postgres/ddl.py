@@ -104,7 +104,8 @@ def _column_definition(column: MappedColumn, *, not_null: bool) -> sql.Composed:
 
 def is_not_null(column: MappedColumn) -> bool:
     """As on the source, but for dates: a zero date of the source may have to become null."""
-    return not column.source.nullable and column.source.type not in ("date", "datetime", "timestamp")
+    dated = column.source.type in ("date", "datetime", "timestamp")
+    return not column.source.nullable and not (dated and column.rules.zero_dates == "as_null")
 
 
 def check_existing(conn: psycopg.Connection, mapped: MappedTable, *, pipeline: str | None = None) -> list[str]:

@@ -174,7 +174,8 @@ def _has_nul(batch: Batch, mapped: MappedTable, what: str) -> ConfigurationError
     return ConfigurationError(
         f"{what}: column {names} holds the character NUL (U+0000), which PostgreSQL's text types can't hold",
         "remove it on the source (find the rows with `where locate(x'00', cast(column as binary)) > 0`), "
-        "or leave the column out: list the table's other columns under `columns` in the pipeline's file.",
+        "set `nul: remove` (or `replace`) for the column under `values` in the pipeline's file, or leave the column "
+        "out: list the table's other columns under `columns`.",
     )
 
 
@@ -207,6 +208,6 @@ def _bad_value(error: psycopg.Error, mapped: MappedTable, what: str) -> Configur
         where = f"{what}: column {column.source.name} ({column.source.full_type} → {column.target_type})"
     return ConfigurationError(
         f"{where} holds a value that the target can't: {brief(error)}",
-        "change the value on the source, or leave the column out: list the table's other columns under `columns` in "
-        "the pipeline's file; then start again.",
+        "change the value on the source, set a rule for it under `values` in the pipeline's file, or leave the column "
+        "out: list the table's other columns under `columns`; then start again.",
     )
