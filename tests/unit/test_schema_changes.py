@@ -60,7 +60,7 @@ def test_the_rows_that_are_there_get_the_value_that_the_source_wrote(text: str, 
         ("add w int as (id + 1)", {}),
         ("add w int generated always as (id + 1) stored", {}),
         ("add w timestamp not null", {"typeName": "TIMESTAMP", "optional": False}),
-        ("add w point", {"typeName": "POINT"}),
+        ("add w inet6", {"typeName": "INET6"}),
     ],
 )
 def test_columns_whose_values_the_log_does_not_tell_need_a_copy(text: str, column: dict) -> None:

@@ -11,8 +11,8 @@ MUTANTS = [
     # Rule 2
     Mutant(
         "overlap is never asked", NO_TIME_TRAVEL, "replication/stream/reader.py",
-        "if self._overlap.passed or not self._overlap.covers(table, key, message.place()):",
-        "if True:",
+        "if not self._overlap.passed and self._overlap.covers(table, key, message.place()):",
+        "if False:",
         (_READER + "test_what_a_chunk_holds_is_not_applied_again",),
     ),
     Mutant(
