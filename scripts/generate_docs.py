@@ -4,6 +4,7 @@ docs/pipeline.schema.json   the JSON Schema of a pipeline's file, for editors
 docs/pipeline.md            the tables of settings, between the two markers
 docs/health.md              the table of health, between its two markers
 docs/metrics.md             the table of metrics, between its two markers
+docs/schema-changes.md      the table of kinds of schema changes, between its two markers
 docs/alert.schema.json      the JSON Schema of what a webhook receives
 """
 
@@ -35,6 +36,7 @@ from cdc_pipelines.replication.pipeline import (
 )
 from cdc_pipelines.replication.pipeline_file import json_schema
 from cdc_pipelines.replication.schedules import ResyncSchedule, Schedules, VerifySchedule
+from cdc_pipelines.replication.schema_policy import WITHOUT_EFFECT, SchemaChanges, kinds
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 END = "<!-- end of the generated part -->"
@@ -49,6 +51,7 @@ SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ("`tables[]`", TableChoice),
     ("`copy`", Copy),
     ("`apply`", Apply),
+    ("`schema_changes`", SchemaChanges),
     ("`verify`", Verify),
     ("`health`", Health),
     ("`alerts`", Alerts),
@@ -86,6 +89,18 @@ def metrics_table() -> str:
         for name, each in METRICS.items()
     )
     return f"| metric | kind | labels | meaning |\n|---|---|---|---|\n{rows}\n"
+
+
+def schema_changes_table() -> str:
+    """Every kind of schema change, what is done about it, and what else may be asked for."""
+    rows = [
+        f"| `{name}` | {kind.statements} | `{kind.default}` | "
+        f"{'; '.join(f'`{policy}`: {words}' for policy, words in kind.words.items())} | "
+        f"{', '.join(f'`{policy}`' for policy in kind.also)} |"
+        for name, kind in kinds().items()
+    ]
+    rows.append(f"| | {WITHOUT_EFFECT} | | nothing: no value on the target depends on them | |")
+    return "| kind | statements | default | what is done | also |\n|---|---|---|---|---|\n" + "\n".join(rows) + "\n"
 
 
 def _row(name: str, field: Any) -> str:
@@ -134,6 +149,9 @@ def documents() -> dict[Path, str]:
         DOCS / "health.md": _with_part(DOCS / "health.md", "cdc_pipelines/replication/health/rules.py", health_table()),
         DOCS / "metrics.md": _with_part(DOCS / "metrics.md", "cdc_pipelines/replication/metrics/catalogue.py",
                                         metrics_table()),
+        DOCS / "schema-changes.md": _with_part(
+            DOCS / "schema-changes.md", "cdc_pipelines/replication/schema_policy.py", schema_changes_table()
+        ),
         DOCS / "alert.schema.json": alert_schema(),
     }
 

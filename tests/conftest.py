@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,10 +56,15 @@ def stack() -> Iterator[StackSettings]:
         yield StackSettings.from_env(values)
 
 
+def unique_name(stem: str) -> str:
+    """A name that no other test, and no other run on the same servers, uses."""
+    return f"t{os.getpid()}_{next(_numbers)}_{stem}"
+
+
 @pytest.fixture
 def unique() -> Callable[[str], str]:
     """Make names that no other test, and no other run on the same servers, uses."""
-    return lambda stem: f"t{os.getpid()}_{next(_numbers)}_{stem}"
+    return unique_name
 
 
 def mysql_connection(server: ServerAccess, database: str | None = None, *, admin: bool = True) -> pymysql.Connection:
@@ -75,7 +81,10 @@ def mysql_connection(server: ServerAccess, database: str | None = None, *, admin
     )
 
 
-def _mysql_database(server: ServerAccess, name: str) -> Iterator[str]:
+@contextmanager
+def own_mysql_database(server: ServerAccess) -> Iterator[str]:
+    """The name of an empty database that lives for the block."""
+    name = unique_name("source")
     with mysql_connection(server) as connection, connection.cursor() as cursor:
         cursor.execute(f"CREATE DATABASE `{name}` CHARACTER SET utf8mb4")
         yield name
@@ -83,15 +92,17 @@ def _mysql_database(server: ServerAccess, name: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def mysql_database(stack: StackSettings, unique: Callable[[str], str]) -> Iterator[str]:
+def mysql_database(stack: StackSettings) -> Iterator[str]:
     """The name of an empty MySQL database that lives for this test."""
-    yield from _mysql_database(stack.mysql, unique("source"))
+    with own_mysql_database(stack.mysql) as name:
+        yield name
 
 
 @pytest.fixture
-def mariadb_database(stack: StackSettings, unique: Callable[[str], str]) -> Iterator[str]:
+def mariadb_database(stack: StackSettings) -> Iterator[str]:
     """The name of an empty MariaDB database that lives for this test."""
-    yield from _mysql_database(stack.mariadb, unique("source"))
+    with own_mysql_database(stack.mariadb) as name:
+        yield name
 
 
 @pytest.fixture
@@ -121,10 +132,10 @@ def postgres_connection(server: ServerAccess, database: str, *, admin: bool = Fa
     )
 
 
-@pytest.fixture
-def target_database(stack: StackSettings, unique: Callable[[str], str]) -> Iterator[str]:
-    """The name of an empty PostgreSQL database, owned by the replicating user, that lives for this test."""
-    name = sql.Identifier(unique("target"))
+@contextmanager
+def own_target_database(stack: StackSettings) -> Iterator[str]:
+    """The name of an empty PostgreSQL database, owned by the replicating user, that lives for the block."""
+    name = sql.Identifier(unique_name("target"))
     with postgres_connection(stack.postgres, stack.postgres_target_database) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(name))
         yield name._obj[0]
@@ -134,17 +145,23 @@ def target_database(stack: StackSettings, unique: Callable[[str], str]) -> Itera
 
 
 @pytest.fixture
+def target_database(stack: StackSettings) -> Iterator[str]:
+    """The name of an empty PostgreSQL database, owned by the replicating user, that lives for this test."""
+    with own_target_database(stack) as name:
+        yield name
+
+
+@pytest.fixture
 def target(stack: StackSettings, target_database: str) -> Iterator[psycopg.Connection]:
     """A connection of the replicating user to this test's PostgreSQL database."""
     with postgres_connection(stack.postgres, target_database) as connection:
         yield connection
 
 
-@pytest.fixture
-def pipeline_file(stack: StackSettings, tmp_path: Path, unique: Callable[[str], str]) -> Callable[..., Path]:
-    """Write pipeline files for the stack: `pipeline_file(source_database, target_database, **settings)`.
+def pipeline_writer(stack: StackSettings, folder: Path) -> Callable[..., Path]:
+    """What writes pipeline files for the stack: `write(source_database, target_database, **settings)`.
 
-    Name and config id are this test's own, hence connector, topics and consumer group as well.
+    Name and config id are each file's own, hence connector, topics and consumer group as well.
     `settings` replace whole sections of the file (`tables=[…]`, `copy={…}`, `source_type="mariadb"`).
     """
 
@@ -172,11 +189,17 @@ def pipeline_file(stack: StackSettings, tmp_path: Path, unique: Callable[[str], 
             "kafka": {"bootstrap_servers": stack.kafka_bootstrap},
             "verify": {"background": False},  # nothing shall happen by itself unless a test is about that
         } | settings
-        path = tmp_path / f"{unique('pipeline')}.yaml"
+        path = folder / f"{unique_name('pipeline')}.yaml"
         path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
         return path
 
     return write
+
+
+@pytest.fixture
+def pipeline_file(stack: StackSettings, tmp_path: Path) -> Callable[..., Path]:
+    """Write pipeline files: see `pipeline_writer`."""
+    return pipeline_writer(stack, tmp_path)
 
 
 @dataclass(frozen=True)
@@ -206,12 +229,17 @@ def command_server() -> Iterator[CommandServer]:
     server.close()
 
 
-@pytest.fixture
-def cdc(stack: StackSettings, cdc_home: Path, command_server: CommandServer) -> Callable[..., CommandResult]:
-    """Run the command line as a user does: `cdc("status", "shop", "--json").json`; its exit code is not judged."""
+def command_line(server: CommandServer, home: Path) -> Callable[..., CommandResult]:
+    """What runs commands as a user does: `cdc("status", "shop", "--json").json`; their exit code is not judged."""
 
     def run(*words: str | Path, timeout: float = 300) -> CommandResult:
-        environment = os.environ | {"CDC_HOME": str(cdc_home), "CDC_AGENT_AUTOSTART": "1"}
-        return CommandResult(*command_server.run(*map(str, words), environment=environment, timeout=timeout))
+        environment = os.environ | {"CDC_HOME": str(home), "CDC_AGENT_AUTOSTART": "1"}
+        return CommandResult(*server.run(*map(str, words), environment=environment, timeout=timeout))
 
     return run
+
+
+@pytest.fixture
+def cdc(stack: StackSettings, cdc_home: Path, command_server: CommandServer) -> Callable[..., CommandResult]:
+    """Run the command line as a user does, in this test's home: see `command_line`."""
+    return command_line(command_server, cdc_home)

@@ -32,6 +32,27 @@ def observations(pipeline: str, status: Facts) -> Iterator[dg.AssetObservation]:
         )
 
 
+def schema_changes(pipeline: str, status: Facts, seen: float) -> tuple[list[dg.AssetObservation], float]:
+    """One per schema change that came after number `seen`, the oldest first; and the number of the last one."""
+    changes = status.get("schema_changes", [])
+    last = float(max((each["number"] for each in changes), default=0))
+    new = [each for each in reversed(changes) if each["number"] > seen or last < seen]
+    return [
+        dg.AssetObservation(
+            table_key(pipeline, each["table"]),
+            description=f"schema change, {each['done']}: {each['table']} {each['what']}",
+            metadata={
+                "schema change": each["kind"],
+                "done": each["done"],
+                "statement": dg.MetadataValue.md(f"```sql\n{each['statement']}\n```"),
+                "source position": each["place"],
+                "made at": each["at"] or each["seen_at"],
+            },
+        )
+        for each in new
+    ], last
+
+
 def fresh(pipeline: str, status: Facts) -> Iterator[dg.AssetMaterialization]:
     """One per table of a pipeline that streams within its limits: the table holds what the source held just now.
 

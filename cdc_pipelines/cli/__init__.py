@@ -28,6 +28,7 @@ _COMMANDS = {
     "restart": "operate",
     "resync": "tables",
     "schema": "prepare",
+    "schema-changes": "schema_changes",
     "stack": "stack",
     "start": "operate",
     "status": "status",

@@ -151,6 +151,9 @@ def _one(name: str, facts: Facts) -> RenderableType:
         keys = ["table", "target", "rows_copied", "inserts", "updates", "deletes"]
         rows = [[*(table[key] for key in keys), _state(table)] for table in facts["tables"]]
         parts += [Text(), table_of(columns, rows)]
+    if changes := facts.get("schema_changes"):
+        shown = [[each["at"] or each["seen_at"], each["table"], each["what"], each["done"]] for each in changes[:5]]
+        parts += [Text(), table_of(["schema change", "table", "what", "done"], shown)]
     errors = [*facts["errors"], *([facts["config"]["message"]] if facts["config"]["message"] else [])]
     return Group(*parts, *(Text(f"! {error}") for error in errors))
 

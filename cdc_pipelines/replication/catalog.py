@@ -35,7 +35,10 @@ class Column(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Table(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One source table. `key` holds the primary key's columns (else a unique not-null index's), or nothing."""
+    """One source table. `key` holds the primary key's columns (else a unique not-null index's), or nothing.
+
+    `key_index` is the name of that index, empty where it is not known.
+    """
 
     schema: str
     name: str
@@ -44,6 +47,7 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True):
     rows_estimate: int = 0
     data_bytes: int = 0
     comment: str = ""
+    key_index: str = "PRIMARY"
 
     def column(self, name: str) -> Column:
         for column in self.columns:
@@ -68,7 +72,8 @@ class MappedColumn(msgspec.Struct, frozen=True):
 class MappedTable(msgspec.Struct, frozen=True):
     """A source table and where it lands. `columns` holds the replicated ones, in the source's order.
 
-    `whole` says that all (not generated) columns are wanted, so that a column added later is added here too.
+    `whole` says that all (not generated) columns are wanted, so that a column added later is added here too. `kept`
+    are columns of the target whose source's column is gone: they are left alone, until their name is used again.
     """
 
     source: Table
@@ -76,6 +81,7 @@ class MappedTable(msgspec.Struct, frozen=True):
     target_name: str
     columns: tuple[MappedColumn, ...]
     whole: bool = True
+    kept: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

@@ -8,6 +8,7 @@ from cdc_pipelines.replication import secrets
 from cdc_pipelines.replication.alerts.settings import Alerts
 from cdc_pipelines.replication.health.settings import Health
 from cdc_pipelines.replication.schedules import Schedules
+from cdc_pipelines.replication.schema_policy import SchemaChanges
 from cdc_pipelines.replication.strict import Strict, require_reference
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
@@ -216,6 +217,7 @@ class Pipeline(Strict):
     exclude: list[Identifier] = Field(default_factory=list, description="Tables left out when `tables` is `all`.")
     copy_: Copy = Field(default_factory=Copy, alias="copy")
     apply: Apply = Field(default_factory=Apply)
+    schema_changes: SchemaChanges = Field(default_factory=SchemaChanges)
     verify: Verify = Field(default_factory=Verify)
     health: Health = Field(default_factory=Health)
     alerts: Alerts = Field(default_factory=Alerts)

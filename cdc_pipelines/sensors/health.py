@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import dagster as dg
 from sqlalchemy.exc import SQLAlchemyError
 
-from cdc_pipelines.assets.observations import FRESH_EVERY_S, fresh, is_fresh, observations
+from cdc_pipelines.assets.observations import FRESH_EVERY_S, fresh, is_fresh, observations, schema_changes
 from cdc_pipelines.jobs.health import INCIDENT_TAG, heal_replication, replication_health
 from cdc_pipelines.replication.errors import CdcError
 from cdc_pipelines.replication.health.rounds import Seen, look_at_all
@@ -21,7 +21,9 @@ warnings.filterwarnings("ignore", message="Parameter `owners` of initializer", c
 _INTERVAL_S = 20
 
 Recorded = dict[str, dict[str, float]]
-"""Pipeline → when its tables were observed and recorded as fresh last, in seconds since 1970."""
+"""Pipeline → when its tables were observed and recorded as fresh last, in seconds since 1970; and the number of the
+schema change that was observed last.
+"""
 
 
 @dg.sensor(
@@ -65,6 +67,8 @@ def _events(
 ) -> Iterator[dg.AssetObservation | dg.AssetMaterialization]:
     """Not at every look: each is a row in Dagster's event log, for every table."""
     limits, name = seen.record.spec.health, seen.record.name
+    changes, times["schema change"] = schema_changes(name, seen.status, times.get("schema change", 0))
+    yield from changes
     if now - times.get("observed", 0) >= limits.observe_seconds - _INTERVAL_S / 2:
         times["observed"] = now
         yield from observations(name, seen.status)

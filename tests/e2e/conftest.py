@@ -4,7 +4,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,20 +16,32 @@ import pytest
 import yaml
 
 from cdc_pipelines.replication.control.store import ControlStore
+from cdc_pipelines.replication.errors import CdcError
 from cdc_pipelines.replication.health.status import status
 from cdc_pipelines.replication.operations.runtime import Runtime
-from tests.conftest import CommandResult
+from cdc_pipelines.stack.settings import StackSettings
+from tests.command_server import CommandServer
+from tests.conftest import (
+    CommandResult,
+    command_line,
+    mysql_connection,
+    own_mysql_database,
+    own_target_database,
+    pipeline_writer,
+    postgres_connection,
+)
 
 
 def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = 60) -> Any:
     """The condition's first true value; fails, saying what was waited for, when the time is over."""
     deadline = time.monotonic() + timeout_s
     while True:
+        began = time.monotonic()
         value = condition()
         if value:
             return value
         assert time.monotonic() < deadline, f"waited {timeout_s:.0f} s for: {what}"
-        time.sleep(0.05)
+        time.sleep(max(0.05, time.monotonic() - began))  # a look that is much work leaves the servers half of the time
 
 
 @dataclass
@@ -125,35 +137,98 @@ def processes_of(home: Path) -> list[psutil.Process]:
     return found
 
 
-@pytest.fixture
-def make_pipe(
-    mysql_database: str,
-    target_database: str,
-    mysql: pymysql.Connection,
-    target: psycopg.Connection,
-    pipeline_file: Callable[..., Path],
-    cdc: Callable[..., CommandResult],
-    cdc_home: Path,
+@contextmanager
+def pipe_maker(
+    mysql: pymysql.Connection, target: psycopg.Connection, write_file: Callable[..., Path],
+    cdc: Callable[..., CommandResult], home: Path,
 ) -> Iterator[Callable[..., Pipe]]:
-    """Make pipelines (not yet configured); everything that they started is taken down after the test."""
+    """Make pipelines (not yet configured) between two databases; everything that they started is taken down."""
     made: list[Pipe] = []
 
     def make(**settings: Any) -> Pipe:
-        file = pipeline_file(mysql_database, target_database, **settings)
-        pipe = Pipe(file.stem, file, cdc, cdc_home, mysql, target)
-        made.append(pipe)
-        return pipe
+        file = write_file(mysql.db.decode(), target.info.dbname, **settings)
+        made.append(Pipe(file.stem, file, cdc, home, mysql, target))
+        return made[-1]
 
-    yield make
-    for pipe in made:
-        cdc("teardown", pipe.name, "--yes")
-    for process in processes_of(cdc_home):
-        process.kill()
+    try:
+        yield make
+    finally:
+        for pipe in made:
+            cdc("teardown", pipe.name, "--yes")
+        for process in processes_of(home):
+            process.kill()
+
+
+@pytest.fixture
+def make_pipe(
+    mysql: pymysql.Connection, target: psycopg.Connection, pipeline_file: Callable[..., Path],
+    cdc: Callable[..., CommandResult], cdc_home: Path,
+) -> Iterator[Callable[..., Pipe]]:
+    """Make pipelines (not yet configured); everything that they started is taken down after the test."""
+    with pipe_maker(mysql, target, pipeline_file, cdc, cdc_home) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def keep_pipe(
+    stack: StackSettings, command_server: CommandServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Pipe]]:
+    """One pipeline for tests that end with a healthy one: `keep_pipe(begin)`, where `begin(pipe)` starts a new one.
+
+    A test that fails, or leaves it unwell for another reason, leaves the next one a new one between new databases.
+    """
+    with ExitStack() as ends:
+        kept: list[Pipe] = []
+
+        def keep(begin: Callable[[Pipe], object]) -> Pipe:
+            if kept and not is_well(kept[0]):
+                kept.clear()
+                ends.close()
+            if not kept:
+                folder = tmp_path_factory.mktemp("kept")
+                source = ends.enter_context(own_mysql_database(stack.mysql))
+                target = ends.enter_context(own_target_database(stack))
+                make = ends.enter_context(pipe_maker(
+                    ends.enter_context(mysql_connection(stack.mysql, source)),
+                    ends.enter_context(postgres_connection(stack.postgres, target)),
+                    pipeline_writer(stack, folder), command_line(command_server, folder / "cdc"), folder / "cdc",
+                ))
+                pipe = make()
+                begin(pipe)
+                kept.append(pipe)
+            return kept[0]
+
+        yield keep
+
+
+def is_well(pipe: Pipe) -> bool:
+    """Whether it is running and healthy."""
+    try:
+        seen = pipe.status()
+    except CdcError:
+        return False
+    return (seen["overall"], seen["config"]["status"]) == ("healthy", "running")
 
 
 @pytest.fixture
 def pipe(make_pipe: Callable[..., Pipe]) -> Pipe:
     return make_pipe()
+
+
+@pytest.fixture(params=["mysql", "mariadb"])
+def shared(
+    request: pytest.FixtureRequest, cdc: Callable[..., CommandResult], cdc_home: Path,
+    pipeline_file: Callable[..., Path], target_database: str, target: psycopg.Connection,
+) -> Iterator[Pipe]:
+    """A pipeline on each of the stack's servers."""
+    database: str = request.getfixturevalue(f"{request.param}_database")
+    connection: pymysql.Connection = request.getfixturevalue(request.param)
+    file = pipeline_file(database, target_database, source_type=request.param)
+    pipe = Pipe(file.stem, file, cdc, cdc_home, connection, target)
+    yield pipe
+    cdc("teardown", pipe.name, "--yes")
+    for process in processes_of(cdc_home):
+        process.kill()
 
 
 def edit(file: Path, **sections: Any) -> None:

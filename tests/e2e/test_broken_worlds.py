@@ -2,54 +2,61 @@
 
 import contextlib
 import json
-import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import psycopg
 import pytest
 import requests
-from confluent_kafka import KafkaException, Producer
+import yaml
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from cdc_pipelines.replication.connect import ConnectClient
 from cdc_pipelines.stack.settings import StackSettings
-from tests.e2e.conftest import Pipe, wait_until
-from tests.e2e.own_source import TABLE
+from tests.e2e.conftest import Pipe, edit, wait_until
 
 
 class Parts:
     """A pipeline's parts in Kafka and Kafka Connect, as somebody with other tools gets at them."""
 
     def __init__(self, pipe: Pipe, stack: StackSettings) -> None:
-        pipe.run(*TABLE)
-        self.name = pipe.configure().json["connector_name"]
-        self.group = pipe.start()["consumer"]["group"]
+        self.pipe = pipe
+        self.name = pipe.status()["config"]["connector_name"]
+        self.client = ConnectClient(stack.connect_url)  # patient while Connect's workers rebalance
         self.url = f"{stack.connect_url}/connectors/{self.name}"
-        self.kafka = AdminClient({"bootstrap.servers": stack.kafka_bootstrap})
-        self.log = pipe.rows("select log_topic from _cdc.pipeline")[0][0]
-        pipe.run("insert into t values (3, 'c')")
-        pipe.arrives("select count(*) from t", [(3,)])
+        self.brokers = stack.kafka_bootstrap
+        self.kafka = AdminClient({"bootstrap.servers": self.brokers})
+
+    @property
+    def group(self) -> str:
+        return str(self.pipe.status()["consumer_group"])
+
+    @property
+    def log(self) -> str:
+        return str(self.pipe.status()["position"]["log_topic"])
 
     def config(self) -> dict[str, str]:
-        return requests.get(f"{self.url}/config", timeout=30).json()
+        return self.client.config(self.name) or {}
 
     def put(self, **changes: str) -> None:
         """Change settings, and wait until the task runs under them."""
         config = self.config() | {key.replace("__", "."): value for key, value in changes.items()}
-        # Connect logs in to the source to check it, and calls that a bad request when it takes too long.
-        wait_until(lambda: requests.put(f"{self.url}/config", json=config, timeout=90).ok, "the settings to be taken")
-        time.sleep(1)  # the old task's state is seen for a moment
-        wait_until(self.runs, "the task to run", 60)
+        with task_starts(self.brokers, self.name) as started:
+            # Connect logs in to the source to check it, and calls that a bad request when it takes too long.
+            put = f"{self.url}/config"
+            wait_until(lambda: requests.put(put, json=config, timeout=90).ok, "the settings to be taken")
+            wait_until(started, "the task to run under them")
 
     def state(self, word: str) -> None:
         requests.put(f"{self.url}/{word}", timeout=90).raise_for_status()
         wanted = {"stop": "STOPPED", "resume": "RUNNING"}[word]
-        wait_until(lambda: self.status()["connector"]["state"] == wanted, wanted, 60)
+        self.client.wait_state(self.name, wanted, deadline_s=60)
 
-    def status(self) -> dict[str, Any]:
-        return requests.get(f"{self.url}/status", timeout=30).json()
+    def state_now(self) -> str:
+        return str((self.client.status(self.name) or {})["connector"]["state"])
 
     def runs(self) -> bool:
-        tasks = self.status().get("tasks", [])
+        tasks = (self.client.status(self.name) or {}).get("tasks", [])
         return bool(tasks) and all(task["state"] == "RUNNING" for task in tasks)
 
     def delete_topic(self, topic: str) -> None:
@@ -58,6 +65,49 @@ class Parts:
 
     def make_topic(self, topic: str) -> None:
         self.kafka.create_topics([NewTopic(topic, 1, 1)])[topic].result(30)
+
+
+@contextlib.contextmanager
+def task_starts(brokers: str, connector: str) -> Iterator[Callable[[], bool]]:
+    """Whether the connector's task has begun to run since the block was entered, as Connect's own log of states has it.
+
+    What REST says is for a moment still the old task's.
+    """
+    states = Consumer({"bootstrap.servers": brokers, "group.id": f"test-{connector}", "enable.auto.commit": False})
+    topic = "cdc-stack-connect-status"
+    states.assign([TopicPartition(topic, 0, states.get_watermark_offsets(TopicPartition(topic, 0), timeout=30)[1])])
+
+    def started() -> bool:
+        while (record := states.poll(0.2)) is not None:
+            mine = record.error() is None and record.key() == f"status-task-{connector}-0".encode()
+            if mine and record.value() and json.loads(record.value())["state"] == "RUNNING":
+                return True
+        return False
+
+    try:
+        yield started
+    finally:
+        states.close()
+
+
+def begin(pipe: Pipe) -> None:
+    # A connector that can't keep a change of a table says so when its producer's patience is over, after two minutes.
+    patience = {"request.timeout.ms": "2000", "delivery.timeout.ms": "5000", "max.block.ms": "5000"}
+    connect = yaml.safe_load(pipe.file.read_text())["connect"]
+    connect["config"] = {f"schema.history.internal.producer.{key}": value for key, value in patience.items()}
+    edit(pipe.file, connect=connect)
+    pipe.run("create table t (id int primary key, v varchar(20))", "create table u (id int primary key)")
+    pipe.configure()
+    pipe.start()
+
+
+@pytest.fixture
+def pipe(keep_pipe: Callable[..., Pipe]) -> Pipe:
+    """At work, with three rows on both sides. Every test mends what it breaks; the last ones change tables."""
+    pipe = keep_pipe(begin)
+    pipe.run("begin", "delete from t", "insert into t values (1, 'a'), (2, 'b'), (3, 'c')", "commit")
+    pipe.arrives("select id from t order by id", [(1,), (2,), (3,)])
+    return pipe
 
 
 @pytest.fixture
@@ -129,40 +179,6 @@ def groups(parts: Parts) -> list[str]:
     return [group.group_id for group in parts.kafka.list_consumer_groups().result(30).valid]
 
 
-@pytest.mark.parametrize("topic", ["schema.history.internal.kafka.topic", "offsets.storage.topic"])
-def test_a_topic_of_the_connector_is_deleted(pipe: Pipe, parts: Parts, topic: str) -> None:
-    """The status says so while the connector still runs; a start makes it anew, without a copy and without a gap."""
-    name = parts.config()[topic]
-    copied = pipe.rows("select max(copied_at) from _cdc.chunk")
-    parts.delete_topic(name)
-    pipe.run("insert into t values (4, 'd')")
-    told = wait_until(lambda: next((e for e in pipe.status()["errors"] if name in e), None), "the status to tell")
-    assert f"cdc start {pipe.name}" in told
-    assert pipe.status()["overall"] != "healthy"
-    pipe.start()
-    pipe.run("insert into t values (5, 'e')", "alter table t add column w int", "insert into t values (6, 'f', 6)")
-    pipe.arrives("select count(*) from t", [(6,)])
-    assert pipe.status()["overall"] == "healthy", pipe.status()
-    assert pipe.rows("select max(copied_at) from _cdc.chunk") == copied
-    pipe.equal()
-
-
-def test_the_schema_history_is_deleted_before_a_table_changes(pipe: Pipe, parts: Parts) -> None:
-    """The connector can't keep the change and stops at it; what follows could be read by the old columns only."""
-    parts.delete_topic(parts.config()["schema.history.internal.kafka.topic"])
-    pipe.run("alter table t add column w int", "insert into t values (5, 'e', 5)")
-    stops(pipe, "history")
-    assert pipe.rows("select count(*) from t") == [(3,)]
-    refused = pipe.cdc("start", pipe.name)
-    assert "table definitions on the source are not those of position" in refused.stderr
-    assert f"cdc start {pipe.name} --force-resync" in refused.stderr
-    pipe.configure()
-    pipe.start("--force-resync")
-    pipe.run("insert into t values (6, 'f', 6)")
-    pipe.arrives("select id, w from t where id > 4 order by id", [(5, 5), (6, 6)])
-    pipe.equal()
-
-
 @pytest.mark.parametrize("edit", ["tables", "prefix"])
 def test_the_connector_is_edited_so_that_changes_are_missing(pipe: Pipe, parts: Parts, edit: str) -> None:
     """Nothing in the log shows that it captured less for a while; so it is not gone on with."""
@@ -224,15 +240,13 @@ def test_a_connector_that_began_at_now_is_not_believed(pipe: Pipe, parts: Parts,
     resync_mends(pipe)
 
 
-def test_two_pipelines_of_one_name_in_two_places(
-    pipe: Pipe, parts: Parts, stack: StackSettings, target_database: str, target: psycopg.Connection
-) -> None:
+def test_two_pipelines_of_one_name_in_two_places(pipe: Pipe, parts: Parts) -> None:
     """The second, of another control store and for another target, leaves the first one's connector alone."""
-    other = f"{target_database}_other"
-    target.execute(f"create database {other}")
+    other = f"{pipe.target.info.dbname}_other"
+    pipe.target.execute(f"create database {other}")
     try:
         text = pipe.file.read_text()
-        pipe.file.write_text(text.replace(target_database, other))
+        pipe.file.write_text(text.replace(pipe.target.info.dbname, other))
         with pytest.MonkeyPatch.context() as environment:
             environment.setenv("CDC_CONTROL_URL", f"sqlite:///{pipe.home}/other.sqlite")
             pipe.configure()
@@ -241,7 +255,7 @@ def test_two_pipelines_of_one_name_in_two_places(
             assert f"connector {parts.name} already exists" in refused.stderr
             assert "another target" in refused.stderr
             pipe.cdc("stop", pipe.name)
-            assert parts.status()["connector"]["state"] == "RUNNING", "stopped the other's connector"
+            assert parts.state_now() == "RUNNING", "stopped the other's connector"
             told = pipe.status()
             assert told["overall"] != "healthy"
             assert any("another target" in error for error in told["errors"])
@@ -252,4 +266,40 @@ def test_two_pipelines_of_one_name_in_two_places(
         assert pipe.status()["overall"] == "healthy"
         pipe.equal()
     finally:
-        target.execute(f"drop database if exists {other} with (force)")
+        pipe.target.execute(f"drop database if exists {other} with (force)")
+
+
+@pytest.mark.parametrize("topic", ["schema.history.internal.kafka.topic", "offsets.storage.topic"])
+def test_a_topic_of_the_connector_is_deleted(pipe: Pipe, parts: Parts, topic: str) -> None:
+    """The status says so while the connector still runs; a start makes it anew, without a copy and without a gap."""
+    name = parts.config()[topic]
+    copied = pipe.rows("select max(copied_at) from _cdc.chunk")
+    parts.delete_topic(name)
+    pipe.run("insert into t values (4, 'd')")
+    told = wait_until(lambda: next((e for e in pipe.status()["errors"] if name in e), None), "the status to tell")
+    assert f"cdc start {pipe.name}" in told
+    assert pipe.status()["overall"] != "healthy"
+    pipe.start()
+    column = f"of_{topic.split('.')[0]}"
+    pipe.run("insert into t values (5, 'e')", f"alter table u add column {column} int", "delete from u",
+             f"insert into u (id, {column}) values (1, 6)")
+    pipe.arrives(f"select (select count(*) from t), id, {column} from u", [(5, 1, 6)])
+    assert pipe.status()["overall"] == "healthy", pipe.status()
+    assert pipe.rows("select max(copied_at) from _cdc.chunk") == copied
+    pipe.equal()
+
+
+def test_the_schema_history_is_deleted_before_a_table_changes(pipe: Pipe, parts: Parts) -> None:
+    """The connector can't keep the change and stops at it; what follows could be read by the old columns only."""
+    parts.delete_topic(parts.config()["schema.history.internal.kafka.topic"])
+    pipe.run("alter table t add column w int", "insert into t values (5, 'e', 5)")
+    stops(pipe, "history")
+    assert pipe.rows("select count(*) from t") == [(3,)]
+    refused = pipe.cdc("start", pipe.name)
+    assert "table definitions on the source are not those of position" in refused.stderr
+    assert f"cdc start {pipe.name} --force-resync" in refused.stderr
+    pipe.configure()
+    pipe.start("--force-resync")
+    pipe.run("insert into t values (6, 'f', 6)")
+    pipe.arrives("select id, w from t where id > 4 order by id", [(5, 5), (6, 6)])
+    pipe.equal()

@@ -3,12 +3,11 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psycopg
-import pymysql
 import pytest
 import requests
 from confluent_kafka import Producer
@@ -17,7 +16,7 @@ from cdc_pipelines.replication.control.store import ControlStore
 from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.stack.settings import StackSettings
 from tests.conftest import CommandResult
-from tests.e2e.conftest import Pipe, processes_of, wait_until
+from tests.e2e.conftest import Pipe, wait_until
 from tests.e2e.own_source import KINDS, TABLE, OwnPipe, own_pipe
 
 
@@ -85,22 +84,6 @@ def test_a_torn_key_change_is_read_again(
         assert "is read from the source again" in pipe.log_tail(200)
         assert pipe.start()["generation"] == generation, "copied again"
         pipe.equal()
-
-
-@pytest.fixture(params=["mysql", "mariadb"])
-def shared(
-    request: pytest.FixtureRequest, stack: StackSettings, cdc: Callable[..., CommandResult], cdc_home: Path,
-    pipeline_file: Callable[..., Path], target_database: str, target: psycopg.Connection,
-) -> Iterator[Pipe]:
-    """A pipeline on each of the stack's servers."""
-    database: str = request.getfixturevalue(f"{request.param}_database")
-    connection: pymysql.Connection = request.getfixturevalue(request.param)
-    file = pipeline_file(database, target_database, source_type=request.param)
-    pipe = Pipe(file.stem, file, cdc, cdc_home, connection, target)
-    yield pipe
-    cdc("teardown", pipe.name, "--yes")
-    for process in processes_of(cdc_home):
-        process.kill()
 
 
 def test_restarts_amid_key_changes(shared: Pipe, stack: StackSettings) -> None:

@@ -269,13 +269,9 @@ def test_a_barrier_that_was_taken_away_is_noticed(rt: FakeRuntime, copied: Copie
         verify(rt, _LOG)
 
 
-def test_a_long_wait_keeps_the_barrier_alive(
-    rt: FakeRuntime, copied: Copied, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(barrier, "_RENEW_S", 0.1)
-    monkeypatch.setattr(barrier, "_TTL_S", 0.5)
+def test_a_long_wait_keeps_the_barrier_alive(rt: FakeRuntime, copied: Copied) -> None:
     rt.alive()
-    with barrier.Request(rt, 5):
+    with barrier.Request(rt, 5, ttl_s=0.5):
         for _ in range(10):
             time.sleep(0.1)
             seen = parking.current(copied.target, _NAME)

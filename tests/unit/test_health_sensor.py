@@ -72,6 +72,23 @@ def test_a_table_that_falls_behind_is_not_fresh(looks: list[Seen], stale: dict[s
     assert [type(event) for event in tick().asset_events or []] == [dg.AssetObservation]
 
 
+def test_each_schema_change_is_observed_once_on_its_table(looks: list[Seen]) -> None:
+    change = {"table": "order lines", "kind": "add_column", "done": "applied", "what": "gained w",
+              "statement": "alter table `order lines` add w int", "place": "uuid:7", "at": "2026-05-05T11:59:59.000Z",
+              "seen_at": "2026-05-05T12:00:00.000Z"}  # fmt: skip
+    looks[0] = replace(looks[0], status=STATUS | {"schema_changes": [change | {"number": 3}, change | {"number": 2}]})
+    first = tick()
+    seen = [e for e in first.asset_events or [] if "schema change" in (e.description or "")]
+    assert [type(event) for event in seen] == [dg.AssetObservation] * 2
+    assert seen[0].asset_key.path == ["shop", "order lines"]
+    assert seen[0].description == "schema change, applied: order lines gained w"
+    assert seen[0].metadata["source position"].value == "uuid:7"
+    assert "alter table" in seen[0].metadata["statement"].value
+    assert tick(first.cursor).asset_events == []
+    looks[0] = replace(looks[0], status=STATUS | {"schema_changes": [change | {"number": 4}, change | {"number": 3}]})
+    assert len(tick(first.cursor).asset_events or []) == 1
+
+
 def incident(record: PipelineRecord) -> Incident:
     found = (problem("task_failed", "task 0 failed"),)
     return Incident(9, record.name, "failed", "failed", found, opened_at=NOW, seen_at=NOW)

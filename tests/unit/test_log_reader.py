@@ -1,7 +1,7 @@
 """What the reader makes of a change log: whole transactions, no repetition, no time travel, nothing unnoticed."""
 
 import queue
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import msgspec
 import pytest
@@ -31,6 +31,7 @@ from cdc_pipelines.replication.stream.batches import (
 from cdc_pipelines.replication.stream.overlap import Overlap, TableOverlap
 from cdc_pipelines.replication.stream.reader import LogReader
 from cdc_pipelines.replication.stream.rows import RowCodec
+from cdc_pipelines.replication.stream.schema_event import Rules
 from tests.unit.log_records import UUID, FakeClient, Log, gtid
 
 INT = Column("id", "bigint", "bigint", nullable=False)
@@ -67,6 +68,9 @@ def read(
     detached: Collection[str] = (),
     end: int | None = None,
     careful_until: int = 0,
+    tables: Sequence[MappedTable] = (KEYED, KEYLESS),
+    rules: Rules | None = None,
+    statements: tuple[str, set[str]] = ("", set()),
     **limits: float,
 ) -> list[Item]:
     """All items that the log gives, from transaction `start` (applied) on; ends with the reader's own end."""
@@ -75,7 +79,7 @@ def read(
         client,
         database="shop",
         pair=("mysql", "postgres"),
-        tables=[KEYED, KEYLESS],
+        tables=list(tables),
         known={},
         offset=0,
         position=position or at(start),
@@ -85,6 +89,8 @@ def read(
         detached=detached,
         end=end,
         careful_until=careful_until,
+        rules=rules,
+        statements=statements,
     )
     reader.start()
     items: list[Item] = []
@@ -402,90 +408,6 @@ def test_the_reader_stops_exactly_at_a_barrier(batch: int) -> None:
     items = read(log, stop_at=at(3), batch=batch)
     assert isinstance(items[-1], AtBarrier)
     assert applied(items) == {("t", 2): "a", ("t", 3): "a"}
-
-
-def test_a_column_added_in_the_log_is_added_between_the_rows_around_it() -> None:
-    log = Log()
-    log.ddl(1, "t", COLUMNS, snapshot="true", kind="CREATE")
-    log.transaction(2, ("c", "t", None, {"id": 1, "v": "a"}))
-    log.ddl(
-        3,
-        "t",
-        [
-            *COLUMNS,
-            {"name": "w", "typeName": "INT", "optional": True, "defaultValueExpression": "5"},
-        ],
-        text="alter table t add w int default 5",
-    )
-    log.transaction(4, ("c", "t", None, {"id": 2, "v": "b", "w": 7}))
-    items = read(log)
-    kinds = [type(i) for i in items if isinstance(i, Part | Redefine) and getattr(i, "events", 1)]
-    assert kinds == [Part, Redefine, Part]
-    redefine = next(i for i in items if isinstance(i, Redefine))
-    assert [c.target_type for c in redefine.after.columns] == ["bigint", "varchar(9)", "integer"]
-    assert redefine.literals == {"w": "5"}
-
-
-@pytest.mark.parametrize(
-    ("columns", "words"),
-    [
-        ([COLUMNS[0]], "lost column"),
-        ([COLUMNS[0], {"name": "v", "typeName": "VARCHAR", "length": 20}], "another type"),
-        (
-            [
-                *COLUMNS,
-                {
-                    "name": "w",
-                    "typeName": "DATETIME",
-                    "optional": False,
-                    "defaultValueExpression": "CURRENT_TIMESTAMP",
-                },
-            ],
-            "must be copied",
-        ),
-        ([*COLUMNS, {"name": "w", "typeName": "GEOMETRY", "optional": True}], "no form"),
-    ],
-)
-def test_other_schema_changes_stop_before_they_do_harm(columns: list[dict], words: str) -> None:
-    log = Log()
-    log.ddl(1, "t", COLUMNS, snapshot="true", kind="CREATE")
-    log.transaction(2, ("c", "t", None, {"id": 1, "v": "a"}))
-    log.ddl(3, "t", columns, text="alter table t something")
-    log.transaction(4, ("c", "t", None, {"id": 2, "v": "b"}))
-    items = read(log)
-    error = failure(items)
-    assert isinstance(error, UnsupportedChangeError)
-    assert words in error.message
-    assert "alter table t something" in error.message
-    assert applied(items) == {("t", 1): "a"}
-
-
-@pytest.mark.parametrize(
-    "ddl",
-    [
-        "RENAME TABLE t TO t_old, t_new TO t",
-        "alter table `shop`.`t` rename to gone",
-        "ALTER TABLE t DROP PARTITION p0",
-        "create or replace table t (id int)",
-        "alter table other rename t",
-    ],
-)
-def test_what_no_difference_of_columns_shows_stops_the_stream(ddl: str) -> None:
-    log = Log()
-    log.ddl(1, "t", COLUMNS, snapshot="true", kind="CREATE")
-    log.ddl(2, "t_new", COLUMNS, text=ddl)
-    assert isinstance(failure(read(log)), UnsupportedChangeError)
-
-
-@pytest.mark.parametrize(
-    "ddl", ["rename table a to b", "alter table t rename index i to j", "create index t1 on t (v)"]
-)
-def test_ddl_that_does_not_touch_rows_is_passed(ddl: str) -> None:
-    log = Log()
-    log.ddl(1, "t", COLUMNS, snapshot="true", kind="CREATE")
-    log.ddl(2, "t", COLUMNS, text=ddl)
-    log.transaction(3, ("c", "t", None, {"id": 1, "v": "a"}))
-    assert applied(read(log)) == {("t", 1): "a"}
 
 
 def test_an_event_with_an_unknown_column_stops_the_stream() -> None:

@@ -6,13 +6,13 @@ import time
 import pytest
 
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
-from cdc_pipelines.replication.errors import CdcError, IntegrityError, ResyncRequiredError, UnsupportedChangeError
+from cdc_pipelines.replication.errors import IntegrityError, ResyncRequiredError, UnsupportedChangeError
 from cdc_pipelines.replication.pipeline import Apply
 from cdc_pipelines.replication.stream.batches import Commit, Item
 from cdc_pipelines.replication.stream.overlap import Overlap
 from cdc_pipelines.replication.stream.reader import LogReader
 from tests.unit.log_records import FakeClient, Log, Record
-from tests.unit.test_log_reader import COLUMNS, KEYED, applied, at, failure, read
+from tests.unit.test_log_reader import KEYED, applied, at, failure, read
 
 
 def test_a_pause_inside_a_transaction_ends_no_run() -> None:
@@ -99,109 +99,3 @@ def test_rows_of_an_xa_transaction_stop_the_stream(with_gtids: bool) -> None:
     # After a resync it lies before the position, and is in the copy or was rolled back.
     position = at(3) if with_gtids else MySqlPosition("binlog.000001", 3500, "", "s")
     assert applied(read(log, position=position)) == {("t", 4): "behind"}
-
-
-def described() -> Log:
-    """A log whose connector has told the columns of table t."""
-    log = Log()
-    log.ddl(1, "t", COLUMNS, snapshot="true", kind="CREATE")
-    return log
-
-
-def stopped(log: Log) -> CdcError:
-    """What stops the stream there; the row behind it must not be applied."""
-    log.transaction(9, ("c", "t", None, {"id": 9, "v": "behind"}))
-    items = read(log)
-    assert ("t", 9) not in applied(items)
-    return failure(items)
-
-
-def test_another_key_stops_the_stream() -> None:
-    log = described()
-    log.ddl(2, "t", COLUMNS, key=["id", "v"], text="alter table t drop primary key, add primary key (id, v)")
-    assert "has the key (id, v) now" in stopped(log).message
-
-
-def test_a_dropped_table_stops_the_stream() -> None:
-    log = described()
-    log.ddl(2, "t", COLUMNS, kind="DROP", text="drop table t")
-    assert "was dropped" in stopped(log).message
-
-
-@pytest.mark.parametrize("text", ["drop database shop", "DROP SCHEMA IF EXISTS `shop`"])
-def test_a_dropped_database_stops_the_stream(text: str) -> None:
-    """No table is named: made again, they would be filled on top of the old rows."""
-    log = described()
-    log.ddl(2, "t", COLUMNS, text=text)
-    log.records[-1] = Record(len(log.records) - 1, json.loads(log.records[-1].value()) | {"tableChanges": []})
-    assert "was dropped with its database" in stopped(log).message
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "alter table t drop column v, add column v varchar(9)",
-        "alter table t drop `V`, add v varchar(9)",
-        "alter table t rename column v to id, rename column id to v",
-        "alter table t change v w varchar(9), add column v varchar(9)",
-        "ALTER TABLE t CHANGE COLUMN `id` v varchar(9), CHANGE v id bigint",
-    ],
-)
-def test_columns_made_anew_in_one_statement_stop_the_stream(text: str) -> None:
-    """The table looks as before, and its values changed without a row event."""
-    log = described()
-    log.ddl(2, "t", COLUMNS, text=text)
-    assert "made anew" in stopped(log).message
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "alter table t drop index v, drop key `i`, drop primary key, add primary key (id)",
-        "alter table t drop foreign key f, drop constraint c, alter column v drop default",
-        "alter table t comment 'never drop v, nor rename column v to w'",
-        "alter table t change v v varchar(9) default 'x' first",
-        "alter table t modify v varchar(9) comment 'id'",
-        "drop database other",
-        "alter table t drop column gone_before_it_was_described",
-    ],
-)
-def test_statements_that_only_look_like_it_are_passed(text: str) -> None:
-    log = described()
-    log.ddl(2, "t", COLUMNS, text=text)
-    log.transaction(3, ("c", "t", None, {"id": 3, "v": "behind"}))
-    assert applied(read(log)) == {("t", 3): "behind"}
-
-
-def test_an_alter_that_drops_rows_stops_the_stream() -> None:
-    """MariaDB's ALTER IGNORE deletes what a new unique index would not take, without events."""
-    log = described()
-    log.ddl(2, "t", COLUMNS, text="alter ignore table t add unique (v)")
-    assert "had rows moved" in stopped(log).message
-
-
-def test_a_change_of_a_table_that_was_never_described_stops_the_stream() -> None:
-    log = Log()
-    log.ddl(2, "t", COLUMNS, text="alter table t something")
-    error = stopped(log)
-    assert isinstance(error, ResyncRequiredError)
-    assert "alter table t something" in error.message
-
-
-@pytest.mark.parametrize(
-    ("column", "text"),
-    [
-        ({"typeName": "VARCHAR", "length": 40, "defaultValueExpression": "(uuid())"}, "add w varchar(40) default (…)"),
-        ({"typeName": "TIMESTAMP", "defaultValueExpression": "2020-01-01 00:00:00"}, "add w timestamp default '…'"),
-        ({"typeName": "INT", "autoIncremented": True, "optional": False}, "add w int auto_increment unique"),
-        ({"typeName": "INT", "generated": True}, "add w int as (id + 1)"),
-        ({"typeName": "INT"}, "add w int generated always as (id + 1) stored"),
-        ({"typeName": "DATE", "optional": False}, "add w date not null"),
-    ],
-)
-def test_added_columns_whose_values_the_log_does_not_tell_stop_the_stream(column: dict, text: str) -> None:
-    log = described()
-    log.ddl(2, "t", [*COLUMNS, {"name": "w", **column}], text=f"alter table t {text}")
-    error = stopped(log)
-    assert isinstance(error, UnsupportedChangeError)
-    assert "gained column w" in error.message

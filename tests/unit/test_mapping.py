@@ -1,7 +1,9 @@
 """Resolving a declared pipeline against the tables of a source."""
 
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from cdc_pipelines.replication.catalog import Column, Table, mapped_table_from_json, to_json
@@ -55,6 +57,10 @@ def test_a_type_without_a_form_is_told_with_the_way_out() -> None:
     assert "columns" in str(caught.value)
 
 
+def words(*given: Any, **more: Any) -> list[str]:
+    return list(map(str, differences(*given, **more)))
+
+
 def test_differences_are_told_in_words() -> None:
     before = resolve(pipeline(), [ORDERS, ITEMS])
     assert differences(before, before) == []
@@ -65,11 +71,22 @@ def test_differences_are_told_in_words() -> None:
     ]
 
 
-def test_columns_that_the_stream_adds_are_no_difference() -> None:
+def followed(name: str) -> bool:
+    return name != "unseen"
+
+
+def test_what_the_stream_follows_is_no_difference() -> None:
     more = Column("more", "int", "int")
     wide = Table("shop", "orders", (ID, more, NAME), ("id",))
     before, after = resolve(pipeline(), [ORDERS]), resolve(pipeline(), [wide])
-    assert list(map(str, differences(before, after))) == ["table orders has other columns or another key"]
-    assert differences(before, after, streamed=True) == differences(after, before, streamed=True) == []
+    assert words(before, after) == ["table orders has other columns or another key"]
+    assert differences(before, after, followed=followed) == differences(after, before, followed=followed) == []
+    other = Table("shop", "orders", (msgspec.structs.replace(ID, full_type="int", unsigned=False, type="int"),), ())
+    assert differences(before, resolve(pipeline(), [other]), followed=followed) == []
+    assert differences(before, resolve(pipeline(), [ORDERS, ITEMS]), followed=followed) == []
+    unseen = resolve(pipeline(), [ORDERS, msgspec.structs.replace(ITEMS, name="unseen")])
+    assert words(before, unseen, followed=followed) == ["table unseen is new"]
+    moved = resolve(pipeline("tables: [{source: orders, rename: {name: title}}]"), [ORDERS])
+    assert words(before, moved, followed=followed) == ["table orders has other columns or another key"]
     cut = resolve(pipeline("tables: [{source: orders, columns: [id]}]"), [wide])
-    assert list(map(str, differences(before, cut, streamed=True))) == ["table orders has other columns or another key"]
+    assert words(before, cut, followed=followed) == ["table orders has other columns or another key"]

@@ -114,6 +114,10 @@ class PipelineStore(StoreBase):
             values["generation"] = generation
         return self._change(name, values, if_revision)
 
+    def set_tables(self, name: str, tables: Sequence[MappedTable]) -> None:
+        """The tables as the stream has followed them; what the file says of the pipeline stays."""
+        self._change(name, {"tables": to_json(tuple(sorted(tables, key=lambda t: t.name)))}, None)
+
     def set_desired(
         self, name: str, desired: Desired, *, group: str | None = None, generation: int | None = None
     ) -> None:

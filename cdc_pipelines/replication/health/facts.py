@@ -7,6 +7,7 @@ import psycopg
 
 from cdc_pipelines.replication.control.store import Heartbeat
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
+from cdc_pipelines.replication.databases.postgres import schema_log
 from cdc_pipelines.replication.databases.postgres.identity import target_identity
 from cdc_pipelines.replication.databases.postgres.lane_store import Lane, LaneStore, state_name
 from cdc_pipelines.replication.databases.postgres.state import TargetState
@@ -23,6 +24,7 @@ from cdc_pipelines.replication.stream import connector_life
 Facts = dict[str, Any]
 
 CRASHES_WITHIN_S = 900.0
+SCHEMA_CHANGES = 10  # the last ones, in a status
 
 
 Connectors = dict[str, Facts] | CdcError | None
@@ -93,6 +95,7 @@ def target(rt: Runtime) -> Facts:
             "last_sync_at": offset.updated_at if offset else None,
             "tables": state.table_stats(),
             "lanes": [_lane(conn, rt.name, lane) for lane in LaneStore(conn, rt.name).all()],
+            "schema_changes": schema_log.latest(conn, rt.name, SCHEMA_CHANGES),
         }
 
 

@@ -97,6 +97,7 @@ def status(rt: Runtime, connectors: Connectors = None) -> Facts:
         "consumer_group": record.consumer_group,
         "tables": tables,
         "lanes": lanes,
+        "schema_changes": target.get("schema_changes", []),
         "problems": [asdict(each) for each in problems],
         "errors": asked.errors,
         "timestamp": iso(datetime.now(UTC)),

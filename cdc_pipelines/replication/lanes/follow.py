@@ -14,6 +14,7 @@ from cdc_pipelines.replication.stream.applying import Applier
 from cdc_pipelines.replication.stream.batches import AtBarrier, Failed
 from cdc_pipelines.replication.stream.log_client import LogClient
 from cdc_pipelines.replication.stream.reader import LogReader
+from cdc_pipelines.replication.stream.schema_event import Rules
 
 Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
@@ -56,6 +57,8 @@ class Follower:
             overlap=applier.overlap,
             limits=pipeline.apply,
             end=end,
+            rules=Rules(pipeline.schema_changes),
+            statements=applier.statements,
         )
         reader.start()
         try:
@@ -89,4 +92,4 @@ def follower(lane: LaneRuntime, log: Log) -> Iterator[Follower]:
     with connect(lane.target_spec, purpose=f"{lane.name}:follow") as conn:
         take_replica_role(conn)
         conn.commit()
-        yield Follower(lane, Applier(conn, lane.name, pair, log))
+        yield Follower(lane, Applier(conn, lane.name, pair, log, alone=True))

@@ -18,6 +18,7 @@ from cdc_pipelines.replication.operations.connector import put_connector
 from cdc_pipelines.replication.operations.mapping import differences, resolve_table
 from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.replication.pipeline import Pipeline, TableChoice
+from cdc_pipelines.replication.table_mapping import wants
 
 Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 OnChunk = Callable[[Chunk], None]
@@ -42,8 +43,12 @@ def resync_table(
     table = resolve_table(rt.pipeline, rt.source.tables(), name)
 
     def capture() -> None:
-        """Other columns: those of before must be out of the stream's sight first."""
-        if _columns(table) != _columns(_streamed(rt)[name]):
+        """Of other columns, those of before must be out of the stream's sight first. Wrong ones must be learnt."""
+        if _must_be_learnt(rt, name):
+            with rt.store.lease(rt.name, holder, f"resync {name}"):
+                put_connector(rt, log, anew=True)
+                _is_learnt(rt, name)
+        elif _columns(table) != _columns(_streamed(rt)[name]):
             with rt.store.lease(rt.name, holder, f"resync {name}"):
                 detach_early(rt, name)
                 put_connector(rt, log)
@@ -105,7 +110,9 @@ def remove_table(rt: Runtime, log: Log, name: str, *, holder: str, drop: bool = 
         def change(state: TargetState, lanes: LaneStore) -> None:
             if lanes.get(name) is not None:
                 lanes.close(name)
-            state.forget_table(name, keep_claim=not drop)
+            state.forget_table(name)
+            if drop and table is not None:
+                state.disclaim(table)
 
         if table is not None:
             meet_stream(rt, change)
@@ -128,7 +135,15 @@ def align_tables(
     copied again. Returns the tables that were copied.
     """
     joined = []
-    for table, kind, words in differences(list(_streamed(rt).values()), rt.tables, streamed=True):
+    streamed = _streamed(rt)
+
+    def followed(name: str) -> bool:
+        """A table that was made since the pipeline was configured."""
+        return name in streamed and wants(rt.pipeline, name)
+
+    for table, kind, words in differences(list(streamed.values()), rt.tables, followed=followed):
+        if kind == "new" and not rt.source.tables([table]):
+            continue  # it was dropped since the pipeline was configured
         log.info("table %s %s", table, words)
         if kind == "left out":
             remove_table(rt, log, table, holder=holder)
@@ -165,6 +180,18 @@ def _run(
     _save(rt, rt.pipeline, [*(t for t in rt.tables if t.name != table.name), joined.table])
     rt.store.record(rt.name, f"{operation} {table.name}", holder, "done", f"{joined.rows} rows, {joined.how}")
     return joined
+
+
+def _must_be_learnt(rt: Runtime, name: str) -> bool:
+    with rt.target("lane") as (_, state):
+        apart = state.detached().get(name)
+    return apart is not None and apart.relearn
+
+
+def _is_learnt(rt: Runtime, name: str) -> None:
+    with rt.target("lane") as (conn, state):
+        state.learnt(name)
+        conn.commit()
 
 
 def _columns(table: MappedTable) -> set[str] | None:

@@ -12,6 +12,7 @@ from cdc_pipelines.replication.operations.settings_changes import Change, settin
 from cdc_pipelines.replication.pipeline import Pipeline
 from cdc_pipelines.replication.pipeline_file import parse_pipeline
 from cdc_pipelines.replication.stream.connector import validate_extra
+from cdc_pipelines.replication.table_mapping import follows_new_tables, wants
 
 
 @dataclass(frozen=True)
@@ -53,16 +54,19 @@ def configure_text(text: str, file: Path, store: ControlStore, *, plan: bool = F
     except NotConfiguredError:
         record = None if plan else store.save_pipeline(spec, text, tables)
         return ConfigureResult(spec, tables, record, True, [], False)
-    changes = settings_changes(before.spec, spec) + _table_changes(before.tables, tables)
+    changes = settings_changes(before.spec, spec) + _table_changes(before, spec, tables)
     needs_resync = before.generation is not None and any(change.effect == "with a resync" for change in changes)
     record = before if plan else store.save_pipeline(spec, text, tables)
     return ConfigureResult(spec, tables, record, False, changes, needs_resync)
 
 
-def _table_changes(before: tuple[MappedTable, ...], after: tuple[MappedTable, ...]) -> list[Change]:
-    """Columns that the stream adds by itself are there already; other tables are brought in line one by one."""
-    moved = set(differences(before, after, streamed=True))
+def _table_changes(before: PipelineRecord, spec: Pipeline, after: tuple[MappedTable, ...]) -> list[Change]:
+    """What the stream follows by itself is there already; other tables are brought in line one by one."""
+    def followed(name: str) -> bool:
+        return follows_new_tables(before.spec) and wants(before.spec, name) and wants(spec, name)
+
+    moved = set(differences(before.tables, after, followed=followed))
     return [
         Change(str(each), "at the next start, beside the stream" if each in moved else "at the next restart")
-        for each in differences(before, after)
+        for each in differences(before.tables, after)
     ]

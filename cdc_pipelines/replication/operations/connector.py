@@ -5,7 +5,7 @@ from typing import Any
 
 import psycopg
 
-from cdc_pipelines.replication.catalog import MappedTable
+from cdc_pipelines.replication.catalog import Column, MappedTable, Table
 from cdc_pipelines.replication.copy.chunk import Chunk
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.databases.postgres.identity import target_identity
@@ -13,17 +13,19 @@ from cdc_pipelines.replication.databases.postgres.lane_store import LaneStore, s
 from cdc_pipelines.replication.databases.postgres.state import TargetState
 from cdc_pipelines.replication.errors import ConfigurationError, ResyncRequiredError, RetryableError
 from cdc_pipelines.replication.operations.early import covers
-from cdc_pipelines.replication.operations.mapping import differences, resolve
+from cdc_pipelines.replication.operations.mapping import differences
 from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.replication.stream.handover import hand_over
+from cdc_pipelines.replication.table_mapping import mapping_of
 
 Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 
-def put_connector(rt: Runtime, log: Log, *, early: bool = False) -> dict[str, Any]:
+def put_connector(rt: Runtime, log: Log, *, early: bool = False, anew: bool = False) -> dict[str, Any]:
     """Create the log and the connector, or find them at work. Idempotent, also after a kill at any point.
 
-    `early`: before the copy is complete, from a position that no chunk is read before.
+    `early`: before the copy is complete, from a position that no chunk is read before. `anew`: a connector that is at
+    work is made again, from what is applied; it learns all definitions from the source.
     """
     with rt.target("connector") as (conn, state):
         facts = state.load()
@@ -66,6 +68,7 @@ def put_connector(rt: Runtime, log: Log, *, early: bool = False) -> dict[str, An
         attempt=attempt,
         fingerprints=_fingerprints(rt, tables, apart, chunks),
         owner=owner,
+        anew=anew,
         log=log,
     )
     return {
@@ -126,20 +129,34 @@ def _fingerprints(
     A table that gained columns through the log since then is compared by its mapping instead. Of those that stand
     `apart` from the stream nothing is applied by these definitions: a lane looks after its own.
     """
-    copied = {t.name: t.source.fingerprint() for t in tables}
-    copied |= {c.table: c.fingerprint for c in chunks if c.fingerprint}
-    live = {t.name: t for t in rt.source.tables([t.name for t in tables])}
+    copied = {c.table: c.fingerprint for c in chunks if c.fingerprint}
+    live = {t.name: t for t in rt.source.tables() if t.name in {table.name for table in tables}}
     found = {}
     for table in tables:
-        now = live.get(table.name)
-        found[table.name] = copied[table.name]
-        if now is not None and table.name in apart:
+        now, mapped = live.get(table.name), table.source.fingerprint()
+        found[table.name] = copied.get(table.name, mapped)
+        if now is not None and (
+            table.name in apart or (mapped != copied.get(table.name) and _reads_alike(rt, table, now))
+        ):
             found[table.name] = now.fingerprint()
-        elif now is not None and now.fingerprint() != copied[table.name]:
-            try:
-                resolved = [t for t in resolve(rt.pipeline, list(live.values())) if t.name == table.name]
-            except ConfigurationError:
-                resolved = []
-            if resolved and table.source.fingerprint() != copied[table.name] and not differences([table], resolved):
-                found[table.name] = now.fingerprint()
     return found
+
+
+def _reads_alike(rt: Runtime, table: MappedTable, now: Table) -> bool:
+    """Whether a table that the log has changed is, on the source, as the log has left it."""
+    try:
+        mapped = mapping_of(rt.pipeline, now)
+    except ConfigurationError:
+        return False
+    if mapped is None or differences([table], [mapped]):
+        return False
+    return [_read_by(c) for c in table.source.columns] == [_read_by(c) for c in now.columns]
+
+
+def _read_by(column: Column) -> tuple[object, ...]:
+    """What the decoding of a column in the source's log depends on."""
+    bounded = column.type in ("char", "varchar", "binary", "varbinary", "bit")
+    return (
+        column.name, column.type, column.unsigned, column.nullable, column.charset, column.labels, column.precision,
+        column.scale, column.fraction, column.length if bounded else None,
+    )

@@ -1,15 +1,12 @@
 """From the tables of a live source and a declared pipeline to the tables that are replicated."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
-from cdc_pipelines.replication.catalog import MappedColumn, MappedTable, Table
-from cdc_pipelines.replication.errors import CdcError, ConfigurationError
+from cdc_pipelines.replication.catalog import MappedTable, Table
+from cdc_pipelines.replication.errors import ConfigurationError
 from cdc_pipelines.replication.pipeline import Pipeline, TableChoice
-from cdc_pipelines.replication.schedules import Schedules
-from cdc_pipelines.replication.values import form_for
-
-_MAX_NAME_BYTES = 63  # of PostgreSQL; a longer one would be cut silently
+from cdc_pipelines.replication.table_mapping import map_table, mapping_of
 
 
 def resolve(pipeline: Pipeline, tables: Sequence[Table]) -> tuple[MappedTable, ...]:
@@ -37,7 +34,7 @@ def resolve(pipeline: Pipeline, tables: Sequence[Table]) -> tuple[MappedTable, .
             )
             continue
         try:
-            mapped.append(_map(pipeline, table, choice))
+            mapped.append(map_table(pipeline, table, choice))
         except ConfigurationError as error:
             mistakes.append(f"table {table.name}: {error.message}")
     targets = [t.target_name for t in mapped]
@@ -57,52 +54,23 @@ def resolve(pipeline: Pipeline, tables: Sequence[Table]) -> tuple[MappedTable, .
 
 def resolve_table(pipeline: Pipeline, tables: Sequence[Table], name: str) -> MappedTable:
     """One of the pipeline's tables as it is to be mapped now. Raises ConfigurationError like `resolve`."""
-    if isinstance(pipeline.tables, str):
-        choices = [TableChoice(source=name)]
-    else:
-        choices = [choice for choice in pipeline.tables if choice.source == name]
-    if not choices or name in pipeline.exclude:
+    table = next((t for t in tables if t.name == name), None)
+    if table is None:
+        raise ConfigurationError(
+            f"table {name}: not in database {pipeline.source.database}, which has "
+            f"{', '.join(sorted(t.name for t in tables)[:20]) or 'no tables'}",
+            "names are those of the source, as it writes them.",
+        )
+    try:
+        mapped = mapping_of(pipeline, table)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"table {name}: {error.message}", error.next_step) from error
+    if mapped is None:
         raise ConfigurationError(
             f"pipeline {pipeline.name}: its configuration does not have table {name}",
             f"`cdc add-table {pipeline.name} {name}` takes it in.",
         )
-    alone = pipeline.model_copy(
-        update={"tables": choices, "exclude": [], "schedules": Schedules()}
-    )
-    return resolve(alone, tables)[0]
-
-
-def _map(pipeline: Pipeline, table: Table, choice: TableChoice) -> MappedTable:
-    known = [c.name for c in table.columns]
-    for label, names in (("columns", choice.columns or []), ("rename", choice.rename)):
-        unknown = [n for n in names if n not in known]
-        if unknown:
-            raise ConfigurationError(f"{label}: no column {', '.join(unknown)}; it has {', '.join(known)}")
-    wanted = [n for n in known if choice.columns is None or n in choice.columns]
-    missing = [k for k in table.key if k not in wanted]
-    if missing:
-        raise ConfigurationError(f"columns: the key's column(s) {', '.join(missing)} must be replicated")
-    target_name = choice.target or table.name
-    names = [choice.rename.get(n, n) for n in wanted]
-    twice = sorted({n for n in names if names.count(n) > 1})
-    if twice:
-        raise ConfigurationError(f"more than one column would be named {', '.join(twice)}")
-    long = [n for n in [target_name, *names] if len(n.encode()) > _MAX_NAME_BYTES]
-    if long:
-        raise ConfigurationError(f"name(s) longer than {_MAX_NAME_BYTES} bytes: {', '.join(long)}; give a shorter one")
-    columns = []
-    problems = []
-    for source_name, name in zip(wanted, names, strict=True):
-        column = table.column(source_name)
-        try:
-            form = form_for(column, pipeline.source.type, pipeline.target.type, table.name)
-        except CdcError as error:
-            problems.append(f"{error.message} ({error.next_step})")
-            continue
-        columns.append(MappedColumn(column, name, form.target_type))
-    if problems:
-        raise ConfigurationError("; ".join(problems))
-    return MappedTable(table, pipeline.target.schema_, target_name, tuple(columns), whole=choice.columns is None)
+    return mapped
 
 
 class Difference(NamedTuple):
@@ -117,25 +85,41 @@ class Difference(NamedTuple):
 
 
 def differences(
-    before: Sequence[MappedTable], after: Sequence[MappedTable], *, streamed: bool = False
+    before: Sequence[MappedTable], after: Sequence[MappedTable], *, followed: Callable[[str], bool] | None = None
 ) -> list[Difference]:
     """What changes for tables that are replicated already, by table; empty where nothing does.
 
-    With `streamed` a column that only one side knows is no difference where all columns are wanted: the stream adds
-    what the source gains, before or after the pipeline is configured anew.
+    `followed`: the stream follows the source's changes, and this says of which tables it would see that they come or
+    go. Then only what the pipeline's file, or another version of ours, changes is a difference.
     """
     old, new = {t.name: t for t in before}, {t.name: t for t in after}
-    found = [Difference(n, "new", "is new") for n in new if n not in old]
-    found += [Difference(n, "left out", "is left out") for n in old if n not in new]
+    strange = [n for n in old.keys() ^ new.keys() if followed is None or not followed(n)]
+    found = [
+        Difference(n, "new", "is new") if n in new else Difference(n, "left out", "is left out") for n in strange
+    ]
     for name in old.keys() & new.keys():
         a, b = old[name], new[name]
         if (a.target_schema, a.target_name) != (b.target_schema, b.target_name):
             words = f"lands in {b.target_schema}.{b.target_name} instead of {a.target_schema}.{a.target_name}"
             found.append(Difference(name, "changed", words))
-        ours, theirs = ({c.source.name: (c.target_name, c.target_type) for c in t.columns} for t in (a, b))
-        if streamed and a.whole and b.whole:
-            common = ours.keys() & theirs.keys()
-            ours, theirs = ({n: columns[n] for n in common} for columns in (ours, theirs))
-        if ours != theirs or a.source.key != b.source.key or a.whole != b.whole:
+        other = _columns_differ(a, b) if followed is None else _choices_differ(a, b)
+        if other or a.whole != b.whole:
             found.append(Difference(name, "changed", "has other columns or another key"))
     return sorted(found)
+
+
+def _columns_differ(a: MappedTable, b: MappedTable) -> bool:
+    ours, theirs = ({c.source.name: (c.target_name, c.target_type) for c in t.columns} for t in (a, b))
+    return ours != theirs or a.source.key != b.source.key
+
+
+def _choices_differ(a: MappedTable, b: MappedTable) -> bool:
+    """Whether columns land elsewhere, or otherwise though the source's are the same."""
+    ours, theirs = ({c.source.name: c for c in t.columns} for t in (a, b))
+    if not (a.whole and b.whole) and ours.keys() != theirs.keys():
+        return True
+    return any(
+        ours[n].target_name != theirs[n].target_name
+        or (ours[n].source.full_type == theirs[n].source.full_type and ours[n].target_type != theirs[n].target_type)
+        for n in ours.keys() & theirs.keys()
+    )

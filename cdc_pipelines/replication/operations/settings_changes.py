@@ -17,6 +17,7 @@ _SECTIONS: dict[str, Effect] = {
     "kafka": "at the next restart",
     "copy": "at the next copy",
     "apply": "at the next restart",
+    "schema_changes": "at the next restart",
     "verify": "at the next restart",
     "health": "at once",
     "alerts": "at once",

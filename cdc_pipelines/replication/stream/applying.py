@@ -1,14 +1,17 @@
 """The applier: turns the items of the log into committed target transactions, each with the offset it reaches."""
 
 import contextlib
+import itertools
 import logging
 from collections.abc import Callable, Sequence
 
+import msgspec
 import psycopg
 
 from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
-from cdc_pipelines.replication.databases.postgres import ddl
+from cdc_pipelines.replication.databases.postgres import ddl, schema_log
+from cdc_pipelines.replication.databases.postgres.alter import ValuesConvertedError
 from cdc_pipelines.replication.databases.postgres.apply import TableApplier
 from cdc_pipelines.replication.databases.postgres.refusals import is_refusal, reason
 from cdc_pipelines.replication.databases.postgres.state import TargetState
@@ -17,21 +20,29 @@ from cdc_pipelines.replication.errors import (
     ConfigurationError,
     FencedError,
     IntegrityError,
+    ResyncRequiredError,
     RetryableError,
+    UnsupportedChangeError,
 )
-from cdc_pipelines.replication.stream import poison
+from cdc_pipelines.replication.stream import poison, restructure
 from cdc_pipelines.replication.stream.batches import (
+    AddTable,
     Commit,
     CopyBatch,
     Counts,
+    Detach,
     Event,
     Item,
     KeyedBatch,
     Learn,
+    Note,
     OrderedBatch,
     Origins,
     Part,
     Redefine,
+    RemoveTable,
+    RenameTable,
+    SchemaChange,
     Truncate,
 )
 from cdc_pipelines.replication.stream.overlap import Overlap, TableOverlap
@@ -53,10 +64,10 @@ class Applier:
 
     def __init__(
         self, conn: psycopg.Connection, pipeline: str, pair: tuple[str, str], log: Log,
-        quarantine: Sequence[RefusedError] = (),
+        quarantine: Sequence[RefusedError] = (), *, alone: bool = False,
     ) -> None:
         self.conn, self._log, self._pair, self._pipeline = conn, log, pair, pipeline
-        self._quarantine = list(quarantine)
+        self._quarantine, self._alone = list(quarantine), alone
         self._state = TargetState(conn, pipeline)
         facts, offset = self._state.load(), self._state.offset()
         if facts is None or offset is None or facts.log_topic is None or offset.position is None:
@@ -66,23 +77,33 @@ class Applier:
         self.position = MySqlPosition.from_json(offset.position)
         self.events, self.transactions = offset.events, offset.transactions
         self.commit_ms = offset.commit_ms
+        self._numbers = itertools.count()
+        self.in_run = False
+        self._counts: dict[str, Counts] = {}
+        self._load_tables()
+        self.overlap = self._load_overlap()
+        self.remapped = False
+        """Whether tables were changed since whoever wants to know has set it back."""
+        conn.commit()
+
+    def _load_tables(self) -> None:
         self._marks = self._state.table_marks()
         self.tables: dict[str, MappedTable] = {t.name: t for t in self._state.mapped_tables()}
         self.known = self._state.log_columns()
-        self.detached = {*self._state.detached(), *(refusal.table for refusal in quarantine)}
+        self.detached = {*self._state.detached(), *(refusal.table for refusal in self._quarantine)}
         """Tables that stand apart: nothing of them is applied."""
-        self.overlap = self._load_overlap()
-        self.in_run = False
-        self._counts: dict[str, Counts] = {}
+        self.statements = schema_log.applied_at_last_place(self.conn, self._pipeline)
         self._appliers: dict[str, TableApplier] = {}
-        conn.commit()
+        self._unsettled = False
 
     def renewed(self, quarantine: Sequence[RefusedError] = ()) -> "Applier":
         """A fresh one in place of this one, whose run was abandoned: it may have changed what this one knows.
 
         What is to be quarantined and was not committed yet still is. Raises FencedError as `handle` would.
         """
-        fresh = Applier(self.conn, self._pipeline, self._pair, self._log, [*self._quarantine, *quarantine])
+        fresh = Applier(
+            self.conn, self._pipeline, self._pair, self._log, [*self._quarantine, *quarantine], alone=self._alone
+        )
         if fresh.facts.epoch != self.facts.epoch:
             self._state.require_epoch(self.facts.epoch)
         return fresh
@@ -110,9 +131,9 @@ class Applier:
         """Made when it is needed first. Raises ConfigurationError where the target table is gone."""
         found = self._appliers.get(name)
         if found is None:
-            table, number = self.tables[name], list(self.tables).index(name)
+            table = self.tables[name]
             unique = bool(ddl.unique_indexes(self.conn, table))
-            found = TableApplier(self.conn, RowCodec(table, *self._pair), number, unique=unique)
+            found = TableApplier(self.conn, RowCodec(table, *self._pair), next(self._numbers), unique=unique)
             self._appliers[name] = found
         return found
 
@@ -130,9 +151,18 @@ class Applier:
                     self._guarded(item.table, lambda: self._truncate(item), item.origin)
                 case Redefine() if item.after.name not in self.detached:
                     self._guarded(item.after.name, lambda: self._redefine(item), item.origin)
+                case AddTable() | RemoveTable():
+                    self._guarded(item.table.name, lambda: self._come_or_go(item))
+                case RenameTable():
+                    self._guarded(item.before.name, lambda: self._rename(item))
+                case Note():
+                    self._remember(item.notes)
+                case Detach():
+                    self._leave_behind(item)
                 case Learn():
                     self._state.learn_columns(item.table, item.columns)
                     self.known[item.table] = item.columns
+                    self._unsettled = True
                 case Commit():
                     self._commit(item)
                     return True
@@ -154,6 +184,9 @@ class Applier:
                 self.conn.rollback()
             for applier in self._appliers.values():
                 applier.undone()
+            if self._unsettled and not self.conn.broken:
+                self._load_tables()
+                self.conn.commit()
         self.in_run = False
         self._counts = {}
 
@@ -218,15 +251,82 @@ class Applier:
         for lower, upper in item.ranges or [(None, None)]:
             ddl.delete_range(self.conn, self.tables[item.table], lower, upper)
 
+    # Schema changes
+
     def _redefine(self, item: Redefine) -> None:
-        known = {c.source.name for c in item.before.columns}
-        for column in item.after.columns:
-            if column.source.name not in known:
-                ddl.add_column(self.conn, item.before, column, item.literals[column.source.name])
-                self._log.info("table %s: added column %s %s", item.after.name, column.target_name, column.target_type)
-        self._state.save_mapping(item.after)
-        self.tables[item.after.name] = item.after
-        self._appliers.pop(item.after.name, None)
+        try:
+            restructure.redefine(self.conn, self._state, item)
+        except ValuesConvertedError as reason:
+            note = item.notes[-1]
+            self._leave_behind(Detach(msgspec.structs.replace(note, done="detached", what=f"{note.what}; {reason}")))
+            return
+        self._have(item.after)
+        self._remember(item.notes)
+
+    def _come_or_go(self, item: AddTable | RemoveTable) -> None:
+        if isinstance(item, AddTable):
+            restructure.add_table(self.conn, self._state, self._pipeline, item, self.position.to_json())
+            self.known[item.table.name] = item.columns
+            self._have(item.table)
+        else:
+            restructure.remove_table(self.conn, self._state, self._pipeline, item)
+            self._forget(item.table.name)
+        self._remember(item.notes)
+
+    def _rename(self, item: RenameTable) -> None:
+        restructure.rename_table(self.conn, self._state, self._pipeline, item)
+        before, after = item.before.name, item.after.name
+        if before in self._counts:
+            self._counts[after] = self._counts.pop(before)
+        known = self.known.get(before)
+        self._forget(before)
+        self._have(item.after)
+        if known is not None:
+            self.known[after] = known
+        self._remember(item.notes)
+
+    def _have(self, table: MappedTable) -> None:
+        self.tables[table.name] = table
+        self._appliers.pop(table.name, None)
+        self.remapped = self._unsettled = True
+
+    def _forget(self, table: str) -> None:
+        for each in (self.tables, self._appliers, self.known, self._counts):
+            each.pop(table, None)
+        self.remapped = self._unsettled = True
+
+    def _remember(self, notes: list[SchemaChange]) -> None:
+        for note in notes:
+            schema_log.record(self.conn, self._pipeline, note)
+            place, digests = self.statements
+            self.statements = (note.place, {*digests, note.digest} if note.place == place else {note.digest})
+            self._log.info("table %s %s: %s (%s)", note.table, note.what, note.done, note.statement[:200])
+
+    def _leave_behind(self, item: Detach) -> None:
+        """The table stands apart from here on, as it was before the change; or the stream ends before it."""
+        if not item.stops and not self._alone:
+            self._state.detach(
+                item.table, item.reason, "changed", position=self.position.to_json(), offset=self.offset,
+                relearn=item.relearn,
+            )
+            self._remember([item.note])
+            self.detached.add(item.table)
+            self._unsettled = True
+            self._log.warning("%s: it is to be copied again; the other tables go on", item.reason)
+            return
+        self.abandon()
+        if not self._alone:
+            self._state.require_epoch(self.facts.epoch)
+            self._remember([item.note])
+            self.conn.commit()
+        if item.stops:
+            raise UnsupportedChangeError(
+                item.reason,
+                "nothing after this change was applied, as schema_changes in the pipeline's file wants it. Change the "
+                "policy there, `cdc configure FILE`, and `cdc start NAME`; or copy all tables as they are now: "
+                "`cdc start NAME --force-resync`.",
+            )
+        raise ResyncRequiredError(item.reason, f"run `cdc resync NAME --table {item.table}`.")
 
     def _commit(self, run: Commit) -> None:
         changed = {
@@ -246,7 +346,7 @@ class Applier:
                 "table %s is in quarantine from here on, the other tables go on: %s; `cdc deadletters list %s` shows "
                 "the change", refusal.table, refusal.reason, self._pipeline,
             )
-        self.in_run = False
+        self.in_run = self._unsettled = False
         self._counts, self._quarantine = {}, []
         self.offset = run.next_offset
         self.position = MySqlPosition.from_json(run.position)

@@ -1,12 +1,13 @@
 """What the reader of the change log hands to the applier: folded changes, in the source's commit order."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.position import Place
+from cdc_pipelines.replication.stream.conversions import Question
 
 Key = tuple[Any, ...]
 Row = msgspec.Struct
@@ -101,14 +102,97 @@ class Truncate:
     origin: Event | None = None
 
 
+class SchemaChange(msgspec.Struct, frozen=True):
+    """A schema change as it is remembered. `kind` is a policy's name, or `metadata`; `done` what was done about it.
+
+    `place` is the source's: GTID, else file and offset. `digest` tells statements of one place apart (the three renames
+    of a swap). `at_ms` is when it was made there.
+    """
+
+    table: str
+    kind: str
+    done: Literal["applied", "nothing", "kept", "ignored", "detached", "stopped"]
+    what: str
+    statement: str
+    place: str
+    digest: str
+    at_ms: int | None = None
+
+
+@dataclass(slots=True)
+class Note:
+    """Changes to be remembered that ask for nothing else."""
+
+    notes: list[SchemaChange]
+
+
 @dataclass(slots=True)
 class Redefine:
-    """From here on a table has the columns of `after`; `literals` fills the rows that are there, per new column."""
+    """From here on a table has the columns and the key of `after`.
+
+    `literals` fills the rows that are there, per new column; `origins` tells for the others what they were called
+    before (both by the source's names). A column that is in neither is gone: `drops` says whether the target's goes as
+    well. `questions` (with the source's names before): where a row answers yes, the source converted values that the
+    log does not tell, and the table is detached instead (`stops`: the pipeline stops).
+    """
 
     before: MappedTable
     after: MappedTable
-    literals: dict[str, str | None]
+    notes: list[SchemaChange] = field(default_factory=list)
+    literals: dict[str, str | None] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+    questions: list[tuple[str, Question]] = field(default_factory=list)
+    drops: bool = False
     origin: Event | None = None
+
+
+@dataclass(slots=True)
+class AddTable:
+    """A table was made on the source; all its rows come through the log. `columns` is how the log describes it."""
+
+    table: MappedTable
+    columns: str
+    notes: list[SchemaChange]
+
+
+@dataclass(slots=True)
+class RemoveTable:
+    """A table is gone from the source; with `drops` its copy goes as well."""
+
+    table: MappedTable
+    drops: bool
+    notes: list[SchemaChange]
+
+
+@dataclass(slots=True)
+class RenameTable:
+    """A table has another name on the source, and is to have it on the target."""
+
+    before: MappedTable
+    after: MappedTable
+    notes: list[SchemaChange]
+
+
+@dataclass(slots=True)
+class Detach:
+    """From here on the log can't keep the change's table equal: no event of it is handed over until it is copied anew.
+
+    `relearn`: the connector holds wrong columns for it and must learn them from the source again. `stops`: the
+    pipeline's file wants the whole pipeline to stop instead.
+    """
+
+    note: SchemaChange
+    relearn: bool = False
+    stops: bool = False
+
+    @property
+    def table(self) -> str:
+        return self.note.table
+
+    @property
+    def reason(self) -> str:
+        """`table t …: the statement`"""
+        return f"table {self.note.table} {self.note.what}: {self.note.statement[:200]}"
 
 
 @dataclass(slots=True)
@@ -143,4 +227,7 @@ class Failed:
     error: BaseException
 
 
-Item = Part | Truncate | Redefine | Learn | Commit | AtBarrier | Failed
+TableItem = Redefine | AddTable | RemoveTable | RenameTable | Detach | Note
+"""What a schema change hands over, between the parts before and after it."""
+
+Item = Part | Truncate | TableItem | Learn | Commit | AtBarrier | Failed

@@ -1,7 +1,7 @@
 """The connector's configuration: everything that makes the change log complete, exact and in order."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from cdc_pipelines.replication import secrets
@@ -10,6 +10,7 @@ from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.errors import ConfigurationError
 from cdc_pipelines.replication.pipeline import Kafka, Pipeline, Source
 from cdc_pipelines.replication.stream.connector_extra import validate_extra
+from cdc_pipelines.replication.table_mapping import follows_new_tables
 
 __all__ = ["GENERATION_KEY", "PIPELINE_KEY", "START_KEY", "connector_class", "connector_config", "validate_extra"]
 
@@ -25,6 +26,7 @@ SEAL_KEY = "cdc.seal"
 HISTORY_ID_KEY = "cdc.history.id"
 OFFSETS_ID_KEY = "cdc.offsets.id"
 
+TABLES_KEY = "table.include.list"
 LOG_TOPIC_KEY = "transforms.one.replacement"
 HISTORY_TOPIC_KEY = "schema.history.internal.kafka.topic"
 OFFSETS_TOPIC_KEY = "offsets.storage.topic"
@@ -78,7 +80,7 @@ def connector_config(
         GENERATION_KEY: str(generation),
         EXACTLY_ONCE_KEY: "required" if exactly_once else "requested",
         **_database(pipeline.source, pipeline.server_id),
-        **_tables(pipeline.source.database, tables),
+        **_tables(pipeline, tables),
         **_snapshot(pipeline, history_topic, snapshot_mode),
         **_EVENTS,
         **_VALUES,
@@ -120,13 +122,18 @@ def _password(source: Source) -> str:
     return source.connect_password
 
 
-def _tables(database: str, tables: Sequence[MappedTable]) -> dict[str, str]:
-    """Lists of regular expressions, which Debezium matches against whole names, ignoring case."""
-    prefix = quote_regex(database) + r"\."
-    lists = {
-        "database.include.list": quote_regex(database),
-        "table.include.list": ",".join(prefix + quote_regex(t.source.name) for t in tables),
-    }
+def _tables(pipeline: Pipeline, tables: Sequence[MappedTable]) -> dict[str, str]:
+    """Lists of regular expressions, which Debezium matches against whole names, ignoring case.
+
+    Where all tables are wanted, those that are made later are, too.
+    """
+    database = quote_regex(pipeline.source.database)
+    prefix = database + r"\."
+    if follows_new_tables(pipeline):
+        captured = prefix + _all_but(pipeline.exclude)
+    else:
+        captured = ",".join(prefix + quote_regex(name) for name in _names(pipeline, tables))
+    lists = {"database.include.list": database, TABLES_KEY: captured}
     if not all(t.whole for t in tables):
         columns = []
         for table in tables:
@@ -134,6 +141,22 @@ def _tables(database: str, tables: Sequence[MappedTable]) -> dict[str, str]:
             columns += [prefix + quote_regex(table.source.name) + r"\." + name for name in names]
         lists["column.include.list"] = ",".join(columns)
     return lists
+
+
+def captures(config: Mapping[str, str], database: str, table: str) -> bool:
+    """Whether a connector of ours with this configuration sends what happens to a table."""
+    patterns = re.split(r"(?<!\\),", config.get(TABLES_KEY, ""))
+    return any(re.fullmatch(pattern, f"{database}.{table}", re.IGNORECASE) for pattern in patterns)
+
+
+def _names(pipeline: Pipeline, tables: Sequence[MappedTable]) -> list[str]:
+    """Those that are replicated, and those of the file's list that were dropped and may be made again."""
+    listed = [] if pipeline.tables == "all" else [choice.source for choice in pipeline.tables]
+    return list(dict.fromkeys([*(t.source.name for t in tables), *listed]))
+
+
+def _all_but(names: Sequence[str]) -> str:
+    return f"(?!(?:{'|'.join(map(quote_regex, names))})$).+" if names else ".+"
 
 
 def quote_regex(name: str) -> str:
@@ -153,9 +176,12 @@ def _snapshot(pipeline: Pipeline, history_topic: str, mode: SnapshotMode) -> dic
         HISTORY_TOPIC_KEY: history_topic,
         "schema.history.internal.kafka.query.timeout.ms": "20000",
         "schema.history.internal.store.only.captured.databases.ddl": "true",
-        # MySQL: all tables of the database, so that an online schema change's rename is understood. MariaDB: only the
-        # captured ones, because the parser fails on types it doesn't know (inet6), also of tables nobody asked for.
-        "schema.history.internal.store.only.captured.tables.ddl": str(pipeline.source.type == "mariadb").lower(),
+        # All tables of the database, so that an online schema change's rename is understood, and the character set that
+        # new tables have. MariaDB: only the captured ones where some are not wanted, because the parser fails on types
+        # it doesn't know (inet6), also of tables nobody asked for.
+        "schema.history.internal.store.only.captured.tables.ddl": str(
+            pipeline.source.type == "mariadb" and not follows_new_tables(pipeline)
+        ).lower(),
     }
 
 

@@ -8,6 +8,7 @@ import time
 from contextlib import closing
 
 import psycopg
+from sqlalchemy.exc import SQLAlchemyError
 
 from cdc_pipelines.replication import processes, secrets
 from cdc_pipelines.replication.connect import ConnectClient
@@ -16,6 +17,7 @@ from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.databases.mysql.source import MySqlSource
 from cdc_pipelines.replication.databases.postgres.connection import connect, take_replica_role
 from cdc_pipelines.replication.errors import (
+    CdcError,
     ConfigurationError,
     FencedError,
     RetryableError,
@@ -33,7 +35,9 @@ from cdc_pipelines.replication.stream.quarantine import Quarantine
 from cdc_pipelines.replication.stream.reader import LogReader
 from cdc_pipelines.replication.stream.refusal import RefusedError
 from cdc_pipelines.replication.stream.rewind import rewind
+from cdc_pipelines.replication.stream.schema_event import Rules
 from cdc_pipelines.replication.stream.watch import Watch
+from cdc_pipelines.replication.table_mapping import new_tables
 
 _BARRIER_POLL_S = 0.25
 
@@ -121,6 +125,8 @@ class Consumer:
             stop_at=stop_at,
             detached=applier.detached,
             careful_until=self._quarantine.careful_until,
+            rules=Rules(self._pipeline.schema_changes, new_tables(self._pipeline)),
+            statements=applier.statements,
         )
         self._reader.start()
 
@@ -198,7 +204,17 @@ class Consumer:
         if isinstance(item, Commit) and item.events:
             beat.last_event_at = moment(time.monotonic())
             self._measures.applied(item.events, item.commits_ms, self._watch.clock_ahead_ms if self._watch else None)
+        if self._applier.remapped:
+            self._tell_tables()
         self._tell()
+
+    def _tell_tables(self) -> None:
+        """What the target has now, for whoever lists the pipeline's tables. Should this fail, the target knows."""
+        try:
+            self._store.set_tables(self._record.name, list(self._applier.tables.values()))
+            self._applier.remapped = False
+        except (CdcError, SQLAlchemyError) as error:
+            self._log.warning("the tables could not be noted in the control store: %s", secrets.redact(str(error)))
 
     def _tell(self) -> None:
         """Whoever waits for the start need not wait for the next beat."""

@@ -79,13 +79,15 @@ def hand_over(
     fingerprints: Mapping[str, str],
     log: Log,
     owner: str | None = None,
+    anew: bool = False,
     deadline_s: float = 120.0,
     on_step: Callable[[str], None] = lambda step: None,
 ) -> HandOver:
     """Returns when changes flow into `log_topic`, each one after `position` exactly once (or again as a whole).
 
     `attempt` numbers the schema history and must be new; `fingerprints` are of the definitions that the rows up to
-    `position` have; `owner` is the target's identity. A healthy connector of this generation is kept where it stands.
+    `position` have; `owner` is the target's identity. A healthy connector of this generation is kept where it stands,
+    unless it is to be made `anew`.
     `on_step` is told each step's name once it is done. Raises ResyncRequiredError (definitions changed, log purged or
     reset, change log gone, connector changed by hand), ConfigurationError (a foreign connector of that name, a refused
     setting), FencedError (a newer generation has it), RetryableError (something out of reach, or no progress within
@@ -102,7 +104,7 @@ def hand_over(
         pipeline.offsets_topic(generation, attempt), {"server": pipeline.topic_prefix}, position.connect_offset(), log,
         time.monotonic() + deadline_s, is_at_end, on_step,
     )
-    return _HandOver(pipeline, tables, source, position, generation, fingerprints, owner, steps).run()
+    return _HandOver(pipeline, tables, source, position, generation, fingerprints, owner, steps, anew).run()
 
 
 @dataclass
@@ -115,6 +117,7 @@ class _HandOver:
     fingerprints: Mapping[str, str]
     owner: str | None
     steps: ConnectorSteps
+    anew: bool
 
     def __post_init__(self) -> None:
         self.name, self.client, self.topics = self.steps.name, self.steps.client, self.steps.topics
@@ -145,6 +148,8 @@ class _HandOver:
         require_sealed(self.pipeline, found, self._like(found))
         # One that still runs may wait for ever in a log that was reset, or read the new one.
         self.source.require_same_history(self.position)
+        if self.anew:
+            return False
         if self._may_keep(found):
             return self._keep(found)
         if self._may_continue(found):

@@ -9,7 +9,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,10 +21,13 @@ from cdc_pipelines.replication.stream import messages
 from cdc_pipelines.replication.stream.batches import (
     AtBarrier,
     CopyBatch,
+    Detach,
     Failed,
     Item,
     KeyedBatch,
+    Learn,
     Redefine,
+    TableItem,
     Truncate,
 )
 from cdc_pipelines.replication.stream.definitions import Definitions
@@ -35,6 +38,7 @@ from cdc_pipelines.replication.stream.overlap import Overlap
 from cdc_pipelines.replication.stream.refusal import event_of
 from cdc_pipelines.replication.stream.rows import RowCodec
 from cdc_pipelines.replication.stream.run import OPS, Run
+from cdc_pipelines.replication.stream.schema_event import Rules, Statements
 
 _PUBLISH_EVERY_S = 1.0
 
@@ -76,19 +80,24 @@ class LogReader(threading.Thread):
         end: int | None = None,
         detached: Collection[str] = (),
         careful_until: int = 0,
+        rules: Rules | None = None,
+        statements: tuple[str, set[str]] = ("", set()),
     ) -> None:
+        """`statements`: the place of the last schema change that was applied, and the digests of those there."""
         super().__init__(name="log-reader", daemon=True)
         self.queue: queue.Queue[Item] = queue.Queue(maxsize=3)
         self.facts = ReaderFacts(next_offset=offset)
         self._client = client
-        self._tables = Definitions(database, pair, tables, known, overlap, detached)
+        self._tables = Definitions(database, pair, tables, known, overlap, rules or Rules(), detached)
         self._overlap = overlap
         self._stop_at, self._end = stop_at, end
         self._closing = threading.Event()
         self.applied_offset = offset
         """How far the applier is; the reader publishes it as the group's, now and then."""
         self._published = (offset, time.monotonic())
-        self._grammar = Grammar(restarts_count=position.flavor == "mariadb")
+        self._statements = Statements(*statements)
+        self._restarts_count = position.flavor == "mariadb"
+        self._grammar = Grammar(restarts_count=self._restarts_count)
         self._start = position
         self._run = Run(self.queue, self._closing, limits, offset, position, self._pack, careful_until)
         self._reached = False
@@ -256,16 +265,11 @@ class LogReader(threading.Thread):
     def _truncate(self, message: Message, offset: int) -> None:
         place, source = message.place(), message.source
         assert source is not None
-        if not self._standalone(place, offset):
+        if self._run.repeats(place) or not self._standalone(place, offset):
             return
-        codec = self._tables.codec(source.db, source.table)
-        if codec is not None:
-            ranges = self._overlap.reached_by_truncate(codec.name, place)
-            if ranges is None or ranges:
-                origin = event_of(message, offset) if self._run.careful else None
-                self._run.change(Truncate(codec.name, ranges, origin))
-        elif self._tables.stands_apart(source.db, source.table):
+        if self._tables.stands_apart(source.db, source.table):
             self._run.skip(source.table or "")
+        self._hand_over(self._tables.truncated(message, place), message, offset)
         self._stand(place, source.ts_ms, offset)
 
     # Schema
@@ -273,26 +277,33 @@ class LogReader(threading.Thread):
     def _schema(self, message: Message, offset: int) -> None:
         place, source = message.place(), message.source
         assert source is not None
-        snapshot = source.snapshot not in (None, False, "false")
-        if snapshot:
+        if source.snapshot not in (None, False, "false"):
             self._run.require_reached(place)
-        if not snapshot and not self._standalone(place, offset):
+            self._hand_over(self._tables.learnt(message), message, offset)
             return
-        for item in self._tables.changes(message, place, snapshot=snapshot):
-            if isinstance(item, Redefine):
-                item.origin = event_of(message, offset) if self._run.careful else None
-                self._run.change(item)
-            else:
+        new = self._statements.is_new(place, message.ddl or "", repeats=self._run.repeats(place))
+        if not new or not self._standalone(place, offset):
+            return
+        self._hand_over(self._tables.changes(message, place), message, offset)
+        made = any(change.type == "CREATE" for change in message.tableChanges or ())
+        self._stand(place, source.ts_ms, offset, rows_follow=made)
+
+    def _hand_over(self, items: Iterable[Truncate | Learn | TableItem], message: Message, offset: int) -> None:
+        """What comes before a change that may not be followed is right, and is sent first."""
+        for item in items:
+            if isinstance(item, Learn):
                 self._run.put(item)
-        if not snapshot:
-            self._stand(place, source.ts_ms, offset)
+                continue
+            if self._run.whole and (isinstance(item, Detach) or (isinstance(item, Redefine) and item.questions)):
+                self._run.send()
+            if self._run.careful and isinstance(item, Truncate | Redefine):
+                item.origin = event_of(message, offset)
+            self._run.change(item)
 
     # Records that are a transaction of their own
 
     def _standalone(self, place: Place, offset: int) -> bool:
-        """Whether an event outside BEGIN…END is new and on this side of the barrier."""
-        if self._run.repeats(place):
-            return False
+        """Whether an event outside BEGIN…END is on this side of the barrier. What came before it is complete then."""
         inside = self._grammar.open is not None and self._grammar.open.id == place.gtid
         if not inside:
             if self._beyond(place, offset):
@@ -301,11 +312,16 @@ class LogReader(threading.Thread):
         self._overlap.enter(place)
         return True
 
-    def _stand(self, place: Place, commit_ms: int | None, offset: int) -> None:
+    def _stand(self, place: Place, commit_ms: int | None, offset: int, *, rows_follow: bool = False) -> None:
+        """`rows_follow`: a table was made, maybe by CREATE TABLE … SELECT, which is one transaction with its rows."""
         if self._grammar.open is not None and not self._grammar.open.rows:
+            if rows_follow and not self._restarts_count:
+                return  # MySQL tells the end of a transaction that it begins
             self._grammar.close_open()  # MariaDB begins a DDL and never ends it
         if self._grammar.between:
-            self._run.complete(place.gtid, place, commit_ms, offset + 1, repeated=False)
+            # On MariaDB any CREATE may be one: its rows must not pass for repeated ones.
+            gtid = None if rows_follow and self._restarts_count else place.gtid
+            self._run.complete(gtid, place, commit_ms, offset + 1, repeated=False)
 
     # Handing over
 

@@ -19,8 +19,8 @@ from cdc_pipelines.replication.stream.batches import (
     KeyedBatch,
     OrderedBatch,
     Part,
-    Redefine,
     Row,
+    TableItem,
     Truncate,
 )
 
@@ -145,7 +145,7 @@ class Run:
         self._table, self._batch = table, batch
         self._counts = part.counts.setdefault(table, Counts())
 
-    def change(self, item: Truncate | Redefine) -> None:
+    def change(self, item: Truncate | TableItem) -> None:
         """A change that stands by itself between the parts before and after it."""
         self.whole = False
         self.flush_part()

@@ -3,6 +3,7 @@
 from tests.mutants.catalogue import (
     alerting,
     copying,
+    following,
     handing_over,
     lanes,
     operating,
@@ -15,6 +16,6 @@ from tests.mutants.catalogue import proof as verifying
 from tests.mutants.mutant import Mutant
 
 MUTANTS: list[Mutant] = [
-    *copying.MUTANTS, *handing_over.MUTANTS, *reading.MUTANTS, *writing.MUTANTS, *verifying.MUTANTS, *operating.MUTANTS,
-    *lanes.MUTANTS, *alerting.MUTANTS, *serving.MUTANTS, *quarantining.MUTANTS,
+    *copying.MUTANTS, *handing_over.MUTANTS, *reading.MUTANTS, *following.MUTANTS, *writing.MUTANTS, *verifying.MUTANTS,
+    *operating.MUTANTS, *lanes.MUTANTS, *alerting.MUTANTS, *serving.MUTANTS, *quarantining.MUTANTS,
 ]

@@ -23,8 +23,8 @@ MUTANTS = [
     ),
     Mutant(
         "of two refused tables the first is forgotten", NOT_SILENT, "replication/stream/applying.py",
-        "self._log, [*self._quarantine, *quarantine])",
-        "self._log, [*quarantine][:1] or [*self._quarantine])",
+        "self._log, [*self._quarantine, *quarantine], alone",
+        "self._log, [*quarantine][:1] or [*self._quarantine], alone",
         (_REAL + "test_two_tables_are_refused_in_one_transaction",),
     ),
     Mutant(

@@ -1,4 +1,4 @@
-"""Breaks of what reads the change log: grammar, repetitions, overlap with the copy, schema changes, barriers."""
+"""Breaks of what reads the change log: grammar, repetitions, overlap with the copy, barriers."""
 
 from tests.mutants.mutant import EXACTLY_ONCE, NO_TIME_TRAVEL, NOT_SILENT, PROOF, WHOLE, Mutant
 
@@ -215,67 +215,6 @@ MUTANTS = [
         "    except (msgspec.DecodeError, msgspec.ValidationError) as error:\n"
         "        return Message()\n        raise IntegrityError(",
         (_STOPS + "test_a_record_that_can_not_be_read_stops_the_stream",),
-    ),
-    Mutant(
-        "a change of a table that was never described is none of our business", NOT_SILENT,
-        "replication/stream/schema_changes.py",
-        "    if known is None:\n        raise",
-        "    if known is None:\n        return []\n        raise",
-        (_STOPS + "test_a_change_of_a_table_that_was_never_described_stops_the_stream",),
-    ),
-    Mutant(
-        "a dropped column is none of our business", NOT_SILENT, "replication/stream/schema_changes.py",
-        "    if lost:\n",
-        "    if False:\n",
-        (_READER + "test_other_schema_changes_stop_before_they_do_harm",),
-    ),
-    Mutant(
-        "a column of another type is none of our business", NOT_SILENT, "replication/stream/schema_changes.py",
-        "    if changed:\n",
-        "    if False:\n",
-        (_READER + "test_other_schema_changes_stop_before_they_do_harm",),
-    ),
-    Mutant(
-        "another key is none of our business", NOT_SILENT, "replication/stream/schema_changes.py",
-        "if (change.table.primaryKeyColumnNames or []) != (old.primaryKeyColumnNames or []):",
-        "if False:",
-        (_STOPS + "test_another_key_stops_the_stream",),
-    ),
-    Mutant(
-        "a dropped table is none of our business", NOT_SILENT, "replication/stream/schema_changes.py",
-        '    if change.type == "DROP" or change.table is None:\n        raise _stop(table, "was dropped", ddl)\n',
-        '    if change.type == "DROP" or change.table is None:\n        return []\n',
-        (_STOPS + "test_a_dropped_table_stops_the_stream",),
-    ),
-    Mutant(
-        "a renamed table is none of our business", NOT_SILENT, "replication/stream/schema_changes.py",
-        "    if not renames and not moves:\n        return\n",
-        "    return\n",
-        (_READER + "test_what_no_difference_of_columns_shows_stops_the_stream",),
-    ),
-    Mutant(
-        "a dropped database is none of our business", NOT_SILENT, "replication/stream/schema_changes.py",
-        "    if _DROPS_DATABASE.search(text):\n",
-        "    if False:\n",
-        (_STOPS + "test_a_dropped_database_stops_the_stream",),
-    ),
-    Mutant(
-        "a column that is made anew is the old one", NOT_SILENT, "replication/stream/schema_changes.py",
-        "    if new:\n",
-        "    if False:\n",
-        (_STOPS + "test_columns_made_anew_in_one_statement_stop_the_stream",),
-    ),
-    Mutant(
-        "a column whose values the source computes is null", NOT_SILENT, "replication/stream/schema_changes.py",
-        'if "(" in value or kind in',
-        "if kind in",
-        (_STOPS + "test_added_columns_whose_values_the_log_does_not_tell_stop_the_stream",),
-    ),
-    Mutant(
-        "a column is added before the rows that stand before it", WHOLE, "replication/stream/run.py",
-        "        self.whole = False\n        self.flush_part()\n        self.put(item)",
-        "        self.whole = False\n        self.put(item)",
-        (_READER + "test_a_column_added_in_the_log_is_added_between_the_rows_around_it",),
     ),
     Mutant(
         "what was read before an error goes on, and the error is lost", NOT_SILENT, "replication/stream/reader.py",

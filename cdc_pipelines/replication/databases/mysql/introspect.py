@@ -41,9 +41,10 @@ def tables(conn: "Connection[Cursor]", database: str, names: Sequence[str] | Non
     for name, rows, size, comment in heads:
         parsed = tuple(column_of(row, mariadb) for row in columns.get(name, ()))
         if parsed:  # without a privilege on any column nothing of the table is of use
+            index, key = _key(parsed, indexes.get(name, ()))
             found[name] = Table(
-                schema=database, name=name, columns=parsed, key=_key(parsed, indexes.get(name, ())),
-                rows_estimate=int(rows), data_bytes=int(size), comment=comment or "",
+                schema=database, name=name, columns=parsed, key=key, rows_estimate=int(rows), data_bytes=int(size),
+                comment=comment or "", key_index=index,
             )
     if names is None:
         return list(found.values())
@@ -132,15 +133,15 @@ def _sql_default(sql: str | None) -> str | None:
     return sql if _NUMBER.fullmatch(sql) else None
 
 
-def _key(columns: Sequence[Column], indexes: Sequence[tuple[Any, ...]]) -> tuple[str, ...]:
-    """The primary key's columns, else those of the first (by name) unique index of whole not-null columns."""
+def _key(columns: Sequence[Column], indexes: Sequence[tuple[Any, ...]]) -> tuple[str, tuple[str, ...]]:
+    """The primary key (its name and columns), else the first (by name) unique index of whole not-null columns."""
     not_null = {c.name for c in columns if not c.nullable}
     parts: dict[str, list[tuple[str | None, int | None]]] = {}
     for index, column, sub_part in indexes:
         parts.setdefault(index, []).append((column, sub_part))
     if "PRIMARY" in parts:
-        return tuple(c for c, _ in parts["PRIMARY"] if c is not None)
+        return "PRIMARY", tuple(c for c, _ in parts["PRIMARY"] if c is not None)
     for index in sorted(parts):
         if all(column in not_null and sub_part is None for column, sub_part in parts[index]):
-            return tuple(column for column, _ in parts[index] if column is not None)
-    return ()
+            return index, tuple(column for column, _ in parts[index] if column is not None)
+    return "PRIMARY", ()

@@ -85,7 +85,7 @@ def create_table(conn: psycopg.Connection, mapped: MappedTable) -> bool:
     schema = conn.execute("select 1 from pg_catalog.pg_namespace where nspname = %s", [mapped.target_schema])
     if schema.fetchone() is None:
         conn.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(mapped.target_schema)))
-    parts = [_column_definition(column, not_null=_not_null(column)) for column in mapped.columns]
+    parts = [_column_definition(column, not_null=is_not_null(column)) for column in mapped.columns]
     if mapped.key:
         key = sql.SQL(", ").join(sql.Identifier(c.target_name) for c in mapped.key)
         parts.append(sql.SQL("primary key ({})").format(key))
@@ -102,7 +102,7 @@ def _column_definition(column: MappedColumn, *, not_null: bool) -> sql.Composed:
     )
 
 
-def _not_null(column: MappedColumn) -> bool:
+def is_not_null(column: MappedColumn) -> bool:
     """As on the source, but for dates: a zero date of the source may have to become null."""
     return not column.source.nullable and column.source.type not in ("date", "datetime", "timestamp")
 
@@ -127,7 +127,7 @@ def check_existing(conn: psycopg.Connection, mapped: MappedTable, *, pipeline: s
             problems.append(f"column {name} is generated on the target")
         elif existing.type != plain_type(column.target_type):
             problems.append(f"column {name} is {existing.type}, not {plain_type(column.target_type)}")
-        elif existing.not_null and not _not_null(column) and column not in mapped.key:
+        elif existing.not_null and not is_not_null(column) and column not in mapped.key:
             problems.append(f"column {name} is NOT NULL, but values of the source may be null")
     problems += [
         f"column {c.name} is not replicated, NOT NULL and without a default"
@@ -189,7 +189,7 @@ def add_column(
     there = existing.columns.get(column.target_name) if existing else None
     identifier = sql.Identifier(column.target_name)
     if there is None:
-        not_null = _not_null(column) and default_literal is not None
+        not_null = is_not_null(column) and default_literal is not None
         definition = _column_definition(column, not_null=not_null)
         if default_literal is None:
             conn.execute(sql.SQL("alter table {} add column {}").format(name, definition))

@@ -134,7 +134,7 @@ class LaneStore:
         lane = state_name(self._name, table)
         found = self.get(table)
         lock_pipeline(self._conn, lane)
-        for name in ("chunk", "log_offset", "mapped_table", "claim"):
+        for name in ("chunk", "log_offset", "mapped_table", "claim", "schema_change"):
             self._conn.execute(
                 sql.SQL("delete from _cdc.{} where pipeline = %s").format(sql.Identifier(name)), [lane]
             )

@@ -164,6 +164,7 @@ class TargetState(ChunkStore, TableStore, DeadLetterStore):
         self._forget()
         if not keep_claims:
             self._conn.execute("delete from _cdc.claim where pipeline = %s", [self._name])
+        self._conn.execute("delete from _cdc.schema_change where pipeline = %s", [self._name])
         self._conn.execute("delete from _cdc.pipeline where name = %s", [self._name])
 
     def _forget(self) -> None:

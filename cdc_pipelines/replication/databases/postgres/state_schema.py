@@ -126,6 +126,7 @@ alter table _cdc.mapped_table
     add column since_offset bigint,
     add column since timestamptz,
     add column skipped bigint not null default 0,
+    add column relearn boolean not null default false,
     add column revision int not null default 0,
     add check ((state = 'live') = (kind is null));
 
@@ -163,6 +164,22 @@ create table _cdc.lane (
     beat_at timestamptz not null default clock_timestamp(),
     message text not null default '',
     primary key (pipeline, table_name)
+);
+
+create table _cdc.schema_change (
+    pipeline text not null,
+    number bigint generated always as identity,
+    table_name text not null,
+    kind text not null,
+    done text not null,
+    what text not null,
+    statement text not null,
+    place text not null,
+    digest text not null,
+    source_ms bigint,
+    at timestamptz not null default clock_timestamp(),
+    primary key (pipeline, number),
+    unique (pipeline, place, digest, table_name, kind, what)
 );
 """,
 }

@@ -31,6 +31,10 @@ class Detached(msgspec.Struct, frozen=True):
     offset: int | None
     since: datetime
     skipped: int
+    relearn: bool = False
+
+
+_OF_ONE_TABLE = ("chunk", "verify_walk", "verified", "dead_letter", "mapped_table")
 
 
 class TableStore:
@@ -57,6 +61,38 @@ class TableStore:
             [self._name, table.name, table.target_schema, table.target_name, to_json(table)],
         )
 
+    def claim(self, table: MappedTable) -> None:
+        """The table on the target is this pipeline's. One that another has claimed stays that one's."""
+        self._conn.execute(
+            "insert into _cdc.claim (target_schema, target_name, pipeline) values (%s, %s, %s) on conflict do nothing",
+            [table.target_schema, table.target_name, self._name],
+        )
+
+    def disclaim(self, table: MappedTable) -> None:
+        self._conn.execute(
+            "delete from _cdc.claim where target_schema = %s and target_name = %s and pipeline = %s",
+            [table.target_schema, table.target_name, self._name],
+        )
+
+    def forget_table(self, name: str) -> None:
+        """The table is replicated no more. Its claim stays."""
+        for where in _OF_ONE_TABLE:
+            self._conn.execute(
+                sql.SQL("delete from _cdc.{} where pipeline = %s and table_name = %s").format(sql.Identifier(where)),
+                [self._name, name],
+            )
+
+    def rename_table(self, name: str, after: MappedTable) -> None:
+        """Everything that is known of a table goes on under another name."""
+        for where in _OF_ONE_TABLE:
+            self._conn.execute(
+                sql.SQL("update _cdc.{} set table_name = %s where pipeline = %s and table_name = %s").format(
+                    sql.Identifier(where)
+                ),
+                [after.name, self._name, name],
+            )
+        self.save_mapping(after)
+
     def count_changes(self, changes: Mapping[str, tuple[int, int, int, int]], last_change_ms: int | None) -> None:
         """Add (inserts, updates, deletes, truncates) per table to the totals."""
         rows = [(*counts, last_change_ms, self._name, table) for table, counts in sorted(changes.items())]
@@ -71,29 +107,33 @@ class TableStore:
     # Tables that stand apart from the stream
 
     def detach(
-        self, table: str, reason: str, kind: DetachedKind, *, position: str | None = None, offset: int | None = None
+        self, table: str, reason: str, kind: DetachedKind, *, position: str | None = None, offset: int | None = None,
+        relearn: bool = False,
     ) -> None:
         """Let the stream pass by the table from `offset` (source: `position`) on.
+
+        `relearn`: the connector must learn its columns from the source again before it is copied.
 
         For one that stands apart already only kind and reason change: its rows are as old as they were.
         """
         if kind not in get_args(DetachedKind):
             raise ValueError(f"table {table}: {kind!r} is none of {', '.join(get_args(DetachedKind))}")
         self._conn.execute(
-            "update _cdc.mapped_table set kind = %s, reason = %s, state = 'detached', "
+            "update _cdc.mapped_table set kind = %s, reason = %s, state = 'detached', relearn = relearn or %s, "
             "since_position = case state when 'live' then %s else since_position end, "
             "since_offset = case state when 'live' then %s else since_offset end, "
             "since = case state when 'live' then clock_timestamp() else since end, "
             "skipped = case state when 'live' then 0 else skipped end "
             "where pipeline = %s and table_name = %s",
-            [kind, reason, position, offset, self._name, table],
+            [kind, reason, relearn, position, offset, self._name, table],
         )
 
     def attach(self, table: str) -> None:
         """Give the table back to the stream: its rows are now those of the source's state at the stream's position."""
         self._conn.execute(
-            "update _cdc.mapped_table set state = 'live', kind = null, reason = null, since_position = null, "
-            "since_offset = null, since = null, skipped = 0 where pipeline = %s and table_name = %s",
+            "update _cdc.mapped_table set state = 'live', kind = null, reason = null, relearn = false, "
+            "since_position = null, since_offset = null, since = null, skipped = 0 "
+            "where pipeline = %s and table_name = %s",
             [self._name, table],
         )
 
@@ -128,23 +168,13 @@ class TableStore:
         self._conn.execute(
             "update _cdc.chunk set pipeline = %s where pipeline = %s and table_name = %s", [self._name, lane, table]
         )
-
-    def forget_table(self, table: str, *, keep_claim: bool) -> None:
-        """The pipeline has this table no more: mapping, chunks and dead letters go. The table itself stays.
-
-        With `keep_claim` it stays this pipeline's, so that it may be filled anew later on.
-        """
-        if not keep_claim:
-            self._conn.execute(
-                "delete from _cdc.claim c using _cdc.mapped_table m where m.pipeline = %s and m.table_name = %s "
-                "and c.pipeline = m.pipeline and (c.target_schema, c.target_name) = (m.target_schema, m.target_name)",
-                [self._name, table],
-            )
-        for name in ("chunk", "verified", "verify_walk", "dead_letter", "mapped_table"):
-            self._conn.execute(
-                sql.SQL("delete from _cdc.{} where pipeline = %s and table_name = %s").format(sql.Identifier(name)),
-                [self._name, table],
-            )
+        # The stream has passed by these, or has them as well.
+        self._conn.execute(
+            "insert into _cdc.schema_change (pipeline, table_name, kind, done, what, statement, place, digest, "
+            "source_ms, at) select %s, table_name, kind, done, what, statement, place, digest, source_ms, at "
+            "from _cdc.schema_change where pipeline = %s and table_name = %s order by number on conflict do nothing",
+            [self._name, lane, table],
+        )
 
     def table_marks(self) -> dict[str, tuple[int, str | None]]:
         """What changes with a table's place in the stream, by table: equal marks, equal tables."""
@@ -153,11 +183,17 @@ class TableStore:
         )
         return {table: (revision, kind) for table, revision, kind in rows}
 
+    def learnt(self, table: str) -> None:
+        """The connector knows the table's columns again."""
+        self._conn.execute(
+            "update _cdc.mapped_table set relearn = false where pipeline = %s and table_name = %s", [self._name, table]
+        )
+
     def detached(self) -> dict[str, Detached]:
         """The tables that stand apart, by name."""
         rows = self._conn.execute(
-            "select table_name, kind, reason, since_position, since_offset, since, skipped from _cdc.mapped_table "
-            "where pipeline = %s and state = 'detached' order by table_name collate \"C\"",
+            "select table_name, kind, reason, since_position, since_offset, since, skipped, relearn "
+            "from _cdc.mapped_table where pipeline = %s and state = 'detached' order by table_name collate \"C\"",
             [self._name],
         )
         return {row[0]: Detached(*row) for row in rows}

@@ -1,0 +1,78 @@
+"""How one table of the source is mapped, and which tables that are made there later are wanted."""
+
+from collections.abc import Callable
+
+from cdc_pipelines.replication.catalog import MappedColumn, MappedTable, Table
+from cdc_pipelines.replication.errors import CdcError, ConfigurationError
+from cdc_pipelines.replication.pipeline import Pipeline, TableChoice
+from cdc_pipelines.replication.values import form_for
+
+_MAX_NAME_BYTES = 63  # of PostgreSQL; a longer one would be cut silently
+
+
+def follows_new_tables(pipeline: Pipeline) -> bool:
+    """Whether the connector captures tables that are made later.
+
+    Not on MariaDB with tables left out: Debezium's parser fails on types that it doesn't know, unless it is kept from
+    looking at them; and then it does not know the database's character set, and reads new tables' texts wrongly.
+    """
+    return pipeline.tables == "all" and not (pipeline.source.type == "mariadb" and pipeline.exclude)
+
+
+def wants(pipeline: Pipeline, name: str) -> bool:
+    """Whether the file wants a source's table of this name."""
+    if pipeline.tables == "all":
+        return name not in pipeline.exclude
+    return any(choice.source == name for choice in pipeline.tables)
+
+
+def new_tables(pipeline: Pipeline) -> Callable[[Table], MappedTable | None]:
+    """The mapping of a table that is made on the source while the stream runs; None for one that nobody wants.
+
+    What is returned raises ConfigurationError for a wanted one that can't be mapped.
+    """
+    seen = pipeline.tables != "all" or follows_new_tables(pipeline)
+    return lambda table: mapping_of(pipeline, table) if seen else None
+
+
+def mapping_of(pipeline: Pipeline, table: Table) -> MappedTable | None:
+    """How the file maps a table; None where it does not want it. Raises ConfigurationError where it can't be mapped."""
+    if pipeline.tables == "all":
+        choice = TableChoice(source=table.name) if wants(pipeline, table.name) else None
+    else:
+        choice = next((choice for choice in pipeline.tables if choice.source == table.name), None)
+    return None if choice is None else map_table(pipeline, table, choice)
+
+
+def map_table(pipeline: Pipeline, table: Table, choice: TableChoice) -> MappedTable:
+    """Raises ConfigurationError with what is wrong, which does not name the table."""
+    known = [c.name for c in table.columns]
+    for label, names in (("columns", choice.columns or []), ("rename", choice.rename)):
+        unknown = [n for n in names if n not in known]
+        if unknown:
+            raise ConfigurationError(f"{label}: no column {', '.join(unknown)}; it has {', '.join(known)}")
+    wanted = [n for n in known if choice.columns is None or n in choice.columns]
+    missing = [k for k in table.key if k not in wanted]
+    if missing:
+        raise ConfigurationError(f"columns: the key's column(s) {', '.join(missing)} must be replicated")
+    target_name = choice.target or table.name
+    names = [choice.rename.get(n, n) for n in wanted]
+    twice = sorted({n for n in names if names.count(n) > 1})
+    if twice:
+        raise ConfigurationError(f"more than one column would be named {', '.join(twice)}")
+    long = [n for n in [target_name, *names] if len(n.encode()) > _MAX_NAME_BYTES]
+    if long:
+        raise ConfigurationError(f"name(s) longer than {_MAX_NAME_BYTES} bytes: {', '.join(long)}; give a shorter one")
+    columns = []
+    problems = []
+    for source_name, name in zip(wanted, names, strict=True):
+        column = table.column(source_name)
+        try:
+            form = form_for(column, pipeline.source.type, pipeline.target.type, table.name)
+        except CdcError as error:
+            problems.append(f"{error.message} ({error.next_step})")
+            continue
+        columns.append(MappedColumn(column, name, form.target_type))
+    if problems:
+        raise ConfigurationError("; ".join(problems))
+    return MappedTable(table, pipeline.target.schema_, target_name, tuple(columns), whole=choice.columns is None)
