@@ -41,10 +41,13 @@ def apart(table: Facts) -> Apart | None:
     if lane is not None:
         return _in_lane(lane, detached)
     if detached:
-        words = [detached["reason"], f"{detached['skipped']:,} changes passed by" if detached.get("skipped") else ""]
+        skipped = detached.get("skipped", 0)
+        words = [detached["reason"]]
+        if skipped:
+            words.append(f"{skipped:,} change{'' if skipped == 1 else 's'} passed by")
         if detached["kind"] == "quarantined":
             words.append("mend the cause, then Resync")
-        return Apart(Badge("", _DETACHED[detached["kind"]], "warn"), tuple(filter(None, words)), detached["since"])
+        return Apart(Badge("", _DETACHED[detached["kind"]], "warn"), tuple(words), detached["since"])
     return None
 
 
