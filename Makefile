@@ -27,8 +27,8 @@ demo: setup up ## see it work: a shop database replicated, written to, verified;
 demo-down: ## end what `make demo` left running, and the stack
 	@if [ -x $(CDC) ]; then $(PYTHON_BIN)/python -m cdc_pipelines.demo down && $(CDC) stack down; fi
 
-# Most tests wait for servers most of the time. The longest files come first, so that none is left over at the end.
-SIDE_BY_SIDE := -n 4 --dist loadfile --no-loadscope-reorder
+# Most tests wait for servers most of the time. How they are dealt to the workers: tests/dealing.py.
+SIDE_BY_SIDE := -n 4 --no-loadscope-reorder
 
 test: setup browser check up ## everything that CI checks: static checks, then all tests on real servers
 	@$(PYTHON_BIN)/python -m pytest $(SIDE_BY_SIDE) $(PYTEST_ARGS)

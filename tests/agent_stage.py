@@ -1,5 +1,6 @@
 """A control store with an agent or several, and stand-ins for its consumers."""
 
+import itertools
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ from tests.control_fixtures import StartWorker, Worker, go, wait_until
 from tests.control_specs import make_spec
 
 HOST = processes.host()
+_numbers = itertools.count(1)
 
 
 @dataclass
@@ -54,6 +56,13 @@ class Stage:
         """Wait until the consumer was started that often; the last start."""
         wait_until(lambda: len(self.notes(name)) >= times)
         return self.notes(name)[times - 1]
+
+    def passes(self) -> None:
+        """Return when the agent has looked at every pipeline since, and done what it does about it."""
+        name = f"zz_last{next(_numbers)}"  # looked at in the order of their names
+        self.configure(name)
+        self.want(name)
+        self.started(name)
 
     def agent_log(self) -> str:
         return (self.folder / "agent.log").read_text()

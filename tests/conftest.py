@@ -21,6 +21,9 @@ from psycopg import sql
 
 from cdc_pipelines.stack.settings import ServerAccess, StackSettings, load_env
 from tests.command_server import CommandServer
+from tests.dealing import pytest_collection_modifyitems, pytest_xdist_make_scheduler
+
+__all__ = ["pytest_collection_modifyitems", "pytest_xdist_make_scheduler"]  # hooks
 
 PROJECT = Path(__file__).resolve().parents[1]
 _numbers = itertools.count(1)

@@ -1,15 +1,15 @@
 """The table of health, row by row, on the real stack: each fault is caused, told by its name, and mended.
 
-Rows that have tests beside the mechanism they belong to: connector_silent (test_silent_connector), connector_changed,
-change_log_broken (test_broken_worlds), source_history (test_broken_source), differences (test_repair),
-start_broken_off (test_kill), needs_person (test_limits).
+Rows that have tests beside the mechanism they belong to: connector_changed, change_log_broken (test_broken_worlds),
+source_history (test_broken_source), differences (test_repair), start_broken_off (test_kill), needs_person
+(test_limits).
 """
 
 import logging
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,9 +23,10 @@ from cdc_pipelines.replication.control import models
 from cdc_pipelines.replication.control.store import ControlStore, PipelineRecord
 from cdc_pipelines.replication.health import healing, rounds
 from cdc_pipelines.replication.health.status import status
+from cdc_pipelines.replication.operations import foundations
 from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.stack.settings import StackSettings
-from tests.e2e.conftest import Pipe, wait_until
+from tests.e2e.conftest import Pipe, edit, wait_until
 from tests.proxy import Proxy
 
 LOG = logging.getLogger("health")
@@ -38,7 +39,7 @@ class Watched:
     def __init__(self, pipe: Pipe, stack: StackSettings, store: ControlStore, proxy: Proxy) -> None:
         self.pipe, self.store, self.proxy = pipe, store, proxy
         self.connector = f"{stack.connect_url}/connectors/{store.get(pipe.name).spec.connector_name}"
-        self.rows = 1
+        self.rows = len(pipe.source_rows("select id from t"))
 
     def status(self, **sections: dict[str, Any]) -> dict[str, Any]:
         """The status, with some settings of the file changed for this look."""
@@ -92,23 +93,31 @@ class Watched:
             connection.execute(update(t).values(at=datetime.now(UTC) - timedelta(seconds=seconds)))
 
 
+@pytest.fixture(scope="module")
+def way(stack: StackSettings) -> Iterator[Proxy]:
+    """The connector's way to the source."""
+    with closing(Proxy(stack.mysql.port)) as proxy:
+        yield proxy
+
+
 @pytest.fixture
 def watched(
-    make_pipe: Callable[..., Pipe], stack: StackSettings, monkeypatch: pytest.MonkeyPatch
+    way: Proxy, keep_pipe: Callable[..., Pipe], stack: StackSettings, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Watched]:
-    with ExitStack() as ends:
-        proxy = ends.enter_context(closing(Proxy(stack.mysql.port)))
-        pipe = make_pipe()
-        document = yaml.safe_load(pipe.file.read_text())
-        document["source"]["connect_port"] = proxy.port
-        pipe.file.write_text(yaml.safe_dump(document))
+    """A healthy pipeline, which every test leaves so; but for the last one's many deaths."""
+
+    def begin(pipe: Pipe) -> None:
+        source = yaml.safe_load(pipe.file.read_text())["source"]
+        edit(pipe.file, source=source | {"connect_port": way.port})
         pipe.run("create table t (id int primary key)", "insert into t values (1)")
         pipe.configure()
         pipe.start()
-        monkeypatch.setenv("CDC_HOME", str(pipe.home))
-        monkeypatch.setenv("CDC_AGENT_AUTOSTART", "1")
-        store = ends.enter_context(closing(ControlStore.open()))
-        yield Watched(pipe, stack, store, proxy)
+
+    pipe = keep_pipe(begin)
+    monkeypatch.setenv("CDC_HOME", str(pipe.home))
+    monkeypatch.setenv("CDC_AGENT_AUTOSTART", "1")
+    with closing(ControlStore.open()) as store:
+        yield Watched(pipe, stack, store, way)
 
 
 def test_the_connector_s_rows(watched: Watched) -> None:
@@ -141,6 +150,61 @@ def test_the_connector_s_rows(watched: Watched) -> None:
     assert "was made anew" in watched.heal()
     watched.streams()
     assert watched.pipe.equal()
+
+
+def test_a_connector_that_hangs_is_told(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One whose connection to the source hangs half-open says RUNNING for minutes."""
+    monkeypatch.setattr(foundations, "SILENT_AFTER_S", 12.0)  # an idle source is silent for longer, this one writes
+    watched.streams()
+    watched.proxy.stall()
+    watched.rows += 1
+    watched.pipe.run(f"insert into t values ({watched.rows})")
+    seen: dict[str, Any] = {}
+
+    def told() -> bool:
+        seen.update(watched.status())
+        return seen["overall"] == "degraded" and any("has sent nothing" in error for error in seen["errors"])
+
+    wait_until(told, "the status to tell", 60)
+    assert seen["connector"]["state"] == "RUNNING"
+    assert any(f"cdc restart {watched.pipe.name}" in error for error in seen["errors"])
+    assert seen["lag"]["seconds"] > 0
+    watched.proxy.flow()
+    watched.pipe.arrives("select count(*) from t", [(watched.rows,)])
+    wait_until(lambda: watched.status()["overall"] == "healthy", "the status to be healthy again", 60)
+
+
+def test_the_rows_of_servers_and_sizes(watched: Watched) -> None:
+    watched.streams()
+    assert watched.problems(connect={"url": f"http://127.0.0.1:{NOBODY}"}) == {"connect_unreachable": "degraded"}
+    nowhere = f"127.0.0.1:{NOBODY}"
+    assert watched.problems(kafka={"bootstrap_servers": nowhere})["kafka_unreachable"] == "degraded"
+    assert watched.problems(source={"port": NOBODY})["source_unreachable"] == "degraded"
+    assert watched.problems(target={"port": NOBODY}) == {"target_unreachable": "degraded"}
+    assert watched.problems(health={"log_gb": 1e-9}) == {"log_size": "degraded"}
+    assert watched.problems(health={"target_gb": 1e-9}) == {"target_size": "degraded"}
+    told = watched.status(health={"target_gb": 1e-9})
+    assert told["overall"] == "degraded"
+    assert "health.target_gb is 1e-09" in told["errors"][0]
+
+
+def test_whatever_hangs_a_look_at_all_pipelines_ends_in_time(watched: Watched, stack: StackSettings) -> None:
+    """One pipeline's target takes connections and answers nothing: it alone is told, the others are seen."""
+    with closing(Proxy(stack.postgres.port)) as proxy:
+        record = watched.store.get(watched.pipe.name)
+        target = record.spec.target.model_copy(update={"port": proxy.port})
+        other = record.spec.model_copy(update={"name": "hangs", "config": record.config + 1, "target": target})
+        watched.store.save_pipeline(other, record.file_text, record.tables)
+        watched.store.set_status("hangs", "running", is_active=True)
+        proxy.stall()
+        began = time.monotonic()
+        seen = {each.record.name: each for each in rounds.look_at_all(watched.store, deadline_s=5)}
+        assert time.monotonic() - began < 8
+        proxy.flow()
+        assert [p["kind"] for p in seen["hangs"].status["problems"]] == ["unanswered"]
+        assert seen[watched.pipe.name].status["overall"] == "healthy", seen[watched.pipe.name].status
+        assert seen[watched.pipe.name].incident is None
+        watched.store.delete("hangs")
 
 
 def test_the_consumer_s_rows(watched: Watched) -> None:
@@ -181,36 +245,3 @@ def test_the_consumer_s_rows(watched: Watched) -> None:
     watched.pipe.run(f"insert into t values ({watched.rows})")
     watched.pipe.arrives("select count(*) from t", [(watched.rows,)])
     assert watched.pipe.equal()
-
-
-def test_the_rows_of_servers_and_sizes(watched: Watched) -> None:
-    watched.streams()
-    assert watched.problems(connect={"url": f"http://127.0.0.1:{NOBODY}"}) == {"connect_unreachable": "degraded"}
-    nowhere = f"127.0.0.1:{NOBODY}"
-    assert watched.problems(kafka={"bootstrap_servers": nowhere})["kafka_unreachable"] == "degraded"
-    assert watched.problems(source={"port": NOBODY})["source_unreachable"] == "degraded"
-    assert watched.problems(target={"port": NOBODY}) == {"target_unreachable": "degraded"}
-    assert watched.problems(health={"log_gb": 1e-9}) == {"log_size": "degraded"}
-    assert watched.problems(health={"target_gb": 1e-9}) == {"target_size": "degraded"}
-    told = watched.status(health={"target_gb": 1e-9})
-    assert told["overall"] == "degraded"
-    assert "health.target_gb is 1e-09" in told["errors"][0]
-
-
-def test_whatever_hangs_a_look_at_all_pipelines_ends_in_time(watched: Watched, stack: StackSettings) -> None:
-    """One pipeline's target takes connections and answers nothing: it alone is told, the others are seen."""
-    with closing(Proxy(stack.postgres.port)) as proxy:
-        record = watched.store.get(watched.pipe.name)
-        target = record.spec.target.model_copy(update={"port": proxy.port})
-        other = record.spec.model_copy(update={"name": "hangs", "config": record.config + 1, "target": target})
-        watched.store.save_pipeline(other, record.file_text, record.tables)
-        watched.store.set_status("hangs", "running", is_active=True)
-        proxy.stall()
-        began = time.monotonic()
-        seen = {each.record.name: each for each in rounds.look_at_all(watched.store, deadline_s=5)}
-        assert time.monotonic() - began < 8
-        proxy.flow()
-        assert [p["kind"] for p in seen["hangs"].status["problems"]] == ["unanswered"]
-        assert seen[watched.pipe.name].status["overall"] == "healthy", seen[watched.pipe.name].status
-        assert seen[watched.pipe.name].incident is None
-        watched.store.delete("hangs")

@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from cdc_pipelines.agent import ensure_agent, supervisor
+from cdc_pipelines.agent.run import BEAT_EVERY_S
 from cdc_pipelines.replication import agent as agent_starter
 from cdc_pipelines.replication import processes, secrets
 from cdc_pipelines.replication.control.assignments import HELD_S
@@ -43,7 +44,7 @@ def test_a_desired_consumer_runs_once_in_a_session_of_its_own(stage: Stage) -> N
     stage.want("shop")
     stage.agent()
     note = stage.started("shop")
-    time.sleep(1)
+    stage.passes()
     assert len(stage.notes("shop")) == 1
     assert stage.notes("idle") == []
     assert note["session"] == note["pid"]
@@ -65,7 +66,7 @@ def test_a_consumer_that_shall_stop_is_asked_to(stage: Stage) -> None:
     assert (last.exit_code, last.pid, last.group) == (0, note["pid"], "g1")
     assert not alive(note)
     wait_until(lambda: stage.store.heartbeat("shop").state == "stopped")
-    time.sleep(0.5)
+    stage.passes()
     assert len(stage.notes("shop")) == 1
 
 
@@ -144,8 +145,9 @@ def test_a_killed_consumer_is_started_again(stage: Stage) -> None:
 
 @pytest.mark.parametrize(("code", "reason"), [(20, "a person is needed"), (30, "something newer"), (2, "refused")])
 def test_what_would_end_the_same_way_is_held_back(stage: Stage, code: int, reason: str) -> None:
-    stage.configure("shop", "other")
+    stage.configure("shop", "other", "crashing")
     stage.store.set_status("shop", "running", is_active=True)
+    stage.does("crashing", exit=10)
     stage.does("shop", exit=code, say="line one\ntable orders: no such column")
     stage.want("shop")
     stage.want("other")
@@ -155,11 +157,13 @@ def test_what_would_end_the_same_way_is_held_back(stage: Stage, code: int, reaso
     message = stage.store.get("shop").message
     assert reason in message
     assert message.endswith("table orders: no such column")
-    time.sleep(2)
+    stage.want("crashing")
+    stage.started("crashing", 2)  # one that ends later is tried again, after the time that is due
     assert len(stage.notes("shop")) == 1
     agent.kill()
+    before = len(stage.notes("crashing"))
     stage.agent()  # the next agent knows as well
-    time.sleep(2)
+    stage.started("crashing", before + 2)
     assert len(stage.notes("shop")) == 1
     assert len(stage.notes("other")) == 1
     stage.does("shop")
@@ -175,7 +179,7 @@ def test_a_consumers_own_reason_is_kept(stage: Stage) -> None:
     stage.started("shop")
     stage.store.set_status("shop", "failed", message="what the consumer itself wrote")
     wait_until(lambda: stage.store.exits("shop"))
-    time.sleep(0.5)
+    stage.passes()
     assert stage.store.get("shop").message == "what the consumer itself wrote"
 
 
@@ -204,12 +208,11 @@ def test_a_killed_agents_consumers_go_on_and_are_found(stage: Stage) -> None:
     agent = stage.agent()
     shop, other = stage.started("shop"), stage.started("other")
     agent.kill()
-    time.sleep(0.5)
-    assert alive(shop)
     stage.store.set_desired("other", "stopped")  # while nobody supervises
+    assert alive(shop)
     stage.agent()
     wait_until(lambda: not alive(other))
-    time.sleep(1)
+    stage.passes()
     assert alive(shop)
     assert len(stage.notes("shop")) == 1
     os.kill(shop["pid"], signal.SIGKILL)  # no child of the new agent, and watched all the same
@@ -236,7 +239,7 @@ def test_an_agent_killed_at_any_moment_leaves_no_second_consumer(stage: Stage) -
     stage.agent()
     for name in names:
         stage.started(name)
-    time.sleep(1.5)
+    stage.passes()
     for name in names:
         assert len([note for note in stage.notes(name) if alive(note)]) == 1, name
         assert len(stage.notes(name)) == 1, name
@@ -305,12 +308,18 @@ def test_a_locked_store_stops_nothing(stage: Stage) -> None:
     note = stage.started("shop")
     with sqlite3.connect(stage.store.address.database or "", isolation_level=None) as blocker:
         blocker.execute("begin exclusive")
-        time.sleep(3)
+        wait_until(lambda: last_beat(stage) > BEAT_EVERY_S + 0.5)  # the agent waits for the store
         assert alive(note)
         blocker.rollback()
     stage.want("other")
     stage.started("other")
     assert len(stage.notes("shop")) == 1
+
+
+def last_beat(stage: Stage) -> float:
+    """How many seconds ago the agent beat."""
+    (agent,) = stage.store.live_agents()
+    return (datetime.now(UTC) - agent.at).total_seconds()
 
 
 # Consumers that the agent did not start, or that hang
@@ -324,7 +333,7 @@ def test_a_consumer_that_was_started_by_hand_is_taken_over(stage: Stage) -> None
     beat(stage, "shop", by_hand.pid)
     stage.want("shop")
     stage.agent()
-    time.sleep(2)
+    stage.passes()
     assert len(stage.notes("shop")) == 1
     stage.store.set_desired("shop", "stopped")
     assert by_hand.wait(timeout=20) == 0
@@ -339,7 +348,12 @@ def test_a_consumer_that_lives_but_does_not_beat_is_killed(stage: Stage, monkeyp
     def command(name: str) -> list[str]:
         return [sys.executable, str(STAND_IN), str(stage.folder), "consume", name]
 
-    boss = supervisor.Supervisor(stage.store, command, stale_after_s=5, stale_for_s=1)
+    boss = supervisor.Supervisor(stage.store, command, stale_after_s=5, stale_for_s=0.5)
+
+    def works(condition: Callable[[], bool]) -> None:
+        """Tick until it is so."""
+        wait_until(lambda: boss.tick() or condition())
+
     boss.tick()
     first = stage.started("shop")
     beat(stage, "shop", first["pid"])
@@ -347,16 +361,11 @@ def test_a_consumer_that_lives_but_does_not_beat_is_killed(stage: Stage, monkeyp
     beat(stage, "shop", first["pid"], at=datetime.now(UTC) - timedelta(seconds=6))
     boss.tick()
     beat(stage, "shop", first["pid"])  # it was only late, as everybody is after a suspension
-    time.sleep(1.2)
-    boss.tick()
-    time.sleep(0.2)
-    boss.tick()
+    later = time.monotonic() + 0.8
+    works(lambda: time.monotonic() > later)
     assert alive(first)
     beat(stage, "shop", first["pid"], at=datetime.now(UTC) - timedelta(seconds=6))
-    deadline = time.monotonic() + 20
-    while len(stage.notes("shop")) < 2 and time.monotonic() < deadline:
-        boss.tick()
-        time.sleep(0.1)
+    works(lambda: len(stage.notes("shop")) == 2)
     assert not alive(first)
     assert "had not beaten" in stage.store.heartbeat("shop").message
     boss.stop_all()

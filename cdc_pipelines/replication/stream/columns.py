@@ -111,7 +111,8 @@ def to_column(change: ColumnChange, key: list[str] | None = None, source: str = 
     words = change.typeName.lower().split()
     bare = " ".join(word for word in words if word not in _SIGNS)
     kind = _ALIASES.get(bare, bare)
-    if kind == "json" and source == "mariadb":
+    is_alias = kind == "json" and source == "mariadb"  # for LONGTEXT CHARACTER SET utf8mb4
+    if is_alias:
         kind = "longtext"
     unsigned = "unsigned" in words or "zerofill" in words
     if kind == "float" and (change.length or 0) > 24 and change.scale is None:
@@ -135,7 +136,7 @@ def to_column(change: ColumnChange, key: list[str] | None = None, source: str = 
         scale=(change.scale or 0) if kind == "decimal" else None,
         fraction=(change.length or 0) if is_time else None,
         unsigned=unsigned,
-        charset={"utf8": "utf8mb3"}.get(change.charsetName or "", change.charsetName),
+        charset="utf8mb4" if is_alias else {"utf8": "utf8mb3"}.get(change.charsetName or "", change.charsetName),
         labels=tuple(unquoted(label) for label in change.enumValues or ()),
         default=change.defaultValueExpression,
     )

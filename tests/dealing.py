@@ -1,0 +1,48 @@
+"""How the tests are dealt to pytest's workers: whole files, the longest first, what needs a Dagster to one worker.
+
+A file's tests share what is made once for it. Starting Dagster costs as much as some tests that use it.
+"""
+
+from pathlib import PurePath
+from typing import Any
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+_DAGSTER = "dagster"
+_FAMILIES = dict.fromkeys(
+    ("test_dagster_start", "test_dagster_health", "test_dagster_alerts", "test_dagster_pages", "test_web"), _DAGSTER
+)
+# By what they take where four workers share two cores; all others take less than a minute.
+_LONGEST = (
+    _DAGSTER, "test_broken_source", "test_broken_worlds", "test_handover", "test_key_changes", "test_lifecycle",
+    "test_lanes", "test_zombies", "test_changes", "test_campaign", "test_change_log", "test_repair", "test_health",
+    "test_background", "test_demo", "test_standby",
+)  # fmt: skip
+
+
+def family(nodeid: str) -> str:
+    """What is dealt together: the file's name, or the name of several files' family."""
+    name = PurePath(nodeid.split("::")[0]).stem
+    return _FAMILIES.get(name, name)
+
+
+def _rank(item: pytest.Item) -> int:
+    name = family(item.nodeid)
+    return _LONGEST.index(name) if name in _LONGEST else len(_LONGEST)
+
+
+class _ByFamily(LoadScopeScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        return family(nodeid)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The longest first, so that no worker is left with one while the others are done."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=_rank)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Takes the place of xdist's own choice, `--dist`."""
+    return _ByFamily(config, log)
