@@ -22,13 +22,13 @@ _LONGEST = (
 
 
 def family(nodeid: str) -> str:
-    """What is dealt together: the file's name, or the name of several files' family."""
-    name = PurePath(nodeid.split("::")[0]).stem
-    return _FAMILIES.get(name, name)
+    """What is dealt together: the file, or the name of several files' family."""
+    file = nodeid.split("::")[0]
+    return _FAMILIES.get(PurePath(file).stem, file)
 
 
 def _rank(item: pytest.Item) -> int:
-    name = family(item.nodeid)
+    name = PurePath(family(item.nodeid)).stem
     return _LONGEST.index(name) if name in _LONGEST else len(_LONGEST)
 
 
@@ -43,6 +43,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(key=_rank)
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     """Takes the place of xdist's own choice, `--dist`."""
     return _ByFamily(config, log)
