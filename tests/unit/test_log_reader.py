@@ -48,6 +48,7 @@ KEYLESS = MappedTable(
     "k",
     (MappedColumn(INT, "id", "bigint"), MappedColumn(TEXT, "v", "varchar(9)")),
 )
+UNIQUE = MappedTable(Table("shop", "q", (INT, TEXT), ("id",), key_index="u"), "public", "q", KEYED.columns)
 NEW_KEY, OLD_KEY = [("__debezium.newkey", b"{}")], [("__debezium.oldkey", b"{}")]
 COLUMNS = [{"name": "id", "typeName": "BIGINT"}, {"name": "v", "typeName": "VARCHAR", "length": 9}]
 
@@ -387,6 +388,15 @@ def test_what_a_chunk_holds_is_not_applied_again() -> None:
     assert applied(items) == {("t", 1): "new", ("t", 10): "new"}
     assert sum(i.events for i in items if isinstance(i, Part)) == 2, "what the chunks hold was applied again"
     assert overlap.passed
+
+
+def test_a_changed_unique_key_that_the_connector_does_not_take_for_the_key_leaves_no_old_row() -> None:
+    log = Log()
+    log.transaction(2, ("u", "q", {"id": 1, "v": "a"}, {"id": 5, "v": "a"}))
+    assert applied(read(log, tables=[UNIQUE])) == {("q", 1): None, ("q", 5): "a"}
+    overlap = Overlap({"q": TableOverlap([(None, (3,)), ((3,), None)], [at(2), at(1)])})
+    items = read(log, tables=[UNIQUE], overlap=overlap)
+    assert applied(items) == {("q", 5): "a"}, "the chunk of the old key has seen the change"
 
 
 def test_a_truncate_reaches_only_chunks_copied_before_it() -> None:

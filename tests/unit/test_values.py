@@ -221,3 +221,12 @@ def test_rules_that_a_type_does_not_heed_make_no_difference() -> None:
     assert heeded(column("varchar(3)"), rules) == ValueRules(nul="remove")
     assert heeded(column("varchar(3) character set latin1"), rules) == ValueRules(nul="remove", undecodable="replace")
     assert heeded(column("time"), rules) == ValueRules(time="time")
+
+
+@pytest.mark.parametrize(
+    ("charset", "event", "text"),
+    [("koi8u", "\u2553\u2555", "єі"), ("sjis", "—＼", "―\\"), ("greek", "‘’", "ʽʼ"), ("gbk", "€\ue4c6", "??"),
+     ("gb18030", "龴\ue81e", "\ue81e龴"), ("swe7", "@[", "ÉÄ"), ("latin1", "é€", "é€")],
+)
+def test_every_character_that_debezium_reads_otherwise_is_set_right(charset: str, event: str, text: str) -> None:
+    assert ruled(f"text character set {charset}", msgspec.json.encode(event).decode()) == text

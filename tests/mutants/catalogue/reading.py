@@ -16,6 +16,22 @@ MUTANTS = [
         (_READER + "test_what_a_chunk_holds_is_not_applied_again",),
     ),
     Mutant(
+        "a changed unique key leaves its old row", NOT_SILENT, "replication/stream/rows.py",
+        "self.splits_key_changes = bool(table.key_indexes) and table.source.primary",
+        "self.splits_key_changes = bool(table.key_indexes)",
+        (_READER + "test_a_changed_unique_key_that_the_connector_does_not_take_for_the_key_leaves_no_old_row",),
+    ),
+    Mutant(
+        "a text that the log has lost passes", NOT_SILENT, "replication/values/charsets.py",
+        "        if _UNKNOWN in text:\n", "        if False:\n",
+        ("unit/test_values.py::test_what_the_log_lost_of_a_text_is_an_error_that_names_the_column",),
+    ),
+    Mutant(
+        "texts are taken as the connector decodes them", NOT_SILENT, "replication/values/charsets.py",
+        "        return text.translate(table) if table else text\n", "        return text\n",
+        ("unit/test_values.py::test_every_character_that_debezium_reads_otherwise_is_set_right",),
+    ),
+    Mutant(
         "a key on a chunk's border is the chunk's before it", NO_TIME_TRAVEL, "replication/stream/overlap.py",
         "self.positions[bisect_right(self._lowers, key)]",
         "self.positions[__import__('bisect').bisect_left(self._lowers, key)]",
