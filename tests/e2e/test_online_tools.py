@@ -7,7 +7,7 @@ import pytest
 
 from cdc_pipelines.stack.settings import StackSettings
 from tests.conftest import mysql_connection
-from tests.e2e.conftest import Pipe
+from tests.e2e.conftest import Pipe, wait_until
 from tests.percona import alter_online
 from tests.plain_compare import plain_compare
 
@@ -39,6 +39,9 @@ def test_percona_s_tool_under_writes_ends_equal(shared: Pipe, stack: StackSettin
         stop.set()
         writer.join()
     pipe.run("insert into t (id, v) values (9999999, 'thirty characters are in order')")
+    # The tool's own table comes and goes; what lists the pipeline's tables hears of it a moment later.
+    wait_until(lambda: pipe.status()["statistics"]["tables_enabled"] == 1, "the tool's table to be gone")
+    pipe.arrives("select count(*) from t where id = 9999999", [(1,)])
     pipe.equal()
     assert plain_compare(pipe.mysql, pipe.target, "t", "t", ["id"]).equal
     assert pipe.rows("select table_name from _cdc.mapped_table") == [("t",)]

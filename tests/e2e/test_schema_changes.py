@@ -52,9 +52,9 @@ def test_what_can_be_followed_ends_equal(shared: Pipe, stack: StackSettings) -> 
 def test_what_can_not_be_followed_is_copied_again_by_itself(shared: Pipe) -> None:
     """The table stands apart as it was before the change; the others go on; healing copies it and joins it."""
     pipe = shared
+    parts = "partition by range (id) (partition low values less than (10), partition high values less than maxvalue)"
     pipe.run(
-        "create table t (id int primary key, v varchar(9)) partition by range (id) "
-        "(partition low values less than (10), partition high values less than maxvalue)",
+        f"create table t (id int primary key, v varchar(9)) {parts if flavor(pipe) == 'mysql' else ''}",
         "create table u (id int primary key)",
         "insert into t values (1, 'a'), (2, 'b'), (20, 'c')",
     )

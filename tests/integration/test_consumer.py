@@ -247,7 +247,9 @@ def test_a_barrier_is_reached_exactly(stage: Stage) -> None:
 
 
 def test_a_barrier_whose_requester_died_is_left(stage: Stage) -> None:
-    stage.start()
+    stage.ask(seconds=600)
+    stage.start()  # one that was asked of a consumer before this one is no matter of its own
+    wait_for(lambda: stage.barrier() is None, "the old one to be gone")
     stage.ask(seconds=2)
     wait_for(lambda: stage.barrier() == "parked", "it to park")
     stage.insert(2)

@@ -115,7 +115,7 @@ _CHANGES = {
     "a json number": ("update wide set j = jsonb_set(j, '{i}', '51') where id = 500", ("j",)),
     "a json type": ("update wide set j = jsonb_set(j, '{i}', '\"50\"') where id = 500", ("j",)),
     "json null for null": ("update wide set j = 'null' where id = 500", ("j",)),
-    "a flag": ("update wide set flag = not flag where id = 500", ("flag",)),
+    "a flag": ("update wide set flag = 1 - flag where id = 500", ("flag",)),
     "a bit": ("update wide set bits = bits # B'000000001' where id = 500", ("bits",)),
     "a label": ("update wide set e = case e when 'x' then 'y' else 'x' end where id = 500", ("e",)),
     "a day": ("update wide set dt = dt + 1 where id = 500", ("dt",)),
@@ -268,7 +268,7 @@ def test_keys_of_other_types(copied: Copied) -> None:
     table = copied.copy("stays")
     assert copied.verify(table).equal
     copied.target.execute("update stays set v = -v where v % 50 = 0")
-    copied.target.execute("update stays set flag = not flag where v = 77")
+    copied.target.execute("update stays set flag = 1 - flag where v = 77")
     copied.target.execute("delete from stays where v = 99")
     result = copied.verify(table, max_keys=1000)
     kinds = sorted(d.kind for d in result.differences)

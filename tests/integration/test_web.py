@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import requests
 import yaml
@@ -135,14 +136,26 @@ def kill_consumers(pipe: DagsterPipe, count: int) -> None:
         time.sleep(0.05)
 
 
+def held(pipe: DagsterPipe) -> psutil.Process:
+    """The next consumer, frozen as soon as it is there: else it is at work before anybody has looked."""
+    while True:
+        for process in pipe.dagster.consumers():
+            if process.cmdline()[-2:] == ["consume", pipe.name]:
+                process.suspend()
+                return process
+        time.sleep(0.02)
+
+
 def see_it_heal(pipe: DagsterPipe, page: Page) -> None:
     """A killed consumer is seen, and the agent's next one."""
     state = page.get_by_label("State")
     kill_consumers(pipe, 2)
+    third = held(pipe)
     expect(state.get_by_text("degraded")).to_be_visible()
     expect(page.get_by_role("heading", name="What is wrong")).to_be_visible()
     expect(page.get_by_text("signal 9").first).to_be_visible()
     shoot(page, "web-killed")
+    third.resume()
     expect(state.get_by_text("healthy")).to_be_visible()
     expect(page.get_by_role("heading", name="What is wrong")).to_be_hidden()
 

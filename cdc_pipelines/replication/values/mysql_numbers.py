@@ -26,6 +26,9 @@ def integer(case: Case) -> Form:
     if column.type == "bigint" and column.unsigned and rules.bigint_unsigned == "bigint":
         target_type = "bigint"
     read = "{c}+0" if _zerofill(column) else "{c}"
+    if is_tinyint1(column):
+        # A column that was added as BOOLEAN comes as true or false, until its connector is made anew.
+        return Form(target_type, read, int | bool, _boolean_text, read, "{c}::text")
     return Form(target_type, read, int, str, read, "{c}::text")
 
 
