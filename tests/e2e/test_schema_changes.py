@@ -4,7 +4,7 @@ import requests
 
 from cdc_pipelines.stack.settings import StackSettings
 from tests.ddl_corpus import cases
-from tests.e2e.conftest import Pipe
+from tests.e2e.conftest import Pipe, wait_until
 from tests.plain_compare import plain_compare
 
 
@@ -25,9 +25,10 @@ def test_what_can_be_followed_ends_equal(shared: Pipe, stack: StackSettings) -> 
     pipe.start()
     for case in corpus:
         pipe.run(*case.burst)
-    report = pipe.equal()
     tables = names(pipe.source_rows("select table_name from information_schema.tables where table_schema = database() "
                                     "and table_type = 'BASE TABLE'"))
+    wait_until(lambda: pipe.status()["statistics"]["tables_enabled"] == len(tables), "the last new table")
+    report = pipe.equal()
     assert names(pipe.rows("select table_name from _cdc.mapped_table")) == tables
     assert sorted(t["table"] for t in report["tables"]) == tables
     for table in tables:
@@ -67,12 +68,16 @@ def test_what_can_not_be_followed_is_copied_again_by_itself(shared: Pipe) -> Non
         pipe.run("create or replace table t (v varchar(9), w int not null, id int primary key)")
     pipe.run("insert into t (id, v) values (30, 'behind')" if flavor(pipe) == "mysql" else
              "insert into t values ('behind', 7, 30)", "insert into u values (1)")  # fmt: skip
-    pipe.arrives("select id from u", [(1,)])
+    if flavor(pipe) == "mysql":  # MariaDB's connector fails at the row with the wrong columns
+        pipe.arrives("select id from u", [(1,)])
+    problems = wait_until(
+        lambda: [p for p in pipe.status()["problems"] if p["kind"] == "table_changed"], "the table to stand apart"
+    )
+    assert "table t" in problems[0]["message"]
     assert pipe.rows("select id from t order by id") == [(1,), (2,), (3,), (20,)]
-    [problem] = pipe.status()["problems"]
-    assert (problem["kind"], "table t" in problem["message"]) == ("table_changed", True)
-    pipe.ok("heal", timeout=120)
+    pipe.cdc("heal", pipe.name, timeout=120)
+    pipe.arrives("select id from u", [(1,)])
     pipe.run("update t set v = 'followed' where id = 30")
     pipe.arrives("select v from t where id = 30", [("followed",)])
     pipe.equal()
-    assert pipe.status()["problems"] == []
+    wait_until(lambda: pipe.status()["problems"] == [], "the pipeline to be healthy")

@@ -50,16 +50,30 @@ def heal(rt: Runtime, log: Log) -> str:
 
     The caller holds the lease. Raises the error that says why it can't be mended.
     """
+    done = _learn_anew(rt, log) if rt.refresh().desired == "running" else []
     problems = status(rt)["problems"]
     wanted = {RULES[each["kind"]].cure for each in problems}
     if rt.record.desired != "running" or not wanted & set(_ORDER):
-        return "nothing to do any more"
-    done = []
+        return "; ".join(done) or "nothing to do any more"
     for cure in _ORDER:
         if cure in wanted:
             log.info("%s: %s", rt.name, cure.replace("_", " "))
             done.append(_CURES[cure](rt, log))
     return "; ".join(done)
+
+
+def _learn_anew(rt: Runtime, log: Log) -> list[str]:
+    """A connector that holds wrong columns of a table fails at its next row, however often it is restarted."""
+    with rt.target("heal") as (_, state):
+        wrong = [name for name, each in state.detached().items() if each.relearn] if state.exists() else []
+    if not wrong:
+        return []
+    put_connector(rt, log, anew=True)
+    with rt.target("heal") as (conn, state):
+        for name in wrong:
+            state.learnt(name)
+        conn.commit()
+    return [f"the connector was made anew, to learn the columns of {', '.join(wrong)}"]
 
 
 def _restart_task(rt: Runtime, log: Log) -> str:
