@@ -9,7 +9,7 @@ import psycopg
 from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.databases.postgres import ddl
 from cdc_pipelines.replication.databases.postgres.connection import server_errors
-from cdc_pipelines.replication.databases.postgres.lane_store import Lane, LaneStore
+from cdc_pipelines.replication.databases.postgres.lane_store import PHASES, Lane, LaneStore
 from cdc_pipelines.replication.databases.postgres.state import TargetState
 from cdc_pipelines.replication.errors import ConfigurationError, FencedError
 from cdc_pipelines.replication.lanes.runtime import LaneRuntime
@@ -79,7 +79,7 @@ def abandon(main: Runtime, table: str) -> str | None:
 
     Returns the name of its shadow; None: there is no lane.
     """
-    return _close(main, table, ("copying", "following", "detached", "merged"))
+    return _close(main, table, PHASES)
 
 
 def given_up(main: Runtime, table: str) -> str | None:

@@ -189,10 +189,7 @@ class TargetState(ChunkStore, TableStore, DeadLetterStore):
 
     def claim_table(self, table: MappedTable) -> None:
         """Claim one more table. Raises ConfigurationError where another pipeline has it."""
-        self._conn.execute(
-            "insert into _cdc.claim (target_schema, target_name, pipeline) values (%s, %s, %s) on conflict do nothing",
-            [table.target_schema, table.target_name, self._name],
-        )
+        self.claim(table)
         self._refuse_foreign([table])
 
     def _refuse_foreign(self, tables: Sequence[MappedTable]) -> None:
