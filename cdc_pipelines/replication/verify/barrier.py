@@ -150,7 +150,7 @@ def _log_end(rt: "Runtime", position: MySqlPosition, request: "Request", deadlin
     end = time.monotonic() + deadline_s
     while True:
         offset = source_offset(rt.connect, name)
-        if offset is not None and offset.get("file") and _reached(offset, position):
+        if offset is not None and offset.get("file") and rt.source.has_read(offset, position):
             return rt.topics.offsets(topic)[1]
         if request.state() == "reached":  # the log already holds a later transaction
             return rt.topics.offsets(topic)[1]
@@ -162,10 +162,6 @@ def _log_end(rt: "Runtime", position: MySqlPosition, request: "Request", deadlin
                 f"look at `cdc status {rt.name}`: is the connector running and its lag falling? Then try again.",
             )
         time.sleep(_CONNECT_POLL_S)
-
-
-def _reached(offset: dict[str, Any], position: MySqlPosition) -> bool:
-    return MySqlPosition.from_connect_offset(offset, position).has_read(position)
 
 
 class Request:

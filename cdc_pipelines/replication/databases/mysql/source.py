@@ -14,6 +14,7 @@ from cdc_pipelines.replication.catalog import Table
 from cdc_pipelines.replication.databases.mysql import introspect
 from cdc_pipelines.replication.databases.mysql.binlog import binlog_status, value
 from cdc_pipelines.replication.databases.mysql.connection import connect, connect_reader
+from cdc_pipelines.replication.databases.mysql.foreign_writes import all_foreign
 from cdc_pipelines.replication.databases.mysql.history import log_runway, require_reachable, require_same_history
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.databases.mysql.reader import Reader
@@ -113,6 +114,17 @@ class MySqlSource:
         identity = self.identity()
         with self.session() as conn:
             require_same_history(conn, identity, position, often=True)
+
+    def has_read(self, offset: dict[str, Any], position: MySqlPosition) -> bool:
+        """Whether a connector that has committed `offset` has told all that the database has up to `position`.
+
+        What is left of the log up to there may be other databases' alone; see `foreign_writes`.
+        """
+        read = MySqlPosition.from_connect_offset(offset, position)
+        if read.has_read(position):
+            return True
+        with self.session() as conn:
+            return all_foreign(conn, self.spec.database, read, position)
 
     def log_runway(self, position: MySqlPosition) -> dict[str, Any]:
         """How long the log will still reach back to `position`; see `history.log_runway`."""
