@@ -135,7 +135,7 @@ def test_a_long_copy_outlasts_the_log(configured: OwnPipe, monkeypatch: pytest.M
         pipe.run("update t set v = 'after' where id = 1", "delete from t where id = 2", "insert into u values (7)")
         now, newest = rt.source.position(), new_log_file(pipe)
         with pipe.busy():
-            wait_until(lambda: connector_covers(rt, now), "the connector to have read all")
+            wait_until(lambda: connector_covers(rt, now, None), "the connector to have read all")
         purge(pipe, newest)
         assert pipe.rows("select count(*) from _cdc.chunk where state = 'planned'") == [(1,)]
     copied = pipe.rows("select copied_at from _cdc.chunk where table_name = 't'")

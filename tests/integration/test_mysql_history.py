@@ -261,15 +261,27 @@ def test_what_other_databases_write_is_nothing_to_wait_for(own: SourceServer) ->
               "insert into other.x values (1, 'a'), (2, 'b')", "update other.x set v = 'c'", "begin",
               "delete from other.x where id = 1", "insert into other.x values (3, 'd')", "commit")
     assert not read.has_read(source.position())
-    assert source.has_read(offset, source.position())
+    assert source.has_told(offset, None, source.position())
     for statement in ("insert into shop.t values ()", "create table shop.u (id int)", "drop table shop.u",
                       "truncate shop.t"):  # fmt: skip
         at = source.position()
         offset = at.connect_offset() | {"gtids": at.gtids}
         other.run(statement, "insert into other.x values (20, 'f')")
-        assert not source.has_read(offset, source.position()), statement
+        assert not source.has_told(offset, None, source.position()), statement
         other.run("delete from other.x where id > 3")
+
+    # Our last transaction is applied: its place is that of its last rows event, the offset where it began
+    begin = source.position()
+    write(own)
+    end = source.position()
+    [rows] = [pos for _, pos, kind, *_ in own.run(f"show binlog events in '{begin.file}' from {begin.pos}")
+              if kind.lower().startswith("write_rows")]  # fmt: skip
+    other.run("create table other.y (id int)")
+    offset = begin.connect_offset() | {"gtids": begin.gtids}
+    assert not source.has_told(offset, begin, source.position())
+    assert source.has_told(offset, change(end, pos=rows, exact=False), source.position())
+
     at = source.position()
     offset = at.connect_offset() | {"gtids": at.gtids}
     other.run("insert into other.x values (7, 'g')", "flush binary logs", "insert into other.x values (8, 'h')")
-    assert not source.has_read(offset, source.position()), "another file: not looked at"
+    assert not source.has_told(offset, None, source.position()), "another file: not looked at"

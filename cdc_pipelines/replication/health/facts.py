@@ -135,7 +135,7 @@ def lag(rt: Runtime, target: Facts, connector: Facts, messages: int | None) -> F
     found["source_bytes"] = runway.get("bytes_behind")
     found["runway"] = runway
     read = connector_offset(rt) if messages == 0 and connector["state"] != "UNREACHABLE" else {}
-    if applied.includes(now) or (read and rt.source.has_read(read, now)):
+    if applied.includes(now) or (read and rt.source.has_told(read, applied, now)):
         found["seconds"], found["source_bytes"] = 0.0, 0
     elif told := max(target.get("commit_ms") or 0, 1000 * int(read.get("ts_sec") or 0)):
         found["seconds"] = max(0.0, round((rt.source.clock_ms() - told) / 1000, 3))

@@ -32,10 +32,13 @@ def connector_offset(rt: Runtime) -> dict[str, Any]:
     return offset if offset and offset.get("file") else {}
 
 
-def connector_covers(rt: Runtime, position: MySqlPosition) -> bool:
-    """Whether everything up to `position` is in the log: the connector has committed that it read so far."""
+def connector_covers(rt: Runtime, position: MySqlPosition, applied: MySqlPosition | None) -> bool:
+    """Whether everything up to `position` is in the log: the connector has committed that it read so far.
+
+    Behind what was `applied`, the source's log is looked at, too: it may hold nothing for us.
+    """
     offset = connector_offset(rt)
-    return bool(offset) and rt.source.has_read(offset, position)
+    return bool(offset) and rt.source.has_told(offset, applied, position)
 
 
 def caught_up(rt: Runtime, beat: Heartbeat, before: MySqlPosition | None) -> bool:
@@ -52,4 +55,4 @@ def caught_up(rt: Runtime, beat: Heartbeat, before: MySqlPosition | None) -> boo
     if beat.log_end is None or beat.log_offset is None or beat.log_offset < beat.log_end:
         return False
     now = rt.source.position()
-    return (before is not None and before.includes(now)) or connector_covers(rt, now)
+    return (before is not None and before.includes(now)) or connector_covers(rt, now, before)
