@@ -2,17 +2,12 @@
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any
 
 import click
 
 from cdc_pipelines.cli.output import console, emit_json, grid, holder, step_log
 
-if TYPE_CHECKING:
-    from cdc_pipelines.replication.databases.postgres.dead_letters import DeadLetter
-
 _json = click.option("--json", "as_json", is_flag=True)
-_OPS = {"c": "insert", "r": "insert", "u": "update", "d": "delete", "t": "truncate", "s": "schema change"}
 
 
 @click.group()
@@ -81,7 +76,7 @@ def list_letters(name: str, table: str | None, settled: bool, as_json: bool) -> 
     with Runtime.open(name) as rt:
         found = dead_letters.letters(rt, table=table, settled=settled)
     if as_json:
-        emit_json([_facts(letter) for letter in found])
+        emit_json([dead_letters.as_facts(letter) for letter in found])
     elif not found:
         console.print(f"{name}: no dead letter is held")
     else:
@@ -89,7 +84,7 @@ def list_letters(name: str, table: str | None, settled: bool, as_json: bool) -> 
             ["id", "table", "change", "key", "state", "at (UTC)", "error"],
             [
                 [
-                    str(each.id), each.table, _OPS[each.op], each.key or "", each.state,
+                    str(each.id), each.table, dead_letters.OPERATIONS[each.op], each.key or "", each.state,
                     f"{each.created_at:%Y-%m-%d %H:%M:%S}", each.error.splitlines()[0],
                 ]
                 for each in found
@@ -107,7 +102,7 @@ def show(name: str, letter_id: int, as_json: bool) -> None:
     from cdc_pipelines.replication.operations.runtime import Runtime
 
     with Runtime.open(name) as rt:
-        facts = _facts(dead_letters.letter(rt, letter_id))
+        facts = dead_letters.as_facts(dead_letters.letter(rt, letter_id))
     if as_json:
         emit_json(facts)
         return
@@ -156,18 +151,6 @@ def skip(name: str, letter_id: int, note: str, as_json: bool) -> None:
     from cdc_pipelines.replication.operations.runtime import Runtime
 
     with Runtime.open(name) as rt:
-        facts = _facts(dead_letters.skip(rt, letter_id, note))
+        facts = dead_letters.as_facts(dead_letters.skip(rt, letter_id, note))
         rt.store.record(name, "skip dead letter", holder(), "done", f"{letter_id} (table {facts['table']}): {note}")
     emit_json(facts) if as_json else console.print(f"dead letter {letter_id}: skipped", markup=False)
-
-
-def _facts(letter: "DeadLetter") -> dict[str, Any]:
-    """Plain values; key, images and position as objects."""
-    import msgspec
-
-    facts = msgspec.to_builtins(letter)
-    documents = ("key", "before", "after", "position")
-    parsed = {name: json.loads(facts[name]) for name in documents if facts[name] is not None}
-    ordered = ("id", "state", "table", "op", "key", "before", "after", "position", "log_offset", "commit_ms",
-               "sqlstate", "error", "note", "created_at", "settled_at")  # fmt: skip
-    return {name: parsed.get(name, facts[name]) for name in ordered}

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from cdc_pipelines.replication.operations.discover import discover
 from cdc_pipelines.web import documents as d
-from cdc_pipelines.web import facts, files, problems
+from cdc_pipelines.web import facts, files, letters, problems
 from cdc_pipelines.web import tables as single_tables
 from cdc_pipelines.web.answers import Masked
 from cdc_pipelines.web.parts import Id, Parts
@@ -86,6 +86,7 @@ def router(parts: Parts) -> APIRouter:
 
     _actions(api, parts)
     single_tables.add_to(api, parts)
+    letters.add_to(api, parts)
     return api
 
 

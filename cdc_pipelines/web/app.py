@@ -17,6 +17,7 @@ from cdc_pipelines.web import api, files, problems
 from cdc_pipelines.web.access import Access, Failures
 from cdc_pipelines.web.guard import Guard
 from cdc_pipelines.web.launch import Launcher
+from cdc_pipelines.web.letters import LetterPages
 from cdc_pipelines.web.pages import Pages
 from cdc_pipelines.web.parts import Parts
 from cdc_pipelines.web.render import HERE
@@ -59,6 +60,7 @@ def create_app(settings: WebSettings, store: ControlStore, *, watch: Watch | Non
     pages = Pages(parts, access, failures)
     app.include_router(pages.router())
     app.include_router(Setup(pages).router())
+    app.include_router(LetterPages(pages).router())
     app.mount("/static", StaticFiles(directory=HERE / "static"))
     problems.install(app, pages.error)
     # Around everything, the answers to unexpected errors too.

@@ -143,6 +143,39 @@ class Incidents(BaseModel):
     incidents: list[IncidentFacts]
 
 
+class DeadLetterFacts(Open):
+    id: int
+    state: str = Field(description="`held`, `skipped`, or `applied`: its table was copied again.")
+    table: str
+    op: str = Field(description="`c` insert, `u` update, `d` delete, `r` of a copy, `t` truncate, `s` schema change.")
+    key: dict[str, Any] | None
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+    error: str = Field(description="What the target said.")
+
+
+class DeadLetters(BaseModel):
+    success: bool = True
+    letters: list[DeadLetterFacts]
+
+
+class Retried(BaseModel):
+    success: bool = True
+    accepted: bool
+    error: str | None = Field(description="What the target has against it.")
+
+
+class Skipped(BaseModel):
+    success: bool = True
+    letter: DeadLetterFacts
+
+
+class SkipOptions(Strict):
+    """Why a change may be missing."""
+
+    note: str = Field(min_length=1, max_length=1000, description="Kept with the letter, and in the pipeline's diary.")
+
+
 class LagSample(BaseModel):
     at: str
     lag_seconds: float | None

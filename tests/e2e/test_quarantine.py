@@ -1,6 +1,23 @@
 """A row that the target can't take, seen as its owner sees it: what stands still, what goes on, what to do about it."""
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+from fastapi.testclient import TestClient
+
+from cdc_pipelines.replication.control.store import ControlStore
+from cdc_pipelines.web.app import create_app
+from cdc_pipelines.web.settings import WebSettings
 from tests.e2e.conftest import Pipe
+
+
+@contextmanager
+def web_of(pipe: Pipe) -> Iterator[TestClient]:
+    """The API over the pipeline's control store."""
+    with closing(ControlStore.open(f"sqlite:///{pipe.home}/control.db")) as store:
+        app = create_app(WebSettings("127.0.0.1", pipelines=pipe.file.parent), store)
+        with TestClient(app, base_url="http://127.0.0.1:8090") as client:
+            yield client
 
 
 def test_a_refused_row_sets_its_table_apart_and_its_owner_is_told_what_to_do(pipe: Pipe) -> None:
@@ -49,6 +66,14 @@ def test_a_refused_row_sets_its_table_apart_and_its_owner_is_told_what_to_do(pip
     done = pipe.cdc("deadletters", "retry", pipe.name, str(letter["id"]))
     assert done.code == 3
     assert 'still refused: new row for relation "price" violates' in done.stdout
+
+    # the same over HTTP, on the real target
+    number = pipe.status()["config"]["id"]
+    with web_of(pipe) as web:
+        (seen,) = web.get(f"/cdc/config/{number}/deadletters/").json()["letters"]
+        assert (seen["id"], seen["after"]) == (letter["id"], letter["after"])
+        tried = web.post(f"/cdc/config/{number}/deadletters/{letter['id']}/retry/").json()
+        assert (tried["accepted"], "violates" in tried["error"]) == (False, True)
 
     # while the target refuses it, so does the copy: the table stays as it is
     refused = pipe.cdc("quarantine", "release", pipe.name, "price")

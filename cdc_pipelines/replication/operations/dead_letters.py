@@ -1,5 +1,8 @@
 """What a person can do about a dead letter: look at it, try it again without keeping it, accept it."""
 
+import json
+from typing import Any
+
 import msgspec
 import psycopg
 
@@ -15,6 +18,7 @@ from cdc_pipelines.replication.stream import poison
 from cdc_pipelines.replication.stream.batches import KeyedBatch, OrderedBatch
 from cdc_pipelines.replication.stream.rows import RowCodec
 
+OPERATIONS = {"c": "insert", "r": "insert", "u": "update", "d": "delete", "t": "truncate", "s": "schema change"}
 _LOCK_WAIT_S = 5
 
 
@@ -95,3 +99,13 @@ def skip(rt: Runtime, letter_id: int, note: str) -> DeadLetter:
             )
         conn.commit()
         return _of(state, rt.name, letter_id)
+
+
+def as_facts(letter: DeadLetter) -> dict[str, Any]:
+    """Plain values; key, images and position as objects."""
+    facts = msgspec.to_builtins(letter)
+    documents = ("key", "before", "after", "position")
+    parsed = {name: json.loads(facts[name]) for name in documents if facts[name] is not None}
+    ordered = ("id", "state", "table", "op", "key", "before", "after", "position", "log_offset", "commit_ms",
+               "sqlstate", "error", "note", "created_at", "settled_at")  # fmt: skip
+    return {name: parsed.get(name, facts[name]) for name in ordered}
