@@ -1,5 +1,6 @@
 """Templates: everything is escaped, and every known secret masked before it is."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "duration": views.duration, "size": views.size, "moment": views.moment, "number": lambda n: f"{n:,}",
+        "json": lambda value: json.dumps(value, ensure_ascii=False),
         "words": _words, "quoted": lambda text: quote(text, safe="", errors="surrogatepass"),
     }
     environment.globals |= {"glyphs": _GLYPHS, "plot_width": views.WIDTH, "plot_height": views.HEIGHT}
