@@ -54,9 +54,11 @@ class Definitions:
 
     def learnt(self, message: Message) -> Iterator[Learn]:
         """What the connector says of the tables as it finds them; nothing has changed."""
+        assert message.source is not None
         for change in message.tableChanges or ():
-            if self.codec(*change.name) is not None or self.stands_apart(*change.name):
-                yield from self._learn(change.name[1], change)
+            name = change.name(message.source)
+            if self.codec(*name) is not None or self.stands_apart(*name):
+                yield from self._learn(name[1], change)
 
     def truncated(self, message: Message, place: Place) -> Iterator[Truncate | TableItem]:
         """What is to be done about a TRUNCATE."""
@@ -93,9 +95,10 @@ class Definitions:
         judge = Judge(self._rules, self._pair, event)
         yield from self._by_text(judge, event)
         for change in message.tableChanges or ():
-            if change.name[0] == self._database:
-                yield from self._taken(self._of_table(judge, event, change))
-                yield from self._learn(change.name[1], change)
+            database, name = change.name(source)
+            if database == self._database:
+                yield from self._taken(self._of_table(judge, event, name, change))
+                yield from self._learn(name, change)
 
     # What the text alone tells
 
@@ -150,8 +153,7 @@ class Definitions:
 
     # What the columns tell
 
-    def _of_table(self, judge: Judge, event: Event, change: TableChange) -> list[TableItem]:
-        name = change.name[1]
+    def _of_table(self, judge: Judge, event: Event, name: str, change: TableChange) -> list[TableItem]:
         if name in self._detached:
             return []  # a lane looks after it
         codec = self._codecs.get(name)

@@ -63,6 +63,6 @@ class Judge:
         if found.doubt:
             return [self.stay_behind(table.name, "unknown", found.doubt, relearn=True)]
         try:
-            return list(Alteration(self.policies, self._event, self._pair, table, before, change.table, found).items())
+            return list(Alteration(self._rules, self._event, self._pair, table, before, change.table, found).items())
         except CanNotFollowError as reason:
             return [self.stay_behind(table.name, reason.kind, reason.what)]

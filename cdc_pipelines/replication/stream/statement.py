@@ -108,7 +108,8 @@ class _Reader:
         token = self._take()
         if token.kind == "sign":
             raise IndexError(token.text)
-        return token.text.strip('"') if token.kind == "text" else token.text
+        # In quotes where sql_mode has ANSI_QUOTES
+        return token.text[1:-1].replace('""', '"') if token.kind == "text" else token.text
 
     def _table(self) -> Name:
         first = self._name()
