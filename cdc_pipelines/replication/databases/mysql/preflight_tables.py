@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from cdc_pipelines.replication.catalog import Column, MappedTable, Table
-from cdc_pipelines.replication.databases.mysql.binlog import select
+from cdc_pipelines.replication.databases.mysql.binlog import select, value
 from cdc_pipelines.replication.databases.mysql.preflight_server import Look
 from cdc_pipelines.replication.databases.mysql.server_errors import NOT_GRANTED, QUERY_KILLED
 from cdc_pipelines.replication.databases.mysql.sql import quote, quote_table
@@ -67,6 +67,10 @@ def _engines(look: Look) -> dict[str, str]:
 def names(look: Look) -> CheckResult:
     """Debezium takes a quote at a table name's edge for quoting. On MySQL it reads all tables' definitions."""
     tables = list(_engines(look)) if look.mysql else [t.name for t in look.tables]
+    found = str(value(look.conn, "database()"))
+    if found != look.spec.database:  # rows of the log would be taken for another database's
+        return CheckResult("source names", False, f"the server calls database {look.spec.database} {found}",
+                           f"set source.database to {found} in the pipeline's file.")
     wrong = [name for name in (look.spec.database, *tables) if _UNREADABLE.search(name)]
     return CheckResult(
         "source names", not wrong,

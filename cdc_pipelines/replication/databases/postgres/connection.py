@@ -22,6 +22,7 @@ _SESSION = {
     "DateStyle": "ISO",
     "IntervalStyle": "postgres",
     "standard_conforming_strings": "on",
+    "quote_all_identifiers": "off",
     "default_transaction_isolation": r"read\ committed",
     "default_transaction_read_only": "off",
     "statement_timeout": "0",
