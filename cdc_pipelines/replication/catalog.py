@@ -39,7 +39,8 @@ class Column(msgspec.Struct, frozen=True, omit_defaults=True):
 class Table(msgspec.Struct, frozen=True, omit_defaults=True):
     """One source table. `key` holds the primary key's columns (else a unique not-null index's), or nothing.
 
-    `key_index` is the name of that index, empty where it is not known.
+    `key_index` is the name of that index, empty where it is not known. `folded`: the server keeps the names of tables
+    in lower case, however a statement writes them.
     """
 
     schema: str
@@ -50,6 +51,7 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True):
     data_bytes: int = 0
     comment: str = ""
     key_index: str = "PRIMARY"
+    folded: bool = False
 
     @property
     def primary(self) -> bool:

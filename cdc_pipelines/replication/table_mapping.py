@@ -37,6 +37,22 @@ def new_tables(pipeline: Pipeline) -> Callable[[Table], MappedTable | None]:
     return lambda table: mapping_of(pipeline, table) if seen else None
 
 
+def column_names(pipeline: Pipeline) -> Callable[[str], str]:
+    """What the target calls a column that comes while the stream runs.
+
+    What is returned raises ConfigurationError for a name that the target can't have.
+    """
+
+    def name_of(name: str) -> str:
+        if pipeline.values.names == "adapt":
+            return _adapted(name, column=True)
+        if name in _SYSTEM_COLUMNS or len(name.encode()) > _MAX_NAME_BYTES:
+            raise ConfigurationError(f"the target can't have a column {name}")
+        return name
+
+    return name_of
+
+
 def mapping_of(pipeline: Pipeline, table: Table) -> MappedTable | None:
     """How the file maps a table; None where it does not want it. Raises ConfigurationError where it can't be mapped."""
     if pipeline.tables == "all":

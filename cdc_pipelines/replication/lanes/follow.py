@@ -15,6 +15,7 @@ from cdc_pipelines.replication.stream.batches import AtBarrier, Failed
 from cdc_pipelines.replication.stream.log_client import LogClient
 from cdc_pipelines.replication.stream.reader import LogReader
 from cdc_pipelines.replication.stream.schema_event import Rules
+from cdc_pipelines.replication.table_mapping import column_names
 
 Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
@@ -57,7 +58,7 @@ class Follower:
             overlap=applier.overlap,
             limits=pipeline.apply,
             end=end,
-            rules=Rules(pipeline.schema_changes),
+            rules=Rules(pipeline.schema_changes, column_name=column_names(pipeline)),
             statements=applier.statements,
         )
         reader.start()

@@ -13,7 +13,7 @@ from cdc_pipelines.replication.stream.batches import Note, Redefine, SchemaChang
 from cdc_pipelines.replication.stream.columns import Difference, to_column
 from cdc_pipelines.replication.stream.messages import ColumnChange, TableDefinition
 from cdc_pipelines.replication.stream.new_columns import NotToldError, filler, is_generated
-from cdc_pipelines.replication.stream.schema_event import Done, Event
+from cdc_pipelines.replication.stream.schema_event import Done, Event, Rules
 from cdc_pipelines.replication.values import form_for, heeded
 
 
@@ -29,7 +29,7 @@ class CanNotFollowError(Exception):
 class Alteration:
     """One table's change from one definition to the next."""
 
-    policies: SchemaChanges
+    rules: Rules
     event: Event
     pair: tuple[str, str]
     table: MappedTable
@@ -37,6 +37,10 @@ class Alteration:
     after: TableDefinition
     found: Difference
     notes: list[SchemaChange] = field(default_factory=list)
+
+    @property
+    def policies(self) -> SchemaChanges:
+        return self.rules.policies
 
     def items(self) -> Iterator[TableItem]:
         table, found = self.table, self.found
@@ -103,11 +107,11 @@ class Alteration:
             source = self._column(change, origin)
             sources.append(source)
             if before is not None:
-                same_name = before.target_name == before.source.name
-                name = source.name if same_name else before.target_name
+                keeps = source.name == before.source.name or self._is_chosen(before)
+                name = before.target_name if keeps else self._name(source.name)
                 columns.append(self._mapped(source, name, before))
             elif table.whole and origin is None:
-                columns.append(self._mapped(source, source.name, None))
+                columns.append(self._mapped(source, self._name(source.name), None))
         key = self._key_after({c.source.name for c in columns})
         names = {column.target_name for column in columns}
         gone = [c.target_name for c in table.columns if c.source.name not in self.found.origins.values()]
@@ -121,6 +125,19 @@ class Alteration:
         return msgspec.structs.replace(
             table, columns=tuple(columns), source=after, kept=tuple(name for name in kept if name not in names)
         )
+
+    def _name(self, name: str) -> str:
+        try:
+            return self.rules.column_name(name)
+        except CdcError as error:
+            raise CanNotFollowError("add_column", f"has column {name} now: {error.message}") from error
+
+    def _is_chosen(self, column: MappedColumn) -> bool:
+        """Whether the file gave the column its name on the target."""
+        try:
+            return column.target_name != self.rules.column_name(column.source.name)
+        except CdcError:
+            return True
 
     def _key_after(self, replicated: set[str]) -> tuple[str, ...]:
         if not self.found.key_changes:

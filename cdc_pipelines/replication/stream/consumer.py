@@ -37,7 +37,7 @@ from cdc_pipelines.replication.stream.refusal import RefusedError
 from cdc_pipelines.replication.stream.rewind import rewind
 from cdc_pipelines.replication.stream.schema_event import Rules
 from cdc_pipelines.replication.stream.watch import Watch
-from cdc_pipelines.replication.table_mapping import new_tables
+from cdc_pipelines.replication.table_mapping import column_names, new_tables
 
 _BARRIER_POLL_S = 0.25
 
@@ -125,7 +125,7 @@ class Consumer:
             stop_at=stop_at,
             detached=applier.detached,
             careful_until=self._quarantine.careful_until,
-            rules=Rules(self._pipeline.schema_changes, new_tables(self._pipeline)),
+            rules=Rules(self._pipeline.schema_changes, new_tables(self._pipeline), column_names(self._pipeline)),
             statements=applier.statements,
         )
         self._reader.start()

@@ -17,7 +17,7 @@ from cdc_pipelines.replication.stream.batches import (
     TableItem,
     Truncate,
 )
-from cdc_pipelines.replication.stream.messages import Message, TableChange
+from cdc_pipelines.replication.stream.messages import Message, SourceBlock, TableChange
 from cdc_pipelines.replication.stream.overlap import Overlap
 from cdc_pipelines.replication.stream.rows import RowCodec
 from cdc_pipelines.replication.stream.schema_changes import Judge
@@ -37,6 +37,7 @@ class Definitions:
     ) -> None:
         self._database, self._pair, self._overlap, self._rules = database, pair, overlap, rules
         self._known = dict(known)
+        self._folds = any(table.source.folded for table in tables)
         self._detached = frozenset(detached)
         self._codecs = {table.name: RowCodec(table, *pair) for table in tables if table.name not in self._detached}
 
@@ -54,9 +55,11 @@ class Definitions:
 
     def learnt(self, message: Message) -> Iterator[Learn]:
         """What the connector says of the tables as it finds them; nothing has changed."""
+        assert message.source is not None
         for change in message.tableChanges or ():
-            if self.codec(*change.name) is not None or self.stands_apart(*change.name):
-                yield from self._learn(change.name[1], change)
+            name = self._name(change, message.source)
+            if self.codec(*name) is not None or self.stands_apart(*name):
+                yield from self._learn(name[1], change)
 
     def truncated(self, message: Message, place: Place) -> Iterator[Truncate | TableItem]:
         """What is to be done about a TRUNCATE."""
@@ -89,13 +92,20 @@ class Definitions:
         if source.db not in (self._database, "", None):
             return
         ddl = message.ddl or ""
-        event = Event(parse(ddl), ddl, place, source.ts_ms)
+        statement = parse(ddl)
+        event = Event(statement.folded() if self._folds else statement, ddl, place, source.ts_ms)
         judge = Judge(self._rules, self._pair, event)
         yield from self._by_text(judge, event)
         for change in message.tableChanges or ():
-            if change.name[0] == self._database:
-                yield from self._taken(self._of_table(judge, event, change))
-                yield from self._learn(change.name[1], change)
+            database, name = self._name(change, source)
+            if database == self._database:
+                yield from self._taken(self._of_table(judge, event, name, change))
+                yield from self._learn(name, change)
+
+    def _name(self, change: TableChange, source: SourceBlock) -> tuple[str, str]:
+        """(database, table) as rows have them: of a new table Debezium gives the name as the statement writes it."""
+        database, table = change.name(source)
+        return (database.lower(), table.lower()) if self._folds else (database, table)
 
     # What the text alone tells
 
@@ -150,8 +160,7 @@ class Definitions:
 
     # What the columns tell
 
-    def _of_table(self, judge: Judge, event: Event, change: TableChange) -> list[TableItem]:
-        name = change.name[1]
+    def _of_table(self, judge: Judge, event: Event, name: str, change: TableChange) -> list[TableItem]:
         if name in self._detached:
             return []  # a lane looks after it
         codec = self._codecs.get(name)

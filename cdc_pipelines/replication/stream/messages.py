@@ -49,6 +49,14 @@ class TableDefinition(msgspec.Struct, frozen=True):
     primaryKeyColumnNames: list[str] | None = None  # noqa: N815
 
 
+_ID = re.compile(r'"((?:[^"]|"")*)"\."((?:[^"]|"")*)"')
+
+
+def _quoted(name: str) -> str:
+    """As Debezium quotes it: a name that begins or ends with a quote stays as it is."""
+    return name if name[0] == '"' or name[-1] == '"' else '"' + name.replace('"', '""') + '"'
+
+
 class TableChange(msgspec.Struct, frozen=True):
     """One entry of `tableChanges`; `id` is `"database"."table"`."""
 
@@ -56,11 +64,13 @@ class TableChange(msgspec.Struct, frozen=True):
     id: str
     table: TableDefinition | None = None
 
-    @property
-    def name(self) -> tuple[str, str]:
-        """(database, table)"""
-        database, _, table = self.id.replace('"', "").partition(".")
-        return database, table
+    def name(self, source: SourceBlock) -> tuple[str, str]:
+        """(database, table). `source` is the event's, which has the plain names of most changes."""
+        if source.db and source.table and self.id == f"{_quoted(source.db)}.{_quoted(source.table)}":
+            return source.db, source.table
+        match = _ID.fullmatch(self.id)
+        database, table = match.groups() if match else self.id.split(".", 1)
+        return database.replace('""', '"'), table.replace('""', '"')
 
 
 class Message(msgspec.Struct, gc=False):

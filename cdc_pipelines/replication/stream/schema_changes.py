@@ -59,10 +59,11 @@ class Judge:
         found = difference(before, change.table, self._event.statement)
         if (unknown := self._event.statement.unknown) is not None:
             what = f"had something done that is not understood ({unknown})"
-            return [self.stay_behind(table.name, "unknown", what)]
+            # A text that is not in UTF-8: the connector has its names wrong.
+            return [self.stay_behind(table.name, "unknown", what, relearn="\ufffd" in self._event.ddl)]
         if found.doubt:
             return [self.stay_behind(table.name, "unknown", found.doubt, relearn=True)]
         try:
-            return list(Alteration(self.policies, self._event, self._pair, table, before, change.table, found).items())
+            return list(Alteration(self._rules, self._event, self._pair, table, before, change.table, found).items())
         except CanNotFollowError as reason:
             return [self.stay_behind(table.name, reason.kind, reason.what)]

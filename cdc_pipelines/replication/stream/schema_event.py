@@ -22,10 +22,14 @@ STATEMENT_CHARS = 2000
 
 @dataclass(frozen=True)
 class Rules:
-    """The file's policies, and which tables that are made on the source are wanted: their mapping, None for others."""
+    """The file's policies, and which tables that are made on the source are wanted: their mapping, None for others.
+
+    `column_name` gives the target's name of a source's column, or raises CdcError where it can't have one.
+    """
 
     policies: SchemaChanges = field(default_factory=SchemaChanges)
     new_table: Callable[[Table], MappedTable | None] = lambda table: None
+    column_name: Callable[[str], str] = lambda name: name
 
 
 class Statements:

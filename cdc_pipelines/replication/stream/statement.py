@@ -4,7 +4,7 @@ The columns before and after tell most of a change. They do not tell a renamed c
 another that was added, what was renamed into what, or that rows were moved: for that the text is looked at.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Literal
 
@@ -45,6 +45,12 @@ class Statement:
     drops_index: list[str] = field(default_factory=list)
     adds_primary: bool = False
     replaces: bool = False
+
+    def folded(self) -> "Statement":
+        """With the names of databases and tables in lower case."""
+        table, exchanged = (name and _lower(name) for name in (self.table, self.exchanged))
+        renames = [(_lower(old), _lower(new)) for old, new in self.renames]
+        return replace(self, table=table, exchanged=exchanged, renames=renames)
 
     def added(self, name: str) -> Column | None:
         """What the text says of a column that it adds, whose name is told apart without regard to case."""
@@ -108,7 +114,8 @@ class _Reader:
         token = self._take()
         if token.kind == "sign":
             raise IndexError(token.text)
-        return token.text.strip('"') if token.kind == "text" else token.text
+        # In quotes where sql_mode has ANSI_QUOTES
+        return token.text[1:-1].replace('""', '"') if token.kind == "text" else token.text
 
     def _table(self) -> Name:
         first = self._name()
@@ -304,6 +311,10 @@ class _Reader:
 def _is_last(action: list[Token]) -> bool:
     """Whether the commas behind it are its own: those of ORDER BY a, b or of DROP PARTITION p, q."""
     return action[0].is_word("order") or any(token.is_word("partition") for token in action[:2])
+
+
+def _lower(name: Name) -> Name:
+    return name[0] and name[0].lower(), name[1].lower()
 
 
 def _same(a: str | None, b: str) -> bool:

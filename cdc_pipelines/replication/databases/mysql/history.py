@@ -107,10 +107,14 @@ def _events_from(conn: "Connection[Cursor]", position: MySqlPosition) -> list[tu
     larger than the session's max_allowed_packet: then the first event alone shows that the place is one.
     """
     query = f"show binlog events in %s from {int(position.pos)} limit "
+    conn.use_unicode = False  # a statement's text is in the character set of who made it
     try:
-        return select(conn, query + str(_EVENTS), (position.file,))
+        events = select(conn, query + str(_EVENTS), (position.file,))
     except ConfigurationError:
-        return select(conn, query + "1", (position.file,))
+        events = select(conn, query + "1", (position.file,))
+    finally:
+        conn.use_unicode = True
+    return [tuple(v.decode(errors="replace") if isinstance(v, bytes) else v for v in event) for event in events]
 
 
 def _require_same_log(conn: "Connection[Cursor]", position: MySqlPosition) -> None:

@@ -33,6 +33,8 @@ def tables(conn: "Connection[Cursor]", database: str, names: Sequence[str] | Non
     Raises ConfigurationError where a named table does not exist (or can't be seen, or is a view).
     """
     with conn.cursor() as cursor:
+        cursor.execute("select @@lower_case_table_names = 1")
+        folded = cursor.fetchall()[0][0] == 1
         heads = _rows(cursor, _TABLES, database)
         columns = _grouped(_rows(cursor, _COLUMNS, database))
         indexes = _grouped(_rows(cursor, _INDEXES, database))
@@ -44,7 +46,7 @@ def tables(conn: "Connection[Cursor]", database: str, names: Sequence[str] | Non
             index, key = _key(parsed, indexes.get(name, ()))
             found[name] = Table(
                 schema=database, name=name, columns=parsed, key=key, rows_estimate=int(rows), data_bytes=int(size),
-                comment=comment or "", key_index=index,
+                comment=comment or "", key_index=index, folded=folded,
             )
     if names is None:
         return list(found.values())

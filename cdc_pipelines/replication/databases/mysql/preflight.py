@@ -27,6 +27,7 @@ _SERVER: tuple[tuple[str, Check], ...] = (
     ("source grants", server.grants),
 )
 _TABLES: tuple[tuple[str, Check], ...] = (
+    ("source names", of_tables.names),
     ("source tables readable", of_tables.readable),
     ("source engines", of_tables.engines),
     ("source keys", of_tables.keys),

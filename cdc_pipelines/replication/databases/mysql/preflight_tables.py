@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from cdc_pipelines.replication.catalog import Column, MappedTable, Table
-from cdc_pipelines.replication.databases.mysql.binlog import select
+from cdc_pipelines.replication.databases.mysql.binlog import select, value
 from cdc_pipelines.replication.databases.mysql.preflight_server import Look
 from cdc_pipelines.replication.databases.mysql.server_errors import NOT_GRANTED, QUERY_KILLED
 from cdc_pipelines.replication.databases.mysql.sql import quote, quote_table
@@ -17,6 +17,7 @@ _LOBS = {"text", "mediumtext", "longtext", "blob", "mediumblob", "longblob", "js
 LOOK_BYTES = 256_000_000  # larger tables are not scanned for their largest value
 LOOK_SECONDS = 5
 _SHOWN = 10
+_UNREADABLE = re.compile(r"^[\"`]|`$|``")
 _QUOTED = r"`(?:[^`]|``)*`"
 _FOREIGN_KEY = re.compile(
     rf"^\s+CONSTRAINT (?P<name>{_QUOTED}) (?P<definition>FOREIGN KEY \({_QUOTED}(?:, {_QUOTED})*\) "
@@ -55,12 +56,33 @@ def readable(look: Look) -> CheckResult:
     )
 
 
-def engines(look: Look) -> CheckResult:
-    """Only a transactional engine can be read as of one position."""
-    found = dict(select(
+def _engines(look: Look) -> dict[str, str]:
+    """Of all tables of the database."""
+    return dict(select(
         look.conn, "select table_name, engine from information_schema.tables where table_schema = %s and "
         "table_type = 'BASE TABLE'", (look.spec.database,),
     ))
+
+
+def names(look: Look) -> CheckResult:
+    """Debezium takes a quote at a table name's edge for quoting. On MySQL it reads all tables' definitions."""
+    tables = list(_engines(look)) if look.mysql else [t.name for t in look.tables]
+    found = str(value(look.conn, "database()"))
+    if found != look.spec.database:  # rows of the log would be taken for another database's
+        return CheckResult("source names", False, f"the server calls database {look.spec.database} {found}",
+                           f"set source.database to {found} in the pipeline's file.")
+    wrong = [name for name in (look.spec.database, *tables) if _UNREADABLE.search(name)]
+    return CheckResult(
+        "source names", not wrong,
+        f"Debezium can't read a name that begins with a quote or backtick, ends with a backtick or has two in a row: "
+        f"{named(wrong)}" if wrong else "Debezium can read all",
+        "give other names: RENAME TABLE … TO …;" if wrong else "",
+    )
+
+
+def engines(look: Look) -> CheckResult:
+    """Only a transactional engine can be read as of one position."""
+    found = _engines(look)
     wrong = [t.name for t in look.tables if str(found.get(t.name, "InnoDB")).upper() not in _SNAPSHOT_ENGINES]
     return CheckResult(
         "source engines", not wrong,

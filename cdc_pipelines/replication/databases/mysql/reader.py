@@ -16,6 +16,9 @@ from cdc_pipelines.replication.pipeline import Source
 Row = tuple[bytes | None, ...]
 
 _PLUGINS = os.path.join(os.path.dirname(_mysql_connector.__file__), "mysql", "vendor", "plugin")
+# For the login alone, then sessions speak utf8mb4. Of that one MariaDB does not know the client's collation, and would
+# take the names of user and database for latin1.
+_LOGIN_CHARSETS = {"mysql": "utf8mb4", "mariadb": "utf8mb3"}
 _BATCH_BYTES = 8 << 20
 _STEP_ROWS = 8  # rows between two looks at the size, while values are small
 _LARGE_VALUE = 100_000
@@ -153,7 +156,7 @@ def connect_reader(spec: Source, *, purpose: str) -> Reader:
     where = session.where(spec)
     session.require_tls_files(spec)
     client = _mysql_connector.MySQL(
-        buffered=False, raw=True, plugin_dir=_PLUGINS, charset_name="utf8mb4",
+        buffered=False, raw=True, plugin_dir=_PLUGINS, charset_name=_LOGIN_CHARSETS[spec.type],
         connection_timeout=session.CONNECT_TIMEOUT_S,
     )
     try:

@@ -23,6 +23,8 @@ def settings(flavor: str) -> list[str]:
         "set names utf8mb4",
         # With sql_mode '' zero dates can be read and compared, and backslash escapes in strings are on.
         "set session sql_mode='', time_zone='+00:00', autocommit=1, sql_auto_is_null=0, sql_select_limit=default",
+        # Of the server's defaults: ones that refuse large queries, take quotes off names or end a session at COMMIT.
+        "set session sql_big_selects=1, sql_quote_show_create=1, completion_type='NO_CHAIN'",
         "set session transaction isolation level repeatable read",
         # A slow target makes the server wait while it sends rows; its default gives up after 60 s, mid-table.
         "set session net_write_timeout=3600, net_read_timeout=3600, wait_timeout=604800",

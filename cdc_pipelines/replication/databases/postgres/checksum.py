@@ -15,6 +15,8 @@ from cdc_pipelines.replication.errors import IntegrityError
 from cdc_pipelines.replication.values import forms_of
 from cdc_pipelines.replication.values.form import Form
 
+_WORTH_COMPILING = 1_000_000  # rows
+
 
 class PostgresChecksum(TableChecksum):
     """A target table, seen by a session in a REPEATABLE READ transaction."""
@@ -28,6 +30,8 @@ class PostgresChecksum(TableChecksum):
         super().__init__(table, forms_of(table.columns, source, "postgres", table.name), salt, by)
         # Without the key's index each range would read the whole table; a fresh table has no statistics that say so.
         conn.execute("set local enable_seqscan = off" if by == "modulo" else "set local enable_seqscan = on")
+        # That makes any plan look expensive; compiling it takes longer than reading a small table.
+        conn.execute(f"set local jit = {'on' if table.source.rows_estimate > _WORTH_COMPILING else 'off'}".encode())
 
     def delete(self, conn: psycopg.Connection, picks: Collection[Key]) -> int:
         """Delete the rows that were picked (see `picked`), by another session; how many there were."""

@@ -22,6 +22,7 @@ _SESSION = {
     "DateStyle": "ISO",
     "IntervalStyle": "postgres",
     "standard_conforming_strings": "on",
+    "quote_all_identifiers": "off",
     "default_transaction_isolation": r"read\ committed",
     "default_transaction_read_only": "off",
     "statement_timeout": "0",
@@ -34,6 +35,11 @@ _SESSION = {
     "tcp_keepalives_count": "3",
     "tcp_user_timeout": "30000",
 }
+
+# Those that older servers don't know can't be asked for at login.
+_TIMEOUTS = (
+    "select set_config(name, '0', false) from pg_settings where name in ('idle_session_timeout', 'transaction_timeout')"
+)
 
 # libpq gives no SQLSTATE for a refused login: these texts tell that waiting won't help.
 _REFUSED = (
@@ -69,7 +75,7 @@ def connect(spec: Target, *, purpose: str, autocommit: bool = False) -> psycopg.
     host, port, user = spec.resolved_host(), spec.resolved_port(), spec.resolved_user()
     tls = {"sslrootcert": spec.tls.ca, "sslcert": spec.tls.cert, "sslkey": spec.tls.key}
     try:
-        return psycopg.connect(
+        conn = psycopg.connect(
             host=host,
             port=port,
             user=user,
@@ -84,8 +90,11 @@ def connect(spec: Target, *, purpose: str, autocommit: bool = False) -> psycopg.
             keepalives_idle=30,
             keepalives_interval=10,
             keepalives_count=3,
-            autocommit=autocommit,
+            autocommit=True,
         )
+        conn.execute(_TIMEOUTS)
+        conn.autocommit = autocommit
+        return conn
     except psycopg.OperationalError as error:
         text = " ".join(str(error).split())
         where = f"target PostgreSQL {host}:{port}, database {spec.database}, user {user}"
