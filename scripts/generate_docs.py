@@ -38,6 +38,7 @@ from cdc_pipelines.replication.pipeline import (
 from cdc_pipelines.replication.pipeline_file import json_schema
 from cdc_pipelines.replication.schedules import ResyncSchedule, Schedules, VerifySchedule
 from cdc_pipelines.replication.schema_policy import WITHOUT_EFFECT, SchemaChanges, kinds
+from cdc_pipelines.replication.shape import Added, Mask, ShapedColumn, TableShape
 from cdc_pipelines.replication.value_rules import ColumnValues, Values
 from cdc_pipelines.replication.values.mysql_postgres import TYPES
 
@@ -54,6 +55,10 @@ SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ("`tables[]`", TableChoice),
     ("`values`", Values),
     ("`values.columns.TABLE.COLUMN`", ColumnValues),
+    ("`shape.TABLE`", TableShape),
+    ("`shape.TABLE.columns.COLUMN`", ShapedColumn),
+    ("`shape.TABLE.columns.COLUMN.mask`", Mask),
+    ("`shape.TABLE.add.COLUMN`", Added),
     ("`copy`", Copy),
     ("`apply`", Apply),
     ("`schema_changes`", SchemaChanges),

@@ -9,6 +9,7 @@ from cdc_pipelines.replication.alerts.settings import Alerts
 from cdc_pipelines.replication.health.settings import Health
 from cdc_pipelines.replication.schedules import Schedules
 from cdc_pipelines.replication.schema_policy import SchemaChanges
+from cdc_pipelines.replication.shape import TableShape
 from cdc_pipelines.replication.strict import Strict, require_reference
 from cdc_pipelines.replication.value_rules import Values
 
@@ -217,6 +218,9 @@ class Pipeline(Strict):
     )
     exclude: list[Identifier] = Field(default_factory=list, description="Tables left out when `tables` is `all`.")
     values: Values = Field(default_factory=Values)
+    shape: dict[Identifier, TableShape] = Field(
+        default_factory=dict, description="What becomes of columns on their way, and columns of our own: table → shape."
+    )
     copy_: Copy = Field(default_factory=Copy, alias="copy")
     apply: Apply = Field(default_factory=Apply)
     schema_changes: SchemaChanges = Field(default_factory=SchemaChanges)
