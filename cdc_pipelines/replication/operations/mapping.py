@@ -119,10 +119,10 @@ def differences(
             words = f"lands in {b.target_schema}.{b.target_name} instead of {a.target_schema}.{a.target_name}"
             found.append(Difference(name, "changed", words))
         other = _columns_differ(a, b) if followed is None else _choices_differ(a, b)
-        if other or a.whole != b.whole:
-            found.append(Difference(name, "changed", "has other columns or another key"))
         if _is_shaped_otherwise(a, b):
             found.append(Difference(name, "changed", "is shaped otherwise"))
+        elif other or a.whole != b.whole:
+            found.append(Difference(name, "changed", "has other columns or another key"))
     return sorted(found)
 
 
