@@ -22,7 +22,7 @@ SCHEMA = (
     "'{\"a\": 1}', x'00112233445566778899aabbccddeeff', 'Klar')",
     "insert into customer (id) values (2)",
     f"insert into account values ('first@{SECRET}', 1), ('second@{SECRET}', 2), ('{SECRET}-third', 3)",
-    "insert into code values (-5, 'a'), (10, 'b'), (2000000000, 'c')",
+    "insert into code values (5, 'a'), (10, 'b'), (2000000000, 'c')",
     f"insert into visit values ('{SECRET} 1', 1), ('{SECRET} 1', 1), ('{SECRET} 2', 2)",
 )
 HMAC = {"hash": "hmac_sha256", "key": "${env:CDC_TEST_PII_KEY}"}
@@ -114,7 +114,7 @@ def test_copied_and_streamed_values_are_shaped_alike(shaped: Pipe) -> None:
         f"update account set mail = concat('changed ', mail) where mail = 'first@{SECRET}'",
         f"update account set n = 22 where mail = 'second@{SECRET}'",
         f"delete from account where mail = '{SECRET}-third'",
-        "update code set n = n + 1 where n = 10", "delete from code where n = -5",
+        "update code set n = n + 1 where n = 10", "delete from code where n = 5",
         "update code set t = 'd' where n = 11",
         f"update visit set n = 5 where who = '{SECRET} 1' limit 1", f"delete from visit where who = '{SECRET} 2'",
         f"insert into visit values ('{SECRET} 3', 3)",
@@ -146,7 +146,7 @@ def test_copied_and_streamed_values_are_shaped_alike(shaped: Pipe) -> None:
 
 def test_a_planted_difference_is_found_named_and_repaired(shaped: Pipe) -> None:
     shaped.target.execute("update customer set phone = '*******99', _op = 'x' where id = 1")
-    shaped.target.execute("update account set n = -1 where n = 22")
+    shaped.target.execute("update account set n = -1 where mail = '" + keyed(f"second@{SECRET}") + "'")
     shaped.target.execute(f"delete from code where n = '{sha256('11')}'")
     found = shaped.cdc("verify", shaped.name, "--json")
     assert found.code == 3, found.stderr
@@ -170,7 +170,7 @@ def test_another_shape_is_copied_beside_the_stream(shaped: Pipe) -> None:
     plan = shaped.cdc("configure", shaped.file, "--plan")
     assert plan.code == 0, plan.stderr
     told = " ".join(plan.stdout.split())
-    assert "table customer is shaped otherwise (at the next start, beside the stream)" in told
+    assert "table customer is shaped otherwise: at the next start, beside the stream" in told
     assert "shape.customer.columns.phone.mask.keep_last: 2 → unset" in told
     assert KEY not in plan.stdout
     shaped.configure()
@@ -195,7 +195,8 @@ def test_schema_changes_of_shaped_columns(shaped: Pipe) -> None:
     shaped.run("alter table account change address mail varchar(60)")
     # What can't be followed: nothing of it arrives in clear, and the table says why.
     shaped.run("alter table visit add _op int", "alter table code modify t varchar(8), modify n int unsigned",
-               f"alter table customer drop ssn, add ssn varchar(40) default '{SECRET}'")
+               "alter table customer drop ssn, add ssn varchar(40)",
+               f"update customer set ssn = '{SECRET}' where id = 1")
 
     def reasons() -> dict[str, str]:
         tables = shaped.status()["tables"]
@@ -213,13 +214,12 @@ def test_schema_changes_of_shaped_columns(shaped: Pipe) -> None:
         shaped.ok("resync", "--table", table)
     assert shaped.rows("select ssn from customer where id = 1") == [(keyed(SECRET),)]
     shaped.equal()
-    rows = everything(shaped).replace(f"default ''{SECRET}''", "")  # the statement itself, as the source logged it
-    assert SECRET not in rows.replace(f"default '{SECRET}'", "")
+    nothing_in_clear(shaped)
 
 
 def test_a_dead_letter_holds_nothing_in_clear(shaped: Pipe) -> None:
-    shaped.target.execute("alter table account add check (n <> 13)")
-    shaped.run(f"insert into account values ('{SECRET} refused', 13)")
+    shaped.target.execute("alter table account add check (n <> 1300)")
+    shaped.run(f"insert into account values ('{SECRET} refused', 1300)")
     wait_until(lambda: any(t["state"] == "detached" for t in shaped.status()["tables"]), "the quarantine")
     done = shaped.cdc("deadletters", "list", shaped.name, "--json")
     assert done.code == 0, done.stderr

@@ -12,7 +12,6 @@ from cdc_pipelines.replication.added_columns import STAMPS
 from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.errors import UnsupportedChangeError
 from cdc_pipelines.replication.position import Place
-from cdc_pipelines.replication.stream import messages
 from cdc_pipelines.replication.stream.batches import SMALL, CopyBatch, Key, KeyedBatch, Row
 from cdc_pipelines.replication.values import forms_of
 from cdc_pipelines.replication.values.form import Form
@@ -94,7 +93,7 @@ class RowCodec:
 
     def disguise(self, raw: msgspec.Raw) -> msgspec.Raw:
         """An event's image with the target's texts in place of the values that the target must not see."""
-        if not self._hidden or bytes(raw) == messages.NULL:
+        if not self._hidden or bytes(raw) == b"null":
             return raw
         values = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
         for name, form in self._hidden.items():

@@ -51,7 +51,7 @@ def retyped(base: Form, case: Case, text: str) -> Form:
             return base
     raise ConfigurationError(
         f"column {case.where} is {case.column.full_type}, which can't become {text}",
-        f"valid: {', '.join([base.target_type, *(choice.words for choice in choices)])}.",
+        f"valid: {', '.join(dict.fromkeys([base.target_type, *(choice.words for choice in choices)]))}.",
     )
 
 
