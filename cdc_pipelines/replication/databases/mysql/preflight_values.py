@@ -40,6 +40,8 @@ def questions(column: MappedColumn, table: MappedTable, flavor: str) -> Iterator
             f"instr(cast({text} as binary),x'00')>0", "the character NUL", rules.nul == "error",
             "values.nul: remove (or replace)",
         )
+        if column.shape.type in ("json", "jsonb"):
+            yield Question("not json_valid({c})", "no JSON", True, "leave the column a text: no `type` under `shape`")
         undecodable = charsets.undecodable(column.source.charset)
         if undecodable:
             replaces = rules.undecodable == "replace"
