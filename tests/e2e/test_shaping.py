@@ -210,8 +210,9 @@ def test_schema_changes_of_shaped_columns(shaped: Pipe) -> None:
 
     wait_until(apart, "a table to be detached")
     assert "has another column ssn now, and the file shapes that name" in apart()["customer"]
+    shaped.target.execute("create view seen as select id from customer")  # its rows are merged then, not swapped
     shaped.ok("resync", "--table", "customer")
-    assert shaped.rows("select ssn from customer where id = 1") == [(keyed(SECRET),)]
+    assert shaped.rows("select ssn, _op from customer where id = 1") == [(keyed(SECRET), "r")]
     shaped.equal()
     nothing_in_clear(shaped)
 
