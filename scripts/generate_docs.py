@@ -20,6 +20,7 @@ from pydantic_core import PydanticUndefined
 
 from cdc_pipelines.replication.alerts.document import json_schema as alert_schema
 from cdc_pipelines.replication.alerts.settings import Alerts, PagerDuty, Webhook
+from cdc_pipelines.replication.column_shape import Added, Mask, ShapedColumn
 from cdc_pipelines.replication.health.rules import RULES
 from cdc_pipelines.replication.health.settings import Health
 from cdc_pipelines.replication.metrics.catalogue import METRICS
@@ -31,6 +32,7 @@ from cdc_pipelines.replication.pipeline import (
     Pipeline,
     Source,
     TableChoice,
+    TableShape,
     Target,
     Tls,
     Verify,
@@ -38,7 +40,6 @@ from cdc_pipelines.replication.pipeline import (
 from cdc_pipelines.replication.pipeline_file import json_schema
 from cdc_pipelines.replication.schedules import ResyncSchedule, Schedules, VerifySchedule
 from cdc_pipelines.replication.schema_policy import WITHOUT_EFFECT, SchemaChanges, kinds
-from cdc_pipelines.replication.shape import Added, Mask, ShapedColumn, TableShape
 from cdc_pipelines.replication.value_rules import ColumnValues, Values
 from cdc_pipelines.replication.values.mysql_postgres import TYPES
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from cdc_pipelines.replication.shape import NO_SHAPE, AddedColumn, ColumnShape
+from cdc_pipelines.replication.column_shape import NO_SHAPE, AddedColumn, ColumnShape
 from cdc_pipelines.replication.value_rules import NO_RULES, ValueRules
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 import msgspec
 
 from cdc_pipelines.replication.catalog import MappedColumn, MappedTable, Table
+from cdc_pipelines.replication.column_shape import NO_SHAPE, ColumnShape, ColumnShapes
 from cdc_pipelines.replication.errors import CdcError, ConfigurationError
 from cdc_pipelines.replication.pipeline import Pipeline, TableChoice
-from cdc_pipelines.replication.shape import NO_SHAPE, ColumnShape, TableShape
 from cdc_pipelines.replication.values import form_for, heeded
 from cdc_pipelines.replication.values.hashing import key_check
 
@@ -79,7 +79,7 @@ def map_table(pipeline: Pipeline, table: Table, choice: TableChoice) -> MappedTa
             f"PostgreSQL has columns of its own called {', '.join(taken)}; give another name under rename, or set "
             "values.names to adapt"
         )
-    shapes = pipeline.shape.get(table.name, TableShape())
+    shapes = pipeline.shape.get(table.name, ColumnShapes())
     problems = [*_misshapen(shapes, table, wanted), *_not_to_be_added(shapes, names)]
     columns = []
     for source_name, name in zip(wanted, names, strict=True):
@@ -102,7 +102,7 @@ def map_table(pipeline: Pipeline, table: Table, choice: TableChoice) -> MappedTa
     )
 
 
-def _shape(shapes: TableShape, table: str, column: str) -> ColumnShape:
+def _shape(shapes: ColumnShapes, table: str, column: str) -> ColumnShape:
     """Raises ConfigurationError where an HMAC's key can't be had."""
     shaped = shapes.columns.get(column)
     if shaped is None:
@@ -113,7 +113,7 @@ def _shape(shapes: TableShape, table: str, column: str) -> ColumnShape:
     return msgspec.structs.replace(shape, key_check=key_check(shape.key, f"{table}.{column}"))
 
 
-def _misshapen(shapes: TableShape, table: Table, wanted: list[str]) -> list[str]:
+def _misshapen(shapes: ColumnShapes, table: Table, wanted: list[str]) -> list[str]:
     found = []
     for name, shaped in shapes.columns.items():
         if name not in wanted:
@@ -126,7 +126,7 @@ def _misshapen(shapes: TableShape, table: Table, wanted: list[str]) -> list[str]
     return found
 
 
-def _not_to_be_added(shapes: TableShape, names: list[str]) -> list[str]:
+def _not_to_be_added(shapes: ColumnShapes, names: list[str]) -> list[str]:
     """`names` are those of the replicated columns on the target."""
     found = []
     for name in shapes.add:

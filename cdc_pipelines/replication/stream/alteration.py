@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import msgspec
 
 from cdc_pipelines.replication.catalog import Column, MappedColumn, MappedTable
+from cdc_pipelines.replication.column_shape import NO_SHAPE
 from cdc_pipelines.replication.errors import CdcError
 from cdc_pipelines.replication.schema_policy import SchemaChanges
-from cdc_pipelines.replication.shape import NO_SHAPE
 from cdc_pipelines.replication.stream import conversions
 from cdc_pipelines.replication.stream.batches import Note, Redefine, SchemaChange, TableItem
 from cdc_pipelines.replication.stream.columns import Difference, to_column

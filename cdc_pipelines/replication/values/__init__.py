@@ -4,8 +4,8 @@ Copy, apply and verify all take their form from here, so they can't drift apart.
 """
 
 from cdc_pipelines.replication.catalog import Column, MappedColumn
+from cdc_pipelines.replication.column_shape import NO_SHAPE, ColumnShape
 from cdc_pipelines.replication.errors import ConfigurationError
-from cdc_pipelines.replication.shape import NO_SHAPE, ColumnShape
 from cdc_pipelines.replication.value_rules import NO_RULES, ValueRules
 from cdc_pipelines.replication.values import charsets, mysql_postgres
 from cdc_pipelines.replication.values.form import Case, Form

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from cdc_pipelines.replication.column_shape import ColumnShape
 from cdc_pipelines.replication.errors import ConfigurationError
-from cdc_pipelines.replication.shape import ColumnShape
 from cdc_pipelines.replication.values import hashing
 from cdc_pipelines.replication.values.form import Case, Form
 from cdc_pipelines.replication.values.mysql_numbers import INTEGERS

@@ -2,9 +2,9 @@
 
 from tests.mutants.mutant import NOT_SILENT, PROOF, QUOTING, SECRETS, Mutant
 
-_SHAPE = "unit/test_shape.py::"
-_SQL = "integration/test_shaping.py::"
-_REAL = "e2e/test_shaping.py::"
+_SHAPE = "unit/test_column_shapes.py::"
+_SQL = "integration/test_column_shapes.py::"
+_REAL = "e2e/test_column_shapes.py::"
 _SHAPING = "replication/values/shaping.py"
 _ALTERATION = "replication/stream/alteration.py"
 

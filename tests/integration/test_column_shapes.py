@@ -13,10 +13,10 @@ import psycopg
 import pytest
 
 from cdc_pipelines.replication.catalog import Column
+from cdc_pipelines.replication.column_shape import ColumnShape
 from cdc_pipelines.replication.databases.mysql.read import SnapshotSession
 from cdc_pipelines.replication.databases.mysql.sql import quote
 from cdc_pipelines.replication.errors import ConfigurationError
-from cdc_pipelines.replication.shape import ColumnShape
 from cdc_pipelines.replication.values import form_for
 from cdc_pipelines.replication.values.form import Form
 from cdc_pipelines.replication.values.hashing import key_check

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from cdc_pipelines.replication.catalog import Column, MappedTable, Table, mapped_table_from_json, to_json
+from cdc_pipelines.replication.column_shape import AddedColumn, ColumnShape
 from cdc_pipelines.replication.copy.plan import plan
 from cdc_pipelines.replication.databases.mysql.ranges import is_exact
 from cdc_pipelines.replication.errors import ConfigurationError, PipelineFileError
@@ -18,7 +19,6 @@ from cdc_pipelines.replication.operations.settings_changes import settings_chang
 from cdc_pipelines.replication.pipeline import Pipeline
 from cdc_pipelines.replication.pipeline_file import parse_pipeline
 from cdc_pipelines.replication.position import Place
-from cdc_pipelines.replication.shape import AddedColumn, ColumnShape
 from cdc_pipelines.replication.stream import messages
 from cdc_pipelines.replication.stream.batches import Detach, Event, Redefine, RenameTable
 from cdc_pipelines.replication.stream.definitions import Definitions

@@ -164,8 +164,8 @@ class Added(Strict):
         return AddedColumn(name, "bigint" if isinstance(self.value, int) else "text", text=str(self.value))
 
 
-class TableShape(Strict):
-    """What becomes of one table's rows on their way to the target."""
+class ColumnShapes(Strict):
+    """The columns of one table, as they are to be on the target."""
 
     columns: dict[ColumnName, ShapedColumn] = Field(
         default_factory=dict, description="Columns whose values change, by their names on the source."
