@@ -20,6 +20,7 @@ from pydantic_core import PydanticUndefined
 
 from cdc_pipelines.replication.alerts.document import json_schema as alert_schema
 from cdc_pipelines.replication.alerts.settings import Alerts, PagerDuty, Webhook
+from cdc_pipelines.replication.column_shape import Added, Mask, ShapedColumn
 from cdc_pipelines.replication.health.rules import RULES
 from cdc_pipelines.replication.health.settings import Health
 from cdc_pipelines.replication.metrics.catalogue import METRICS
@@ -31,6 +32,7 @@ from cdc_pipelines.replication.pipeline import (
     Pipeline,
     Source,
     TableChoice,
+    TableShape,
     Target,
     Tls,
     Verify,
@@ -54,6 +56,10 @@ SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ("`tables[]`", TableChoice),
     ("`values`", Values),
     ("`values.columns.TABLE.COLUMN`", ColumnValues),
+    ("`shape.TABLE`", TableShape),
+    ("`shape.TABLE.columns.COLUMN`", ShapedColumn),
+    ("`shape.TABLE.columns.COLUMN.mask`", Mask),
+    ("`shape.TABLE.add.COLUMN`", Added),
     ("`copy`", Copy),
     ("`apply`", Apply),
     ("`schema_changes`", SchemaChanges),

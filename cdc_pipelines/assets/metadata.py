@@ -105,7 +105,8 @@ def target_schema(table: MappedTable) -> dg.TableSchema:
             dg.TableColumn(
                 name=column.target_name,
                 type=column.target_type,
-                description=f"from {column.source.name} {column.source.full_type}",
+                description=f"from {column.source.name} {column.source.full_type}"
+                + (f" ({column.shape})" if column.shape.changes else ""),
                 constraints=dg.TableColumnConstraints(
                     nullable=column.source.nullable and column.target_name not in keys,
                     unique=keys == {column.target_name},
@@ -113,6 +114,9 @@ def target_schema(table: MappedTable) -> dg.TableSchema:
                 ),
             )
             for column in table.columns
+        ] + [
+            dg.TableColumn(name=added.name, type=added.target_type, description=f"added: {added.origin}")
+            for added in table.added
         ],
         constraints=dg.TableConstraints(other=[f"key ({', '.join(c.target_name for c in table.key)})"] if keys else []),
     )

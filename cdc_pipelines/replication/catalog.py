@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from cdc_pipelines.replication.column_shape import NO_SHAPE, AddedColumn, ColumnShape
 from cdc_pipelines.replication.value_rules import NO_RULES, ValueRules
 
 
@@ -71,12 +72,16 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class MappedColumn(msgspec.Struct, frozen=True):
-    """A source column and where it lands. `target_type` is the DDL type on the target, `rules` what its values obey."""
+    """A source column and where it lands. `target_type` is the DDL type on the target, `rules` what its values obey.
+
+    `shape` is what becomes of its values on the way.
+    """
 
     source: Column
     target_name: str
     target_type: str
     rules: ValueRules = NO_RULES
+    shape: ColumnShape = NO_SHAPE
 
 
 class MappedTable(msgspec.Struct, frozen=True):
@@ -84,7 +89,8 @@ class MappedTable(msgspec.Struct, frozen=True):
 
     `whole` says that all (not generated) columns are wanted, so that a column added later is added here too; `rules`
     are those that it will have. `kept` are columns of the target whose source's column is gone: they are left alone,
-    until their name is used again.
+    until their name is used again. `added` are columns of ours, which the source does not have. `shaped` are the names,
+    in lower case, of the columns that the file shapes: none of that name may ever be replicated as it is.
     """
 
     source: Table
@@ -94,6 +100,8 @@ class MappedTable(msgspec.Struct, frozen=True):
     whole: bool = True
     kept: tuple[str, ...] = ()
     rules: ValueRules = NO_RULES
+    added: tuple[AddedColumn, ...] = ()
+    shaped: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -110,6 +118,16 @@ class MappedTable(msgspec.Struct, frozen=True):
         """Places of the key's columns in `columns`."""
         names = [c.source.name for c in self.columns]
         return tuple(names.index(k) for k in self.source.key)
+
+    @property
+    def hides_key(self) -> bool:
+        """Whether the target must not see the key's values."""
+        return any(column.shape.hides for column in self.key)
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """The columns that we write on the target: those of `columns`, then the added ones."""
+        return (*(c.target_name for c in self.columns), *(a.name for a in self.added))
 
 
 def to_json(value: Any) -> str:

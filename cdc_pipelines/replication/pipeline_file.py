@@ -87,6 +87,8 @@ def _is_union_tag(part: int | str) -> bool:
 def _holds_secret(location: list[int | str], kind: str) -> bool:
     if location[:1] == ["alerts"]:  # an address of a chat is one, wherever under `alerts` it was written
         return location[1:2] not in (["minimum"], ["remind_hours"], ["on_failed_runs"])
+    if location[:1] == ["shape"] and (kind == "extra_forbidden" or location[-1:] == ["key"]):
+        return True  # a key, or what was meant to be one
     named = any(_SECRET_NAME.search(str(part)) for part in location)
     return kind == "missing" or named or location[:2] == ["kafka", "client"]
 

@@ -3,10 +3,14 @@
 import hashlib
 from collections.abc import Callable
 
+import msgspec
+
 from cdc_pipelines.replication.catalog import MappedColumn, MappedTable, Table
+from cdc_pipelines.replication.column_shape import NO_SHAPE, ColumnShape, ColumnShapes
 from cdc_pipelines.replication.errors import CdcError, ConfigurationError
 from cdc_pipelines.replication.pipeline import Pipeline, TableChoice
 from cdc_pipelines.replication.values import form_for, heeded
+from cdc_pipelines.replication.values.hashing import key_check
 
 _MAX_NAME_BYTES = 63  # of PostgreSQL; a longer one would be cut silently
 _SYSTEM_COLUMNS = {"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"}
@@ -91,23 +95,62 @@ def map_table(pipeline: Pipeline, table: Table, choice: TableChoice) -> MappedTa
             f"PostgreSQL has columns of its own called {', '.join(taken)}; give another name under rename, or set "
             "values.names to adapt"
         )
+    shapes = pipeline.shape.get(table.name, ColumnShapes())
+    problems = [*_misshapen(shapes, table, wanted), *_not_to_be_added(shapes, names)]
     columns = []
-    problems = []
     for source_name, name in zip(wanted, names, strict=True):
         column = table.column(source_name)
         try:
             rules = heeded(column, pipeline.values.rules(table.name, source_name))
-            form = form_for(column, pipeline.source.type, pipeline.target.type, table.name, rules)
+            shape = _shape(shapes, table.name, source_name)
+            form = form_for(column, pipeline.source.type, pipeline.target.type, table.name, rules, shape)
         except CdcError as error:
             problems.append(f"{error.message} ({error.next_step})")
             continue
-        columns.append(MappedColumn(column, name, form.target_type, rules))
+        columns.append(MappedColumn(column, name, form.target_type, rules, shape))
     if problems:
         raise ConfigurationError("; ".join(problems))
     return MappedTable(
         table, pipeline.target.schema_, target_name, tuple(columns), whole=choice.columns is None,
         rules=pipeline.values.rules(),
+        added=tuple(added.column(name, pipeline.name) for name, added in shapes.add.items()),
+        shaped=tuple(sorted(name.lower() for name in shapes.columns)),
     )
+
+
+def _shape(shapes: ColumnShapes, table: str, column: str) -> ColumnShape:
+    """Raises ConfigurationError where an HMAC's key can't be had."""
+    shaped = shapes.columns.get(column)
+    if shaped is None:
+        return NO_SHAPE
+    shape = shaped.shape()
+    if shape.key is None:
+        return shape
+    return msgspec.structs.replace(shape, key_check=key_check(shape.key, f"{table}.{column}"))
+
+
+def _misshapen(shapes: ColumnShapes, table: Table, wanted: list[str]) -> list[str]:
+    found = []
+    for name, shaped in shapes.columns.items():
+        if name not in wanted:
+            found.append(f"shape.{table.name}.columns: no column {name} is replicated; there are {', '.join(wanted)}")
+        elif name in table.key and not shaped.shape().keeps_apart:
+            found.append(
+                f"shape.{table.name}.columns.{name}: a column of the key can't be masked or truncated, as two rows "
+                "could become one; give it a hash"
+            )
+    return found
+
+
+def _not_to_be_added(shapes: ColumnShapes, names: list[str]) -> list[str]:
+    """`names` are those of the replicated columns on the target."""
+    found = []
+    for name in shapes.add:
+        if name in names:
+            found.append(f"shape, add: the source has a column {name} already; give the added one another name")
+        elif name in _SYSTEM_COLUMNS or len(name.encode()) > _MAX_NAME_BYTES:
+            found.append(f"shape, add: PostgreSQL can't have a column {name}; give another, shorter name")
+    return found
 
 
 def _adapted(name: str, *, column: bool = False) -> str:

@@ -10,6 +10,7 @@ from typing import Protocol
 import msgspec
 import psycopg
 
+from cdc_pipelines.replication.added_columns import of_copied_rows
 from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.copy.chunk import Chunk
 from cdc_pipelines.replication.copy.progress import Progress
@@ -23,13 +24,18 @@ from cdc_pipelines.replication.pipeline import Target
 
 
 class Reader(Protocol):
-    """What is asked of a session of the source's snapshot."""
+    """What is asked of a session of the source's snapshot, which was taken at `taken_at`."""
+
+    taken_at: str
 
     def read(self, table: MappedTable, where: KeyRange) -> Iterator[Batch]: ...
 
 
 class ReadPosition(Protocol):
     """The position that the snapshot stands for."""
+
+    @property
+    def log_place(self) -> str: ...
 
     def to_json(self) -> str: ...
 
@@ -61,7 +67,7 @@ def copy_chunks(
     with connect(target_spec, purpose=f"{pipeline}:copy") as conn:
         take_replica_role(conn)
         conn.commit()
-        mover = _Mover(conn, session, position.to_json(), pipeline, generation, epoch, progress, stop)
+        mover = _Mover(conn, session, position, pipeline, generation, epoch, progress, stop)
         try:
             for name in dict.fromkeys(c.table for c in chunks):
                 mine = [c for c in chunks if c.table == name]
@@ -85,7 +91,7 @@ class _Mover:
         self,
         conn: psycopg.Connection,
         session: Reader,
-        position: str,
+        position: ReadPosition,
         pipeline: str,
         generation: int,
         epoch: int,
@@ -94,7 +100,7 @@ class _Mover:
     ) -> None:
         self._conn = conn
         self._session = session
-        self._position = position
+        self._position, self._log_place = position.to_json(), position.log_place
         self._pipeline = pipeline
         self._generation = generation
         self._epoch = epoch
@@ -170,7 +176,10 @@ class _Mover:
         if exact:
             # Whatever is in the range is of no worth: leftovers of a reset, or somebody's own rows.
             ddl.delete_range(self._conn, table, found.lower, found.upper)
-        rows, size = copy_rows(self._conn, table, self._batches(table, found), what=what, moved=moved.add)
+        added = of_copied_rows(table, self._session.taken_at, self._log_place) if table.added else ()
+        rows, size = copy_rows(
+            self._conn, table, self._batches(table, found), what=what, moved=moved.add, added=added
+        )
         done = msgspec.structs.replace(
             found,
             state="done",

@@ -22,12 +22,14 @@ def plan(
 ) -> list[Chunk]:
     """The tables in chunks of about `chunk_bytes` of source data, dealt out to at most `shards` shards.
 
-    A table whose key ranges can't be told exactly outside the server stays in one shard: one reader, one position.
+    A table whose key ranges can't be told exactly outside the server stays in one shard: one reader, one position. One
+    whose key is hashed is one chunk.
     """
     chunks: list[Chunk] = []
     for table in tables:
         rows = max(1, chunk_bytes // row_bytes(table))
-        ranges = walk(session, table, rows, max_chunks)
+        # The bounds of chunks are keys in clear, and stand in the target.
+        ranges = [KeyRange(())] if table.hides_key else walk(session, table, rows, max_chunks)
         step = max(rows, -(-table.source.rows_estimate // max_chunks))
         chunks += _chunks(table, ranges, step)
     return _deal(chunks, {t.name: t for t in tables}, chunk_bytes, shards)

@@ -68,8 +68,9 @@ def _fits(lane: LaneRuntime, found: Lane, table: MappedTable) -> bool:
         (mapped,) = state.mapped_tables()
     wanted = msgspec.structs.replace(table, target_schema="_cdc", target_name=found.shadow)
     return (found.target_schema, found.target_name) == (table.target_schema, table.target_name) and (
-        [(c.source.name, c.target_name, c.target_type) for c in mapped.columns]
-        == [(c.source.name, c.target_name, c.target_type) for c in wanted.columns]
+        [(c.source.name, c.target_name, c.target_type, c.shape) for c in mapped.columns]
+        == [(c.source.name, c.target_name, c.target_type, c.shape) for c in wanted.columns]
+        and mapped.added == wanted.added
         and mapped.source.key == wanted.source.key
     )
 

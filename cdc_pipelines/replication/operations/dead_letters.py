@@ -58,7 +58,7 @@ def retry(rt: Runtime, letter_id: int) -> str:
                 f"dead letter {letter_id} ({found.op}, table {found.table}) is no change of a row: it can't be tried",
                 f"look at the table on the target, then run `cdc quarantine release {rt.name} {found.table}`.",
             )
-        codec = RowCodec(table, rt.pipeline.source.type, rt.target_spec.type)
+        codec = RowCodec(table, rt.pipeline.source.type, rt.target_spec.type, disguised=True)
         before, after = (
             None if image is None else codec.row(msgspec.Raw(image.encode())) for image in (found.before, found.after)
         )

@@ -54,7 +54,10 @@ def resolve(pipeline: Pipeline, tables: Sequence[Table]) -> tuple[MappedTable, .
 
 
 def _strangers_in_rules(pipeline: Pipeline, by_name: Mapping[str, Table], chosen: Set[str]) -> Iterator[str]:
-    """Rules of columns that are none of the pipeline's."""
+    """Rules and shapes of columns, or tables, that are none of the pipeline's."""
+    for name in pipeline.shape:
+        if name not in chosen or name not in by_name:
+            yield f"shape: {name} is no table of this pipeline; it has {', '.join(sorted(chosen)[:20]) or 'none'}"
     for name, columns in pipeline.values.columns.items():
         if name not in chosen or name not in by_name:
             yield f"values.columns: {name} is no table of this pipeline"
@@ -116,9 +119,16 @@ def differences(
             words = f"lands in {b.target_schema}.{b.target_name} instead of {a.target_schema}.{a.target_name}"
             found.append(Difference(name, "changed", words))
         other = _columns_differ(a, b) if followed is None else _choices_differ(a, b)
-        if other or a.whole != b.whole:
+        if _is_shaped_otherwise(a, b):
+            found.append(Difference(name, "changed", "is shaped otherwise"))
+        elif other or a.whole != b.whole:
             found.append(Difference(name, "changed", "has other columns or another key"))
     return sorted(found)
+
+
+def _is_shaped_otherwise(a: MappedTable, b: MappedTable) -> bool:
+    ours, theirs = ({c.source.name: c.shape for c in t.columns} for t in (a, b))
+    return a.added != b.added or any(ours[n] != theirs[n] for n in ours.keys() & theirs.keys())
 
 
 def _columns_differ(a: MappedTable, b: MappedTable) -> bool:

@@ -16,6 +16,7 @@ _SECTIONS: dict[str, Effect] = {
     "connect": "at the next restart",
     "kafka": "at the next restart",
     "values": "with a resync",
+    "shape": "at the next start, beside the stream",
     "copy": "at the next copy",
     "apply": "at the next restart",
     "schema_changes": "at the next restart",

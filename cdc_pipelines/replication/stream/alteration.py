@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from cdc_pipelines.replication.catalog import Column, MappedColumn, MappedTable
+from cdc_pipelines.replication.column_shape import NO_SHAPE
 from cdc_pipelines.replication.errors import CdcError
 from cdc_pipelines.replication.schema_policy import SchemaChanges
 from cdc_pipelines.replication.stream import conversions
@@ -113,6 +114,7 @@ class Alteration:
             elif table.whole and origin is None:
                 columns.append(self._mapped(source, self._name(source.name), None))
         key = self._key_after({c.source.name for c in columns})
+        self._judge_shapes(columns, key)
         names = {column.target_name for column in columns}
         gone = [c.target_name for c in table.columns if c.source.name not in self.found.origins.values()]
         kept = table.kept if self.policies.drop_column == "apply" else (*table.kept, *gone)
@@ -138,6 +140,19 @@ class Alteration:
             return column.target_name != self.rules.column_name(column.source.name)
         except CdcError:
             return True
+
+    def _judge_shapes(self, columns: list[MappedColumn], key: tuple[str, ...]) -> None:
+        """No column may come in clear under a name that the file shapes, nor take the name of one of ours."""
+        added = {column.name for column in self.table.added}
+        for column in columns:
+            name = column.source.name
+            kind = "add_column" if name in self.found.added else "rename_column"
+            if name.lower() in self.table.shaped and not column.shape.changes:
+                raise CanNotFollowError(kind, f"has another column {name} now, and the file shapes that name")
+            if column.target_name in added:
+                raise CanNotFollowError(kind, f"has a column {name} now, which the file has the pipeline add")
+            if name in key and not column.shape.keeps_apart:
+                raise CanNotFollowError("change_key", f"has {name} in its key, which the file masks or truncates")
 
     def _key_after(self, replicated: set[str]) -> tuple[str, ...]:
         if not self.found.key_changes:
@@ -170,14 +185,15 @@ class Alteration:
 
     def _mapped(self, source: Column, name: str, before: MappedColumn | None) -> MappedColumn:
         if before is not None and _shape(before.source) == _shape(source):
-            return MappedColumn(source, name, before.target_type, before.rules)
+            return MappedColumn(source, name, before.target_type, before.rules, before.shape)
+        shape = before.shape if before is not None else NO_SHAPE
         rules = heeded(source, before.rules if before is not None else self.table.rules)
         try:
-            form = form_for(source, *self.pair, self.table.name, rules)
+            form = form_for(source, *self.pair, self.table.name, rules, shape)
         except CdcError as error:
             kind = "add_column" if before is None else "change_column"
             raise CanNotFollowError(kind, f"has a column that can't be replicated: {error.message}") from error
-        return MappedColumn(source, name, form.target_type, rules)
+        return MappedColumn(source, name, form.target_type, rules, shape)
 
     # What becomes of the rows
 
@@ -188,7 +204,7 @@ class Alteration:
             raise CanNotFollowError("add_column", f"gained column {change.name}: {reason}") from reason
 
     def _questions(self) -> Iterator[tuple[str, conversions.Question]]:
-        mapped = {c.source.name for c in self.table.columns}
+        mapped = {c.source.name: c for c in self.table.columns}
         changed = []
         for change in self.after.columns:
             origin = self.found.origins.get(change.name)
@@ -204,6 +220,12 @@ class Alteration:
                 )
             if conversions.renumbers(old, change):
                 asked.append(conversions.Equals("0"))
+            if mapped[origin].shape.changes and any(not isinstance(q, conversions.IsNull) for q in asked):
+                # The target can't tell which values the source converted: it never had them.
+                raise CanNotFollowError(
+                    "change_column", f"has {change.name}, which the file shapes, as {after.full_type}, where it was "
+                    f"{before.full_type}"
+                )
             if _shape(before) != _shape(after):
                 changed.append(f"{change.name} {after.full_type}{'' if after.nullable else ' not null'}")
             yield from ((origin, question) for question in asked)

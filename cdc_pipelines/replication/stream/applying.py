@@ -133,9 +133,12 @@ class Applier:
         if found is None:
             table = self.tables[name]
             unique = bool(ddl.unique_indexes(self.conn, table))
-            found = TableApplier(self.conn, RowCodec(table, *self._pair), next(self._numbers), unique=unique)
+            found = TableApplier(self.conn, self._codec(name), next(self._numbers), unique=unique)
             self._appliers[name] = found
         return found
+
+    def _codec(self, table: str) -> RowCodec:
+        return RowCodec(self.tables[table], *self._pair)
 
     def handle(self, item: Item) -> bool:
         """Apply one item. True where it was a Commit: the run is durable, `offset` and `position` have moved."""
@@ -224,12 +227,15 @@ class Applier:
         except (FencedError, RetryableError, RefusedError):
             raise
         except CdcError as error:  # a row that is not there, a table that is gone
-            raise RefusedError(table, error.message, event=origin, next_step=error.next_step) from error
+            raise RefusedError(
+                table, error.message, event=origin, next_step=error.next_step, key=self._shown_key(table, origin)
+            ) from error
         except psycopg.Error as error:
             if is_refusal(error):
                 details = str(error).strip()
                 raise RefusedError(
-                    table, reason(error), details=details, sqlstate=error.sqlstate, event=origin
+                    table, reason(error), details=details, sqlstate=error.sqlstate, event=origin,
+                    key=self._shown_key(table, origin),
                 ) from error
             if isinstance(error, psycopg.OperationalError):
                 raise
@@ -238,10 +244,15 @@ class Applier:
                 "mend that on the target, then `cdc start NAME`; the change log keeps what was not applied.",
             ) from error
 
+    def _shown_key(self, table: str, event: Event | None) -> Sequence[object] | None:
+        if event is None or event.key is None or not self.tables[table].hides_key:
+            return None
+        return self._codec(table).shown_key(event.key)
+
     def _detach(self) -> None:
         """Tables that are in quarantine from this run on, with the events that were refused."""
         for refusal in self._quarantine:
-            self._state.hold_letter(letter(refusal, self.tables[refusal.table]))
+            self._state.hold_letter(letter(refusal, self._codec(refusal.table)))
             self._state.detach(
                 refusal.table, refusal.reason, "quarantined", position=self.position.to_json(), offset=self.offset
             )

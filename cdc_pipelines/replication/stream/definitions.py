@@ -146,6 +146,8 @@ class Definitions:
         wanted = self._rules.new_table(source) if new[0] in (None, self._database) else None
         if wanted is None or there is not None or self.stands_apart(self._database, new[1]):
             return [judge.stay_behind(before, "rename_table", f"{what}, which is not replicated")]
+        if any(each.shaped or each.added for each in (table, wanted)):
+            return [judge.stay_behind(before, "rename_table", f"{what}, and the file shapes it by its name")]
         against = judge.against_policy(before, "rename_table", what)
         if against is not None:
             return [against]

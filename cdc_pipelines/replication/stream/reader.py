@@ -257,6 +257,8 @@ class LogReader(threading.Thread):
             before = codec.row(message.before)
         if op != "d":
             after = codec.row(message.after)
+            if codec.stamps:
+                codec.stamp(after, op or "", message.place(), message.source.ts_ms if message.source else None)
         key = codec.key(after if after is not None else before) if codec.key_indexes else None  # type: ignore[arg-type]
         if key is not None and before is not None and after is not None and codec.key(before) != key:
             self._add(table, "d", codec.key(before), before, None, message, offset, 0)

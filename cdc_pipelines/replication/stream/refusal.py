@@ -1,12 +1,16 @@
 """A change that the target refuses: what is known of it, and how it becomes a dead letter."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import msgspec
 
-from cdc_pipelines.replication.catalog import MappedTable, to_json
+from cdc_pipelines.replication.catalog import to_json
 from cdc_pipelines.replication.databases.postgres.dead_letters import NewLetter
 from cdc_pipelines.replication.errors import IntegrityError
 from cdc_pipelines.replication.stream.batches import Event, Key
 from cdc_pipelines.replication.stream.messages import Message
+from cdc_pipelines.replication.stream.rows import RowCodec
 
 
 class RefusedError(IntegrityError):
@@ -18,11 +22,13 @@ class RefusedError(IntegrityError):
 
     def __init__(
         self, table: str, reason: str, *, details: str = "", sqlstate: str | None = None, event: Event | None = None,
-        next_step: str = "",
+        next_step: str = "", key: Sequence[Any] | None = None,
     ) -> None:
+        """`key`: the event's as people may see it, if they may not see it as it is."""
         self.table, self.reason, self.event = table, reason, event
         self.details, self.sqlstate = details or reason, sqlstate
-        where = f" of row {', '.join(map(str, event.key))[:100]}" if event is not None and event.key else ""
+        shown = key or (event.key if event is not None else None)
+        where = f" of row {', '.join(map(str, shown))[:100]}" if shown else ""
         super().__init__(
             reason if reason.startswith("table ") else f"table {table}: the target refused a change{where}: {reason}",
             next_step or "mend the target table (or the mapping), then `cdc start NAME`; the change log keeps what was "
@@ -41,14 +47,17 @@ def event_of(message: Message, offset: int, key: Key | None = None) -> Event:
     return Event(message.op or "s", key, message.before, after, message.place(), offset, commit_ms)
 
 
-def letter(refusal: RefusedError, table: MappedTable) -> NewLetter:
-    """The dead letter of a refusal whose event was found."""
+def letter(refusal: RefusedError, codec: RowCodec) -> NewLetter:
+    """The dead letter of a refusal whose event was found. What the target must not see it does not see here either."""
     event = refusal.event
     assert event is not None
-    names = [column.source.name for column in table.key]
-    key = None if event.key is None else to_json(dict(zip(names, event.key, strict=True)))
+    names = [column.source.name for column in codec.table.key]
+    key = None if event.key is None else to_json(dict(zip(names, codec.shown_key(event.key), strict=True)))
+    before, after = (
+        image if image is None or event.op == "s" else codec.disguise(image) for image in (event.before, event.after)
+    )
     return NewLetter(
-        table=refusal.table, op=event.op, key=key, before=_image(event.before), after=_image(event.after),
+        table=refusal.table, op=event.op, key=key, before=_image(before), after=_image(after),
         position=to_json(event.place._asdict()), commit_ms=event.commit_ms, log_offset=event.offset,
         sqlstate=refusal.sqlstate, error=refusal.details,
     )

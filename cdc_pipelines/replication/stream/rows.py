@@ -2,13 +2,16 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from operator import attrgetter
 from typing import Any
 
 import msgspec
 
+from cdc_pipelines.replication.added_columns import STAMPS
 from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.errors import UnsupportedChangeError
+from cdc_pipelines.replication.position import Place
 from cdc_pipelines.replication.stream.batches import SMALL, CopyBatch, Key, KeyedBatch, Row
 from cdc_pipelines.replication.values import forms_of
 from cdc_pipelines.replication.values.form import Form
@@ -23,23 +26,36 @@ class RowCodec:
     means that the table's definition is not the one that we know.
     """
 
-    def __init__(self, table: MappedTable, source: str, target: str) -> None:
+    def __init__(self, table: MappedTable, source: str, target: str, *, disguised: bool = False) -> None:
+        """`disguised`: for rows that `disguise` has made."""
         self.table, self.name = table, table.name
         self.forms = forms_of(table.columns, source, target, table.name)
+        hidden = {i for i, column in enumerate(table.columns) if column.shape.hides}
+        if disguised:
+            self.forms = [replace(f, json=str, text=None) if i in hidden else f for i, f in enumerate(self.forms)]
+        self._hidden = {table.columns[i].source.name: self.forms[i] for i in hidden}
         self._names = [column.source.name for column in table.columns]
         fields = [(f"c{i}", form.json | None) for i, form in enumerate(self.forms)]
         # msgspec can't rename a field to a name with a quote or a backslash: such rows go the slower way.
         plain = not any(re.search(r'["\\\x00-\x1f]', name) for name in self._names)
-        rename = {f"c{i}": name for i, name in enumerate(self._names)} if plain else None
-        self._type: type[Row] = msgspec.defstruct("Row", fields, rename=rename, forbid_unknown_fields=True, gc=False)
+        rename = {f"c{i}": name for i, name in enumerate(self._names)}
+        # Columns of ours stand behind, under names that no column of an event can have.
+        added = [(f"a{i}", str | None, a.text if a.origin == "constant" else None) for i, a in enumerate(table.added)]
+        rename |= {name: f"{name:_<{_TOO_LONG}}" for name, *_ in added}
+        self._type: type[Row] = msgspec.defstruct(
+            "Row", [*fields, *added], rename=rename if plain else None, forbid_unknown_fields=True, gc=False
+        )
+        self._stamps = [(f"a{i}", STAMPS[a.origin]) for i, a in enumerate(table.added) if a.origin in STAMPS]
+        self.stamps = bool(self._stamps)
+        """Whether rows are to be stamped with the change that they come from."""
         self._decode = msgspec.json.Decoder(self._type).decode if plain else self._decode_odd_names
         self.key_indexes = table.key_indexes
         # The connector takes the primary key's columns for the key. Without one it takes a unique index of its own
         # choice, and tells a change of ours as an update like any other.
         self.splits_key_changes = bool(table.key_indexes) and table.source.primary
         self.key: Callable[[Row], Key] = _key_getter([f"c{i}" for i in table.key_indexes])
-        self._texts: list[Text | None] = [form.text for form in self.forms]
-        self._columns = [_column_renderer(form) for form in self.forms]
+        self._texts: list[Text | None] = [form.text for form in self.forms] + [None] * len(added)
+        self._columns = [_column_renderer(form) for form in self.forms] + [_fields] * len(added)
 
     def row(self, raw: msgspec.Raw) -> Row:
         """Raises UnsupportedChangeError where the event has other columns or types than the table."""
@@ -51,6 +67,11 @@ class RowCodec:
                 f"{', '.join(c.source.name for c in self.table.columns)}: {error}",
                 "the table's definition changed in a way that was not seen; run `cdc start NAME --force-resync`.",
             ) from error
+
+    def stamp(self, row: Row, op: str, place: Place, commit_ms: int | None) -> None:
+        """Write into the row's added columns what they tell of the change that made it so."""
+        for name, value in self._stamps:
+            setattr(row, name, value(op, place, commit_ms))
 
     def _decode_odd_names(self, raw: msgspec.Raw) -> Row:
         values = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
@@ -69,6 +90,22 @@ class RowCodec:
             None if value is None else (value if text is None else text(value))
             for value, text in zip(msgspec.structs.astuple(row), self._texts, strict=True)
         ]
+
+    def disguise(self, raw: msgspec.Raw) -> msgspec.Raw:
+        """An event's image with the target's texts in place of the values that the target must not see."""
+        if not self._hidden or bytes(raw) == b"null":
+            return raw
+        values = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+        for name, form in self._hidden.items():
+            if name in values:
+                value = msgspec.json.decode(values[name], type=form.json | None)
+                shown = None if value is None or form.text is None else form.text(value)
+                values[name] = msgspec.Raw(msgspec.json.encode(shown))
+        return msgspec.Raw(msgspec.json.encode(values))
+
+    def shown_key(self, key: Key) -> Sequence[Any]:
+        """The key's values, or the target's texts where it must not see them."""
+        return self.key_texts(key) if self.table.hides_key else key
 
     def pack(self, batch: KeyedBatch) -> KeyedBatch | CopyBatch:
         """A large batch as COPY text; a small one as it is."""
@@ -106,6 +143,7 @@ def _key_getter(names: list[str]) -> Callable[[Row], Key]:
 
 
 _BLOCK = 250  # rows
+_TOO_LONG = 100  # characters of a column's name
 _ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _TRANSLATE = str.maketrans(_ESCAPES)
 

@@ -22,6 +22,7 @@ class Form:
     source_canonical, target_canonical: SQL that renders the same text on both sides for equal values.
     compare: how two texts that differ are judged at last: `exact`, or as `json` documents.
     copied: turns what `read` gave (bytes) into the target's text input; None where it is that already.
+    session: statements that a session on the source must have run before `read` and `source_canonical` work on it.
     """
 
     target_type: str
@@ -32,6 +33,7 @@ class Form:
     target_canonical: str
     compare: Literal["exact", "json"] = "exact"
     copied: Callable[[bytes], bytes] | None = None
+    session: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,9 @@ class Judge:
     def __init__(self, table: MappedTable, forms: Sequence[Form]) -> None:
         self._names = [column.source.name for column in table.columns]
         self._key = table.key_indexes
-        self._integer = [column.source.type.endswith("int") for column in table.columns]
+        self._integer = [
+            column.source.type.endswith("int") and not column.shape.changes for column in table.columns
+        ]
         self._documents = {i for i, form in enumerate(forms) if form.compare == "json"}
         # Rows with the same values here may be the same row: the key's, without a key all that are told by their texts.
         self._telling = self._key or tuple(i for i in range(len(forms)) if i not in self._documents)

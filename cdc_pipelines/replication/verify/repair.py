@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from cdc_pipelines.replication.added_columns import of_copied_rows
 from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.databases.checksum import Key, Salt
 from cdc_pipelines.replication.databases.postgres.connection import connect, server_errors, take_replica_role
@@ -76,7 +77,9 @@ def _replace(
             state.require_epoch(facts.epoch, facts.generation)
             _require_still(there.offset(), state.offset(), rt.name)
             removed = theirs.delete(conn, picks)
-            written, _ = copy_rows(conn, table, meeting.source.read_where(table, condition, params), what=what)
+            added = of_copied_rows(table, meeting.source.taken_at, meeting.position.log_place)
+            rows = meeting.source.read_where(table, condition, params)
+            written, _ = copy_rows(conn, table, rows, what=what, added=added)
     return removed, written
 
 

@@ -11,7 +11,7 @@ _LARGE = _REAL + "test_the_refused_row_of_a_large_transaction_is_found_and_none_
 MUTANTS = [
     Mutant(
         "a refused change leaves no letter", NOT_SILENT, "replication/stream/applying.py",
-        "            self._state.hold_letter(letter(refusal, self.tables[refusal.table]))\n",
+        "            self._state.hold_letter(letter(refusal, self._codec(refusal.table)))\n",
         "",
         (_APART,),
     ),

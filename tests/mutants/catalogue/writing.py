@@ -179,8 +179,8 @@ MUTANTS = [
     ),
     Mutant(
         "names on the target are not quoted", QUOTING, _APPLY,
-        "self._columns = [sql.Identifier(c.target_name) for c in table.columns]",
-        "self._columns = [sql.SQL(c.target_name) for c in table.columns]",
+        "self._columns = [sql.Identifier(name) for name in table.target_names]",
+        "self._columns = [sql.SQL(name) for name in table.target_names]",
         (_TABLES + "test_a_value_too_long_is_refused_not_cut", _TABLES + "test_folded_batches_equal_single_steps"),
     ),
     # The consumer

@@ -24,7 +24,9 @@ class MySqlChecksum(TableChecksum):
         self, session: SnapshotSession, table: MappedTable, target: str, salt: Salt, by: Literal["modulo", "digest"]
     ) -> None:
         self._session = session
-        super().__init__(table, forms_of(table.columns, session.flavor, target, table.name), salt, by)
+        forms = forms_of(table.columns, session.flavor, target, table.name)
+        session.prepare(forms)
+        super().__init__(table, forms, salt, by)
 
     def buckets(self, count: int, span: Span = EVERYTHING) -> dict[int, Totals]:
         if self._by == "modulo" or self.table.source.rows_estimate <= _ROWS_PER_QUERY:

@@ -29,6 +29,11 @@ class MySqlPosition(msgspec.Struct, frozen=True, dict=True):
     def gtid_set(self) -> MySqlGtidSet | MariaDbGtidSet:
         return MySqlGtidSet(self.gtids, self.server) if self.flavor == "mysql" else MariaDbGtidSet(self.gtids)
 
+    @property
+    def log_place(self) -> str:
+        """`file:pos`, for people."""
+        return f"{self.file}:{self.pos}"
+
     def covers(self, place: Place) -> bool:
         """Whether the event is at or before this position: by GTID where both have one, else by file and offset.
 

@@ -119,7 +119,9 @@ def column_types(look: Look) -> CheckResult:
         for column in table.columns:
             try:
                 form_of(column, look.spec.type, "postgres", table.name)
-            except ConfigurationError:
+            except ConfigurationError as error:
+                if column.shape.changes:
+                    return CheckResult("source column types", False, error.message, error.next_step)
                 wrong.append(f"{table.name}.{column.source.name} ({column.source.full_type[:40]})")
     return CheckResult(
         "source column types", not wrong,

@@ -32,12 +32,16 @@ def questions(column: MappedColumn, table: MappedTable, flavor: str) -> Iterator
     """What to ask of a column's values."""
     case = Case(column.source, column.rules, flavor, f"{table.name}.{column.source.name}")  # type: ignore[arg-type]
     kind, rules = column.source.type, column.rules
+    if column.shape.hash is not None:
+        return  # whatever it holds
     if kind in _TEXTS:
         text = "{c}" if column.source.charset in ("utf8mb4", "utf8mb3") else "convert({c} using utf8mb4)"
         yield Question(
             f"instr(cast({text} as binary),x'00')>0", "the character NUL", rules.nul == "error",
             "values.nul: remove (or replace)",
         )
+        if column.shape.type in ("json", "jsonb"):
+            yield Question("not json_valid({c})", "no JSON", True, "leave the column a text: no `type` under `shape`")
         undecodable = charsets.undecodable(column.source.charset)
         if undecodable:
             replaces = rules.undecodable == "replace"

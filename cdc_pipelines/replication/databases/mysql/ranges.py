@@ -3,12 +3,13 @@
 from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
-from cdc_pipelines.replication.catalog import Column, MappedTable, Table
+from cdc_pipelines.replication.catalog import Column, MappedColumn, MappedTable, Table
 from cdc_pipelines.replication.databases.mysql.sql import quote, quote_table
 
 Key = tuple[Any, ...]
 
 _INTEGERS = {"tinyint", "smallint", "mediumint", "int", "bigint"}
+_TARGET_INTEGERS = {"smallint", "integer", "bigint"}
 # By number: an ENUM's index order is that of its labels' numbers, but compared with a text it is compared as text.
 _BY_NUMBER = {"enum", "set", "bit", "year"}
 # No order that a literal can express exactly, or (blobs) no index over the whole value.
@@ -34,9 +35,18 @@ class Session(Protocol):
 
 
 def is_exact(table: Table | MappedTable) -> bool:
-    """Whether a key's range can be told in Python: all key columns are integers (no collation, no rounding)."""
+    """Whether a key's range can be told in Python: all key columns are integers (no collation, no rounding).
+
+    Of a mapped table, on the target too: not where a shape makes texts of them.
+    """
     source = _source(table)
+    if isinstance(table, MappedTable) and not all(_stays_integer(column) for column in table.key):
+        return False
     return bool(source.key) and all(source.column(name).type in _INTEGERS for name in source.key)
+
+
+def _stays_integer(column: MappedColumn) -> bool:
+    return not column.shape.changes or column.target_type in _TARGET_INTEGERS
 
 
 def where_sql(where: KeyRange) -> tuple[str, Key]:

@@ -8,6 +8,7 @@ from cdc_pipelines.replication.databases.mysql.ranges import KeyRange, where_sql
 from cdc_pipelines.replication.databases.mysql.reader import Reader, Row
 from cdc_pipelines.replication.databases.mysql.sql import bind, quote, quote_table
 from cdc_pipelines.replication.values import forms_of
+from cdc_pipelines.replication.values.form import Form
 from cdc_pipelines.replication.values.mysql_bytes import GEOMETRIES
 
 BATCH_ROWS = 5000
@@ -24,6 +25,19 @@ class SnapshotSession:
         self.reader = reader
         self.flavor = flavor
         self._target = target
+        self._prepared: set[str] = set()
+        self.taken_at = self._now()
+        """When the snapshot was taken, by the source's clock: the target's text input of a `timestamptz`."""
+
+    def _now(self) -> str:
+        return str(self.reader.query("select concat(utc_timestamp(6),'+00')")[0][0])
+
+    def prepare(self, forms: Sequence[Form]) -> None:
+        """Let the session evaluate the forms' SQL."""
+        for statement in dict.fromkeys(each for form in forms for each in form.session):
+            if statement not in self._prepared:
+                self.reader.execute(statement)
+                self._prepared.add(statement)
 
     def query(self, sql: str, params: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """All rows of a small result, decoded as `Reader.query` says.
@@ -43,6 +57,7 @@ class SnapshotSession:
     def read_where(self, table: MappedTable, condition: str, params: Sequence[Any]) -> Iterator[list[Row]]:
         """As `read`, the rows for which a condition of our own is true; `params` stand for its `%s`."""
         forms = forms_of(table.columns, self.flavor, self._target, table.name)
+        self.prepare(forms)
         shown = ", ".join(f.read.format(c=quote(c.source.name)) for f, c in zip(forms, table.columns, strict=True))
         sql = bind(f"select {shown} from {self._from(table)} where {condition}", tuple(params))  # noqa: S608
         batches = self.reader.batches(sql, BATCH_ROWS, f"table {table.name}", _heavy(table))

@@ -40,8 +40,10 @@ class TableApplier:
         self._stage = sql.Identifier(f"_cdc_stage_{number}")
         self._gone = sql.Identifier(f"_cdc_gone_{number}")
         self._staged = False
-        self._columns = [sql.Identifier(c.target_name) for c in table.columns]
-        self._types = [sql.SQL(c.target_type) for c in table.columns]
+        self._columns = [sql.Identifier(name) for name in table.target_names]
+        types = [c.target_type for c in table.columns] + [a.target_type for a in table.added]
+        self._types = [sql.SQL(each) for each in types]
+        self._told = len(table.columns)  # the first ones are the source's; only they tell a row
         self._key = [self._columns[i] for i in codec.key_indexes]
         self._list = sql.SQL(", ").join(self._columns)
         self._prepare()
@@ -88,7 +90,7 @@ class TableApplier:
             )
         self._delete_one = sql.SQL("delete from {0} where ctid = (select ctid from {0} where {1} limit 1)").format(
             self._name,
-            _conditions("{} is not distinct from ", self._columns),
+            _conditions("{} is not distinct from ", self._columns[: self._told]),
         )
 
     def apply(self, batch: KeyedBatch | CopyBatch | OrderedBatch) -> None:
@@ -167,7 +169,7 @@ class TableApplier:
             for before, after in batch.changes:
                 if before is not None:
                     self._insert_all(cursor, pending)
-                    cursor.execute(self._delete_one, self._codec.texts(before))
+                    cursor.execute(self._delete_one, self._codec.texts(before)[: self._told])
                     if cursor.rowcount != 1:
                         table = self._codec.table
                         raise IntegrityError(

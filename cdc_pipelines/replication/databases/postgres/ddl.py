@@ -86,6 +86,7 @@ def create_table(conn: psycopg.Connection, mapped: MappedTable) -> bool:
     if schema.fetchone() is None:
         conn.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(mapped.target_schema)))
     parts = [_column_definition(column, not_null=is_not_null(column)) for column in mapped.columns]
+    parts += [sql.SQL("{} {}").format(sql.Identifier(a.name), sql.SQL(a.target_type)) for a in mapped.added]
     if mapped.key:
         key = sql.SQL(", ").join(sql.Identifier(c.target_name) for c in mapped.key)
         parts.append(sql.SQL("primary key ({})").format(key))
@@ -130,10 +131,17 @@ def check_existing(conn: psycopg.Connection, mapped: MappedTable, *, pipeline: s
             problems.append(f"column {name} is {existing.type}, not {plain_type(column.target_type)}")
         elif existing.not_null and not is_not_null(column) and column not in mapped.key:
             problems.append(f"column {name} is NOT NULL, but values of the source may be null")
+    for added in mapped.added:
+        existing = found.columns.get(added.name)
+        if existing is None:
+            problems.append(f"lacks column {added.name} {added.target_type}, which the pipeline adds")
+        elif existing.generated or existing.type != plain_type(added.target_type):
+            what = "generated" if existing.generated else existing.type
+            problems.append(f"column {added.name} is {what}, not {plain_type(added.target_type)}")
     problems += [
         f"column {c.name} is not replicated, NOT NULL and without a default"
         for c in found.columns.values()
-        if c.name not in wanted and c.not_null and not c.has_default and not c.generated
+        if c.name not in mapped.target_names and c.not_null and not c.has_default and not c.generated
     ]
     key = tuple(c.target_name for c in mapped.key)
     if key and not any(set(k) == set(key) for k in found.keys):

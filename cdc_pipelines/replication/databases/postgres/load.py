@@ -57,19 +57,23 @@ def copy_rows(
     *,
     what: str | None = None,
     moved: Callable[[int, int], None] = lambda rows, size: None,
+    added: tuple[bytes, ...] = (),
 ) -> tuple[int, int]:
     """Load all rows of `batches` in the open transaction. Returns (rows, bytes sent).
 
-    `what` names the load in messages, `moved(rows, bytes)` is told of every batch. An error of the reader fails the
+    `what` names the load in messages, `moved(rows, bytes)` is told of every batch, `added` are the values of the
+    columns that the source does not have. An error of the reader fails the
     COPY, so that no part of the rows can be committed, and is raised as it is. Raises ConfigurationError where
     PostgreSQL can't hold a value, IntegrityError where it took another number of rows than were read.
     """
     what = what or f"table {mapped.name}"
-    columns = sql.SQL(", ").join(sql.Identifier(c.target_name) for c in mapped.columns)
+    columns = sql.SQL(", ").join(map(sql.Identifier, mapped.target_names))
     statement = sql.SQL("copy {} ({}) from stdin").format(table_name(mapped), columns)
     rows = size = taken = 0
     pipe = _Pipe()
-    reader = threading.Thread(target=_read, args=(pipe, mapped, batches, what), name=f"read-{mapped.name}", daemon=True)
+    reader = threading.Thread(
+        target=_read, args=(pipe, mapped, batches, what, added), name=f"read-{mapped.name}", daemon=True
+    )
     reader.start()
     try:
         more = True
@@ -100,12 +104,14 @@ def copy_rows(
     return rows, size
 
 
-def _read(pipe: "_Pipe", mapped: MappedTable, batches: Iterable[Batch], what: str) -> None:
+def _read(
+    pipe: "_Pipe", mapped: MappedTable, batches: Iterable[Batch], what: str, added: tuple[bytes, ...]
+) -> None:
     """The reader's thread: read, render, hand on. The iterator is closed here, where it ran."""
     source = iter(batches)
     try:
         for batch in source:
-            text = render(batch)
+            text = render([row + added for row in batch] if added else batch)
             if 0 in text:
                 raise _has_nul(batch, mapped, what)
             if not pipe.put(len(batch), text):

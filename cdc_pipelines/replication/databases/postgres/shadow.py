@@ -48,7 +48,7 @@ def _misfits(conn: psycopg.Connection, live: MappedTable) -> list[str]:
 
 
 def _names(table: MappedTable | None) -> set[str]:
-    return {c.target_name for c in table.columns} if table is not None else set()
+    return set(table.target_names) if table is not None else set()
 
 
 def take_place(
@@ -223,9 +223,9 @@ def merge(conn: psycopg.Connection, shadow: MappedTable, live: MappedTable) -> t
 
     Rows are compared by their bytes: to `=` a 0 is equal to a -0.
     """
-    columns = sql.SQL(", ").join(sql.Identifier(c.target_name) for c in live.columns)
+    columns = sql.SQL(", ").join(map(sql.Identifier, live.target_names))
     ours, theirs = (
-        sql.SQL(", ").join(sql.SQL("{}.{}").format(sql.SQL(side), sql.Identifier(c.target_name)) for c in live.columns)
+        sql.SQL(", ").join(sql.SQL("{}.{}").format(sql.SQL(side), sql.Identifier(name)) for name in live.target_names)
         for side in ("l", "s")
     )
     names = {"live": ddl.table_name(live), "shadow": ddl.table_name(shadow), "columns": columns, "theirs": theirs}
@@ -237,11 +237,12 @@ def merge(conn: psycopg.Connection, shadow: MappedTable, live: MappedTable) -> t
         return removed, conn.execute(insert).rowcount
     key = sql.SQL(" and ").join(sql.SQL("s.{0} = l.{0}").format(sql.Identifier(c.target_name)) for c in live.key)
     same = sql.SQL("{} and row({})::record operator(pg_catalog.*=) row({})::record").format(key, ours, theirs)
-    others = [c for c in live.columns if c not in live.key]
+    key_names = {c.target_name for c in live.key}
+    others = [name for name in live.target_names if name not in key_names]
     if others and not ddl.unique_indexes(conn, live):
         # In place: columns of the table's own keep their values.
         update = sql.SQL("update {live} l set {sets} from {shadow} s where {key} and not ({same})").format(
-            sets=sql.SQL(", ").join(sql.SQL("{0} = s.{0}").format(sql.Identifier(c.target_name)) for c in others),
+            sets=sql.SQL(", ").join(sql.SQL("{0} = s.{0}").format(sql.Identifier(name)) for name in others),
             key=key, same=same, **names,
         )
         changed = conn.execute(update).rowcount
