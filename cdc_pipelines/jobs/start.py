@@ -92,6 +92,7 @@ def check_copy(context: dg.OpExecutionContext, config: PipelineConfig, pipelines
     """STEP 2/4, check: every chunk of every table is there, with its rows."""
     with pipelines.operation(context, config.pipeline, "start", last=False) as rt:
         tables = engine.step_check_copy(rt, context.log)
+        engine.step_carry(rt, context.log)
         with rt.target("check") as (_, state):
             chunks = state.chunks()
         # A copy that was killed after a chunk's commit, before its event: Dagster hears of it now.
@@ -124,6 +125,7 @@ def start_consumer(context: dg.OpExecutionContext, config: PipelineConfig, pipel
     """
     with pipelines.operation(context, config.pipeline, "start") as rt:
         facts = engine.step_consumer(rt, context.log)
+        engine.step_carry(rt, context.log)
         rt.store.record(config.pipeline, "start", context.run.run_id, "done", f"generation {rt.record.generation}")
     with pipelines.beside(context, config.pipeline) as rt:
         for joined in engine.align_tables(rt, context.log, holder=context.run.run_id):

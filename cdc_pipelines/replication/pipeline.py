@@ -6,6 +6,7 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from cdc_pipelines.replication import secrets
 from cdc_pipelines.replication.alerts.settings import Alerts
+from cdc_pipelines.replication.carry.settings import Carry
 from cdc_pipelines.replication.health.settings import Health
 from cdc_pipelines.replication.schedules import Schedules
 from cdc_pipelines.replication.schema_policy import SchemaChanges
@@ -218,6 +219,7 @@ class Pipeline(Strict):
     exclude: list[Identifier] = Field(default_factory=list, description="Tables left out when `tables` is `all`.")
     values: Values = Field(default_factory=Values)
     copy_: Copy = Field(default_factory=Copy, alias="copy")
+    carry: Carry = Field(default_factory=Carry)
     apply: Apply = Field(default_factory=Apply)
     schema_changes: SchemaChanges = Field(default_factory=SchemaChanges)
     verify: Verify = Field(default_factory=Verify)

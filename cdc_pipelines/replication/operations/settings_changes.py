@@ -17,6 +17,7 @@ _SECTIONS: dict[str, Effect] = {
     "kafka": "at the next restart",
     "values": "with a resync",
     "copy": "at the next copy",
+    "carry": "at the next start, beside the stream",
     "apply": "at the next restart",
     "schema_changes": "at the next restart",
     "verify": "at the next restart",

@@ -32,7 +32,7 @@ def create_shadow(
     """
     if ddl.find(conn, shadow.target_schema, shadow.target_name) is not None:
         return
-    if not _misfits(conn, live) and not _names(before) - _names(live):
+    if not misfits(conn, live) and not _names(before) - _names(live):
         conn.execute(
             sql.SQL("create table {} (like {} including all)").format(ddl.table_name(shadow), ddl.table_name(live))
         )
@@ -40,7 +40,7 @@ def create_shadow(
         ddl.create_table(conn, shadow)
 
 
-def _misfits(conn: psycopg.Connection, live: MappedTable) -> list[str]:
+def misfits(conn: psycopg.Connection, live: MappedTable) -> list[str]:
     """Why the target table does not have the mapped columns and key (rows in it are no matter)."""
     if ddl.find(conn, live.target_schema, live.target_name) is None:
         return ["is not there"]
@@ -76,7 +76,7 @@ def take_place(
         _rename(conn, shadow, live)
         _rename_indexes(conn, live, indexes)
         return "swapped"
-    wrong = _misfits(conn, live)
+    wrong = misfits(conn, live)
     if wrong:
         raise ConfigurationError(
             f"table {live.target_schema}.{live.target_name} {'; '.join(wrong)}, and can't be replaced by one that "
