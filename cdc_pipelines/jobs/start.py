@@ -92,7 +92,7 @@ def check_copy(context: dg.OpExecutionContext, config: PipelineConfig, pipelines
     """STEP 2/4, check: every chunk of every table is there, with its rows."""
     with pipelines.operation(context, config.pipeline, "start", last=False) as rt:
         tables = engine.step_check_copy(rt, context.log)
-        engine.step_carry(rt, context.log)
+        engine.step_carry(rt, context.log, before_stream=True)
         with rt.target("check") as (_, state):
             chunks = state.chunks()
         # A copy that was killed after a chunk's commit, before its event: Dagster hears of it now.

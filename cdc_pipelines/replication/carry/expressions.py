@@ -52,9 +52,13 @@ def index_expression(table: MappedTable, text: str) -> str:
 
 def _read(text: str) -> exp.Expr:
     try:
-        return parse_one(text, read="mysql")
+        tree = parse_one(text, read="mysql")
     except errors.SqlglotError:
         raise UntranslatableError(f"it is not understood: {text[:80]}") from None
+    # _utf8mb4'…': every text that comes here is Unicode.
+    for introducer in list(tree.find_all(exp.Introducer)):
+        introducer.replace(introducer.expression)
+    return tree
 
 
 def _family(column: MappedColumn) -> str:
@@ -137,8 +141,6 @@ def _moment(tree: exp.Expr) -> str:
 
 
 def _text(tree: exp.Expr) -> str:
-    if isinstance(tree, exp.Introducer):  # _utf8mb4'…'
-        tree = tree.expression
     if isinstance(tree, exp.Literal) and tree.is_string and "\\" not in tree.this:
         return "'" + str(tree.this).replace("'", "''") + "'"
     raise UntranslatableError(f"it compares a text or a date with {tree.sql(dialect='mysql')[:60]}")

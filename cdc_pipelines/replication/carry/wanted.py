@@ -86,11 +86,8 @@ def target_name(table: MappedTable, name: str, number: int = 0) -> str:
 
 
 def _indexes(table: MappedTable, extras: TableExtras) -> Iterator[Wanted]:
-    key = [column.source.name for column in table.key]
     for index in extras.indexes:
-        columns = [part.column for part in index.parts]
-        whole = all(part.length is None for part in index.parts)
-        if index.unique and whole and columns == key:
+        if index.name == table.source.key_index:
             continue  # it is what the target's primary key is made of
         try:
             yield _index(table, index)
@@ -124,6 +121,11 @@ def _part(table: MappedTable, part: IndexPart, *, unique: bool) -> str:
         )
     beginning = _BEGINNINGS.get(column.target_type, "left({}, {})").format(name, part.length)
     return f"({beginning}){order}"
+
+
+def is_the_key(table: MappedTable, definition: str) -> bool:
+    """Whether a unique index of this definition may be all that makes the target's key unique."""
+    return definition == f"unique ({', '.join(quoted(column.target_name) for column in table.key)})"
 
 
 # Constraints and counters

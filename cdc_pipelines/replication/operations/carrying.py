@@ -16,7 +16,7 @@ import psycopg
 from msgspec.structs import replace
 
 from cdc_pipelines.replication.carry.settings import KINDS
-from cdc_pipelines.replication.carry.wanted import Wanted, target_name, wanted
+from cdc_pipelines.replication.carry.wanted import Wanted, is_the_key, target_name, wanted
 from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.databases.postgres import carried
@@ -69,11 +69,14 @@ class Outcome:
         return text + (f"; {len(self.rest)} not" if self.rest else "")
 
 
-def carry(rt: Runtime, log: Log, *, only: str | None = None, makes: bool = True, again: bool = False) -> Outcome:
+def carry(
+    rt: Runtime, log: Log, *, only: str | None = None, makes: bool = True, again: bool = False,
+    before_stream: bool = False,
+) -> Outcome:
     """Bring the target in line with the source's tables and the file; `only` one table, of the source's name.
 
     Without `makes` only what the source has no more, or has otherwise, is taken away. `again`: what was given up is
-    tried once more. Raises RetryableError where a server is out of reach or another process carries for long; what is
+    tried once more. `before_stream`: nothing is done where the pipeline streams already. Raises RetryableError where a server is out of reach or another process carries for long; what is
     done stays.
     """
     with connect(rt.target_spec, purpose=f"{rt.name}:carry", autocommit=True) as conn, server_errors(
@@ -83,7 +86,8 @@ def carry(rt: Runtime, log: Log, *, only: str | None = None, makes: bool = True,
         facts = state.load()
         if facts is None:
             raise ConfigurationError(f"pipeline {rt.name} was never copied", f"run `cdc start {rt.name}`.")
-        if not rt.pipeline.carry.kinds and not CarriedStore(conn, rt.name).all():
+        idle = not rt.pipeline.carry.kinds and not CarriedStore(conn, rt.name).all()
+        if idle or (before_stream and state.offset() is not None):
             return Outcome()
         with _alone(conn, rt.name):
             work = _Work(rt, log, conn, state, facts, again)
@@ -116,10 +120,12 @@ def drop_stale(rt: Runtime, log: Log, table: str) -> None:
         log.warning("table %s: %s", table, error.message)
 
 
-def step_carry(rt: Runtime, log: Log, *, only: str | None = None) -> Outcome | None:
+def step_carry(
+    rt: Runtime, log: Log, *, only: str | None = None, before_stream: bool = False
+) -> Outcome | None:
     """A part of a start or of a table's copy: logged, and never a reason to fail. None where it could not be done."""
     try:
-        outcome = carry(rt, log, only=only)
+        outcome = carry(rt, log, only=only, before_stream=before_stream)
     except (RetryableError, ConfigurationError) as error:
         log.warning("  indexes and constraints: %s; `cdc carry %s` makes them", error.message, rt.name)
         return None
@@ -208,7 +214,7 @@ class _Work:
         gone = [
             record for key, record in self._records.items()
             if record.kind in self._rt.pipeline.carry.kinds and record.table in tables and record.state != "not_made"
-            and (key not in wanted_now or wanted_now[key].definition != record.definition)
+            and record.table in self.tables and (key not in wanted_now or wanted_now[key].definition != record.definition)
         ]
         for record in sorted(gone, key=lambda each: each.kind != "foreign_key"):
             self._patiently(lambda each=record: self._forget(each))  # type: ignore[misc]
@@ -219,9 +225,8 @@ class _Work:
                 self._patiently(lambda each=record: self._forget(each))  # type: ignore[misc]
 
     def _forget(self, each: Carried) -> None:
-        if each.state != "not_made" and not (
-            each.kind == "comment" and carried.comment(self._conn, each) != each.definition
-        ):
+        its_own = each.kind == "comment" and carried.comment(self._conn, each) != each.definition
+        if each.state != "not_made" and not its_own and not is_the_key(self.tables[each.table], each.definition):
             carried.drop(self._conn, each)
         self._store.forget(each)
         self._records.pop((each.table, each.kind, each.name), None)

@@ -155,7 +155,7 @@ def start(
                 progress.plan(plan.chunks)
             step_copy_all(rt, log, on_chunk=tell, progress=progress)
             copied = step_check_copy(rt, log)
-            step_carry(rt, log)
+            step_carry(rt, log, before_stream=True)
             lease.check()
             connector = step_connector(rt, log)
             lease.check()
