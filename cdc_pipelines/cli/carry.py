@@ -2,7 +2,7 @@
 
 import click
 
-from cdc_pipelines.cli.output import console, emit_json, holder, step_log
+from cdc_pipelines.cli.output import console, emit_json, holder
 
 
 @click.command()
@@ -13,13 +13,13 @@ def carry(name: str, as_json: bool) -> None:
 
     Makes what is missing, also what was given up before; drops what the source has no more. Beside the stream.
     """
-    from cdc_pipelines.replication.operations.carrying import WORDS, words
+    from cdc_pipelines.replication.operations.carried_outcome import WORDS, words
     from cdc_pipelines.replication.operations.carrying import carry as carry_all
     from cdc_pipelines.replication.operations.runtime import Runtime
 
     with Runtime.open(name) as rt, rt.store.lease(name, holder(), "carry"):
         asked = bool(rt.pipeline.carry.kinds)
-        outcome = carry_all(rt, step_log(), again=True)
+        outcome = carry_all(rt, again=True)
     if as_json:
         emit_json(outcome.facts())
         return

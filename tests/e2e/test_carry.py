@@ -1,4 +1,4 @@
-"""Indexes, foreign keys, checks, comments and identities: made as the source has them, and never in the stream's way."""
+"""Indexes, foreign keys, checks, comments, identities: made as the source has them, never in the stream's way."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -141,7 +141,8 @@ def test_what_a_table_has_beside_its_rows_comes_along(carrying: Pipe) -> None:
     pipe.ok("stop")
     pipe.ok("teardown", "--yes")
     largest = pipe.rows("select max(id) from customer")[0][0]
-    assert pipe.rows("insert into customer (email, balance, kind) values ('own@x.org', 1, 'old') returning id") == [(largest + 1,)]
+    insert = "insert into customer (email, balance, kind) values ('own@x.org', 1, 'old') returning id"
+    assert pipe.rows(insert) == [(largest + 1,)]
     with pytest.raises(psycopg.errors.ForeignKeyViolation):
         target.execute("update customer set referrer = 777777 where id = 1")
     with pytest.raises(psycopg.errors.CheckViolation):

@@ -208,6 +208,12 @@ def give_way(conn: psycopg.Connection, pipeline: str, error: psycopg.Error) -> C
     found = store.named(diag.schema_name, diag.table_name, diag.constraint_name)
     if found is None:
         return None
+    if found.state == "making":  # whoever builds it holds the table, perhaps for hours
+        conn.execute(
+            "select pg_cancel_backend(pid) from pg_stat_activity where datname = current_database() "
+            "and application_name = %s and state = 'active'",
+            [f"cdc:{pipeline}:carry"],
+        )
     conn.execute(f"set local lock_timeout = '{LOCK_WAIT_S * 5}s'".encode())
     drop(conn, found)
     given_up = replace(found, state="given_up", why=f"a row of the source does not fit it: {diag.message_primary}")
