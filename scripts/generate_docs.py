@@ -20,6 +20,7 @@ from pydantic_core import PydanticUndefined
 
 from cdc_pipelines.replication.alerts.document import json_schema as alert_schema
 from cdc_pipelines.replication.alerts.settings import Alerts, PagerDuty, Webhook
+from cdc_pipelines.replication.carry.settings import Carry
 from cdc_pipelines.replication.health.rules import RULES
 from cdc_pipelines.replication.health.settings import Health
 from cdc_pipelines.replication.metrics.catalogue import METRICS
@@ -55,6 +56,7 @@ SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ("`values`", Values),
     ("`values.columns.TABLE.COLUMN`", ColumnValues),
     ("`copy`", Copy),
+    ("`carry`", Carry),
     ("`apply`", Apply),
     ("`schema_changes`", SchemaChanges),
     ("`verify`", Verify),
