@@ -2,6 +2,7 @@
 
 from tests.mutants.catalogue import (
     alerting,
+    carrying,
     copying,
     following,
     handing_over,
@@ -18,4 +19,5 @@ from tests.mutants.mutant import Mutant
 MUTANTS: list[Mutant] = [
     *copying.MUTANTS, *handing_over.MUTANTS, *reading.MUTANTS, *following.MUTANTS, *writing.MUTANTS, *verifying.MUTANTS,
     *operating.MUTANTS, *lanes.MUTANTS, *alerting.MUTANTS, *serving.MUTANTS, *quarantining.MUTANTS,
+    *carrying.MUTANTS,
 ]
