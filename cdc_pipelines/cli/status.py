@@ -163,7 +163,7 @@ def _carried(carried: Facts) -> list[RenderableType]:
     """How many indexes and the like there are, and those that are not there."""
     if not any(carried.values()):
         return []
-    counts = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in carried["made"].items())
+    counts = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in sorted(carried["made"].items()))
     missing = carried["not_made"]
     lines = [f"carried: {counts or 'nothing'}{f'; {len(missing)} not' if missing else ''}"]
     for each in missing:

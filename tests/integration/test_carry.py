@@ -25,12 +25,14 @@ from cdc_pipelines.replication.databases.postgres import carried, shadow
 from cdc_pipelines.replication.operations import carry_work
 from cdc_pipelines.replication.operations.carried_outcome import Outcome, words
 from cdc_pipelines.replication.operations.carrying import carry
+from cdc_pipelines.replication.operations.discover import discover
 from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.replication.operations.start import step_copy_all, step_plan
 from cdc_pipelines.replication.pipeline import Pipeline
 from cdc_pipelines.stack.settings import StackSettings
 from tests.copied import Copied
 
+TARGET = {"type": "postgres", "host": "h", "port": 1, "database": "d", "user": "u", "password": "${env:P}"}
 LOG = logging.getLogger("tests.carry")
 ALL = dict.fromkeys(("indexes", "foreign_keys", "checks", "comments", "identity"), True)
 SCHEMA = (
@@ -137,7 +139,7 @@ def test_what_a_process_died_over_is_finished(rt: Carrying, monkeypatch: pytest.
     def die(*_: object, **__: object) -> None:
         raise Died
 
-    for function in ("make_index", "validate", "set_sequence"):
+    for function in ("make_index", "validate", "set_sequence", "set_sequences"):
         with monkeypatch.context() as patch:
             patch.setattr(carry_work.carried, function, die)
             with pytest.raises(Died):
@@ -221,6 +223,7 @@ def test_a_table_that_takes_anothers_place_counts_on(rt: Carrying) -> None:
     outcome = carry(rt)
     assert [words(each) for each in outcome.made] == ["foreign key c.of_p"]
     assert rt.indexes() == {"p_name": True, "p_n": False}
+    assert rt.sql("select pg_get_serial_sequence('p', 'id')") == [("public.p_id_seq",)]
     assert rt.sql("insert into p (name, n) values ('own', 1) returning id") == [(4,)]
 
 
@@ -264,4 +267,6 @@ def test_what_a_user_who_may_only_read_sees(
         ),
         "p": TableExtras(),
     }
+    proposed = discover(copied.source.spec).pipeline_yaml("p", client=1, config=1, target=TARGET)
+    assert "there are 3 secondary indexes, 1 foreign keys, 1 checks, 2 comments, 1 AUTO_INCREMENT columns." in proposed
     copied.source.close()

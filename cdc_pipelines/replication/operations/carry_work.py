@@ -108,8 +108,13 @@ class CarryWork:
                 self._tell(each, "not_made" if each.why_not else "waiting", why)
             else:
                 ready.append(each)
-        self._announce([w for w in ready if w.unique])
+        unique = [w for w in ready if w.unique]
+        last = [*unique, *(w for w in ready if w.kind == "foreign_key")]
         for each in ready:
+            if each not in last:
+                self._make(each)
+        self._announce(unique)
+        for each in last:
             self._make(each)
         for each in wants:
             record = self._records.get((each.table, each.kind, each.name))
