@@ -29,6 +29,8 @@ from cdc_pipelines.replication.operations.discover import discover
 from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.replication.operations.start import step_copy_all, step_plan
 from cdc_pipelines.replication.pipeline import Pipeline
+from cdc_pipelines.replication.stream import restructure
+from cdc_pipelines.replication.stream.batches import RenameTable
 from cdc_pipelines.stack.settings import StackSettings
 from tests.copied import Copied
 
@@ -113,6 +115,36 @@ def test_what_is_there_stays_and_what_is_missing_comes(rt: Carrying) -> None:
     rt.sql("drop index p_n")
     assert [words(each) for each in carry(rt).made] == ["index p.n"]
     assert rt.sql("insert into p (name, n) values ('own', 1) returning id") == [(4,)]
+
+
+def test_a_table_that_is_left_out_and_taken_in_again_has_everything_once(rt: Carrying) -> None:
+    carry(rt)
+    with rt.target("test") as (conn, state):
+        mapping = next(table for table in state.mapped_tables() if table.name == "p")
+        state.forget_table("p")
+        conn.commit()
+        assert carry(rt).there == {"index": 1}
+        state.save_mapping(mapping)
+        conn.execute(
+            "insert into _cdc.chunk select pipeline, 'p', ordinal, shard, lower_key, upper_key, state, rows_estimate, "
+            "rows, bytes, seconds, position from _cdc.chunk where table_name = 'c'"
+        )
+        conn.commit()
+    assert [words(each) for each in carry(rt).made] == ["foreign key c.of_p"]
+    assert rt.indexes() == {"p_name": True, "p_n": False}
+
+
+def test_a_renamed_table_keeps_everything(rt: Carrying) -> None:
+    carry(rt)
+    rt.copied.run("rename table p to q")
+    with rt.target("test") as (conn, state):
+        before = next(table for table in state.mapped_tables() if table.name == "p")
+        source = msgspec.structs.replace(before.source, name="q")
+        after = msgspec.structs.replace(before, source=source, target_name="q")
+        restructure.rename_table(conn, state, rt.name, RenameTable(before, after, []))
+        conn.commit()
+    assert [words(each) for each in carry(rt).made] == ["foreign key c.of_p"], "it names its parent"
+    assert rt.indexes("q") == {"p_name": True, "p_n": False}
 
 
 def test_what_the_source_has_no_more_or_otherwise_goes(rt: Carrying) -> None:

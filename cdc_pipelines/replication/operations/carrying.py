@@ -61,7 +61,7 @@ def carry(
                 if makes:
                     work.make(sorted(wants, key=lambda each: KINDS.index(each.kind)))
             work.outcome.sequences = carried.set_sequences(conn, rt.name)
-            summary = CarriedStore(conn, rt.name).all()
+            summary = [each for each in CarriedStore(conn, rt.name).all() if each.table in work.tables]
         work.outcome.rest = [each for each in summary if each.state != "made"]
         work.outcome.there = {
             kind: count for kind in KINDS

@@ -96,7 +96,10 @@ class CarriedStore:
 
     def summary(self) -> dict[str, Any]:
         """Ready for JSON: how many there are of each kind, and what is not there, with the reason."""
-        rows = self.all()
+        rows = self._where(
+            sql.SQL("and table_name in (select m.table_name from _cdc.mapped_table m where m.pipeline = %(pipeline)s)"),
+            {},
+        )
         made: dict[str, int] = {}
         for each in rows:
             if each.state == "made":

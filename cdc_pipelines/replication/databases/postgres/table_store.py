@@ -36,7 +36,7 @@ class Detached(msgspec.Struct, frozen=True):
     relearn: bool = False
 
 
-_OF_ONE_TABLE = ("chunk", "verify_walk", "verified", "dead_letter", "carried", "mapped_table")
+_OF_ONE_TABLE = ("chunk", "verify_walk", "verified", "dead_letter", "mapped_table")
 
 
 class TableStore:
@@ -77,7 +77,7 @@ class TableStore:
         )
 
     def forget_table(self, name: str) -> None:
-        """The table is replicated no more. Its claim stays; foreign keys between it and others go."""
+        """The table is replicated no more. Its claim stays, with what was carried; but no foreign keys to others."""
         drop_foreign_keys(self._conn, self._name, name, "its parent is not replicated any more")
         for where in _OF_ONE_TABLE:
             self._conn.execute(
@@ -95,8 +95,13 @@ class TableStore:
                 [after.name, self._name, name],
             )
         self._conn.execute(
-            "update _cdc.carried set target_schema = %s, target_table = %s where pipeline = %s and table_name = %s",
-            [after.target_schema, after.target_name, self._name, after.name],
+            "delete from _cdc.carried where pipeline = %s and table_name = %s and table_name <> %s",
+            [self._name, after.name, name],  # of one that had the name before
+        )
+        self._conn.execute(
+            "update _cdc.carried set table_name = %s, target_schema = %s, target_table = %s "
+            "where pipeline = %s and table_name = %s",
+            [after.name, after.target_schema, after.target_name, self._name, name],
         )
         self._conn.execute(
             "update _cdc.carried set parent = %s where pipeline = %s and parent = %s", [after.name, self._name, name]
