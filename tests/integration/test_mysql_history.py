@@ -248,3 +248,40 @@ def test_retention_and_age(own: SourceServer) -> None:
     assert own.source.log_runway(position)["retention_seconds"] is None
     assert own.source.log_runway(position)["runway_seconds"] is None
     assert os.environ["OWN_PASSWORD"] not in str(own.source.log_runway(position))
+
+
+def test_what_other_databases_write_is_nothing_to_wait_for(own: SourceServer) -> None:
+    """The connector's committed place stays before their last statement, until something else comes."""
+    source = own.source
+    write(own)
+    read = source.position()
+    offset = read.connect_offset() | {"gtids": read.gtids}
+    other = replace(own, database="mysql")
+    other.run("create database other", "create table other.x (id int primary key, v text)",
+              "insert into other.x values (1, 'a'), (2, 'b')", "update other.x set v = 'c'", "begin",
+              "delete from other.x where id = 1", "insert into other.x values (3, 'd')", "commit")
+    assert not read.has_read(source.position())
+    assert source.has_told(offset, None, source.position())
+    for statement in ("insert into shop.t values ()", "create table shop.u (id int)", "drop table shop.u",
+                      "truncate shop.t"):  # fmt: skip
+        at = source.position()
+        offset = at.connect_offset() | {"gtids": at.gtids}
+        other.run(statement, "insert into other.x values (20, 'f')")
+        assert not source.has_told(offset, None, source.position()), statement
+        other.run("delete from other.x where id > 3")
+
+    # Our last transaction is applied: its place is that of its last rows event, the offset where it began
+    begin = source.position()
+    write(own)
+    end = source.position()
+    [rows] = [pos for _, pos, kind, *_ in own.run(f"show binlog events in '{begin.file}' from {begin.pos}")
+              if kind.lower().startswith("write_rows")]  # fmt: skip
+    other.run("create table other.y (id int)")
+    offset = begin.connect_offset() | {"gtids": begin.gtids}
+    assert not source.has_told(offset, begin, source.position())
+    assert source.has_told(offset, change(end, pos=rows, exact=False), source.position())
+
+    at = source.position()
+    offset = at.connect_offset() | {"gtids": at.gtids}
+    other.run("insert into other.x values (7, 'g')", "flush binary logs", "insert into other.x values (8, 'h')")
+    assert not source.has_told(offset, None, source.position()), "another file: not looked at"

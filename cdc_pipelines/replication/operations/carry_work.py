@@ -160,7 +160,7 @@ class CarryWork:
                 return True
             if end is not None and offset.next_offset >= end:
                 return True
-            if end is None and all(connector_covers(self._rt, each) for each in positions):
+            if end is None and all(connector_covers(self._rt, each, applied) for each in positions):
                 end = self._rt.topics.offsets(self._facts.log_topic or "")[1]
             time.sleep(0.3)
         return False

@@ -12,7 +12,12 @@ from cdc_pipelines.replication.copy.chunk import Chunk
 from cdc_pipelines.replication.copy.move import copy_chunks
 from cdc_pipelines.replication.copy.progress import Progress
 from cdc_pipelines.replication.databases.mysql.ranges import is_exact
-from cdc_pipelines.replication.errors import ConfigurationError, IntegrityError, RetryableError
+from cdc_pipelines.replication.errors import (
+    ConfigurationError,
+    IntegrityError,
+    ResyncRequiredError,
+    RetryableError,
+)
 from cdc_pipelines.replication.operations.connector import put_connector
 from cdc_pipelines.replication.operations.early import estimated_seconds, is_long
 from cdc_pipelines.replication.operations.generation import open_generation
@@ -147,7 +152,8 @@ def copy_missing(
 ) -> None:
     """Copy those of the planned chunks that are `wanted` and not copied yet, all under one position of the source.
 
-    Raises what `copy_chunks` and the source's snapshot raise; chunks that are committed stay.
+    Raises what `copy_chunks` and the source's snapshot raise, and ResyncRequiredError where a table was altered since
+    it was planned; chunks that are committed stay.
     """
     with rt.target("copy") as (_, state):
         facts = state.load()
@@ -173,6 +179,7 @@ def copy_missing(
     with rt.source.open_snapshot(
         count, [tables[n].source for n in sorted(names)], lock_wait_seconds=lock_wait
     ) as snapshot:
+        _require_planned(rt, [tables[n] for n in sorted(names)])
         count = len(snapshot.sessions)  # a busy server may give fewer at one position
         log.info("  snapshot of %d tables at %s", len(names), _brief(snapshot.position))
 
@@ -208,6 +215,18 @@ def copy_missing(
             thread.join()
     if failed:
         raise failed[0]
+
+
+def _require_planned(rt: Runtime, tables: list[MappedTable]) -> None:
+    """The tables are as their copy was planned. The open snapshot keeps them so: its sessions have touched them all."""
+    there = {t.name: t.fingerprint() for t in rt.source.tables([t.name for t in tables])}
+    altered = [t.name for t in tables if there[t.name] != t.source.fingerprint()]
+    if altered:
+        raise ResyncRequiredError(
+            f"pipeline {rt.name}: altered on the source since their copy was planned: {', '.join(altered)}; nothing "
+            "is copied by the old definitions",
+            f"run `cdc configure FILE`, then `cdc start {rt.name}`.",
+        )
 
 
 def step_check_copy(rt: Runtime, log: Log) -> list[TableCopied]:

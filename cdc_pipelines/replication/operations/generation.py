@@ -39,7 +39,7 @@ def open_generation(rt: Runtime, log: Log, *, force_resync: bool) -> Generation:
         if facts is None or force_resync:
             facts = _begin(rt, log, conn, state, facts)
         else:
-            _go_on(rt, state)
+            _go_on(rt, log, conn, state)
             _replan_purged(rt, log, state)
         tables = state.mapped_tables()
         chunks = state.chunks()
@@ -105,14 +105,39 @@ def _empty_table(conn: psycopg.Connection, table: MappedTable) -> None:
     ddl.create_table(conn, table)
 
 
-def _go_on(rt: Runtime, state: TargetState) -> None:
-    """A pipeline that streams goes on as it is; single tables are brought in line beside the stream (lanes)."""
-    changed = differences(state.mapped_tables(), rt.tables) if state.offset() is None else []
-    if changed:
+def _go_on(rt: Runtime, log: Log, conn: psycopg.Connection, state: TargetState) -> None:
+    """A pipeline that streams goes on as it is; single tables are brought in line beside the stream (lanes).
+
+    One that is still being copied does so where its connector was made first: a table that has another definition by
+    now is copied again, and the others are not. Without, its events from before the change could not be read.
+    """
+    if state.offset() is not None:
+        return
+    before = {t.name: t for t in state.mapped_tables()}
+    changed = differences(list(before.values()), rt.tables)
+    if not changed:
+        return
+    again = [t for t in rt.tables if t.name in {each.table for each in changed}]
+    if not all(_lands_alike(before.get(t.name), t) for t in again) or not covers(rt, log, state.load()):
         raise ConfigurationError(
             f"pipeline {rt.name} is being copied under another mapping: {'; '.join(map(str, changed))}",
             f"`cdc start {rt.name} --force-resync` copies everything again under the new one.",
         )
+    state.raise_epoch()  # whoever still copies by the old definitions writes nothing more
+    for table in again:
+        log.warning("  table %s has other columns by now: it is copied again", table.name)
+        state.save_mapping(table)
+        _empty_table(conn, table)
+    facts = state.load()
+    assert facts is not None
+    _plan(rt, conn, state, facts, again)
+
+
+def _lands_alike(before: MappedTable | None, after: MappedTable) -> bool:
+    """Whether a table has its place on the target already."""
+    return before is not None and (before.target_schema, before.target_name) == (
+        after.target_schema, after.target_name
+    )
 
 
 def _replan_purged(rt: Runtime, log: Log, state: TargetState) -> None:
