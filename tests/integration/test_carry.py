@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 import psycopg
-import pymysql
 import pytest
 
 from cdc_pipelines.replication.carry.source import (
@@ -78,9 +77,10 @@ class Carrying(Runtime):
 
 @pytest.fixture
 def rt(
-    stack: StackSettings, mysql: pymysql.Connection, target: psycopg.Connection, tmp_path: Path
+    request: pytest.FixtureRequest, stack: StackSettings, target: psycopg.Connection, tmp_path: Path
 ) -> Iterator[Carrying]:
-    copied = Copied("mysql", stack.mysql, mysql, target)
+    flavor = getattr(request, "param", "mysql")
+    copied = Copied(flavor, getattr(stack, flavor), request.getfixturevalue(flavor), target)
     copied.run(*SCHEMA)
     pipeline = Pipeline.model_validate({
         "name": "carrying", "config": 1, "source": copied.source.spec.model_dump(), "carry": ALL,
@@ -97,6 +97,7 @@ def told(outcome: Outcome) -> dict[str, str]:
     return {words(each): each.why for each in outcome.rest}
 
 
+@pytest.mark.parametrize("rt", ["mysql", "mariadb"], indirect=True)
 def test_what_is_there_stays_and_what_is_missing_comes(rt: Carrying) -> None:
     """Also beside things of the target's own that have the names; a second look does nothing."""
     rt.sql("create index p_name on p (n)")
