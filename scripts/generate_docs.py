@@ -20,6 +20,7 @@ from pydantic_core import PydanticUndefined
 
 from cdc_pipelines.replication.alerts.document import json_schema as alert_schema
 from cdc_pipelines.replication.alerts.settings import Alerts, PagerDuty, Webhook
+from cdc_pipelines.replication.carry.settings import Carry
 from cdc_pipelines.replication.column_shape import Added, Mask, ShapedColumn
 from cdc_pipelines.replication.health.rules import RULES
 from cdc_pipelines.replication.health.settings import Health
@@ -61,6 +62,7 @@ SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ("`shape.TABLE.columns.COLUMN.mask`", Mask),
     ("`shape.TABLE.add.COLUMN`", Added),
     ("`copy`", Copy),
+    ("`carry`", Carry),
     ("`apply`", Apply),
     ("`schema_changes`", SchemaChanges),
     ("`verify`", Verify),

@@ -13,6 +13,7 @@ _COMMANDS = {
     "add-table": "tables",
     "agent": "agent",
     "alert-test": "alerts",
+    "carry": "carry",
     "check": "prepare",
     "completion": "completion",
     "configure": "prepare",

@@ -154,8 +154,21 @@ def _one(name: str, facts: Facts) -> RenderableType:
     if changes := facts.get("schema_changes"):
         shown = [[each["at"] or each["seen_at"], each["table"], each["what"], each["done"]] for each in changes[:5]]
         parts += [Text(), table_of(["schema change", "table", "what", "done"], shown)]
+    parts += _carried(facts.get("carried") or {})
     errors = [*facts["errors"], *([facts["config"]["message"]] if facts["config"]["message"] else [])]
     return Group(*parts, *(Text(f"! {error}") for error in errors))
+
+
+def _carried(carried: Facts) -> list[RenderableType]:
+    """How many indexes and the like there are, and those that are not there."""
+    if not any(carried.values()):
+        return []
+    counts = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in sorted(carried["made"].items()))
+    missing = carried["not_made"]
+    lines = [f"carried: {counts or 'nothing'}{f'; {len(missing)} not' if missing else ''}"]
+    for each in missing:
+        lines.append(f"  not {each['kind'].replace('_', ' ')} {each['table']}.{each['name']}: {each['why']}")
+    return [Text(), *map(Text, lines)]
 
 
 def _state(table: Facts) -> Text:

@@ -10,6 +10,7 @@ handles what a generator yielded, and such a generator is never closed, so it co
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import dagster as dg
 
@@ -23,6 +24,7 @@ from cdc_pipelines.jobs.config import PipelineConfig, StartConfig
 from cdc_pipelines.jobs.executors import PRELOAD
 from cdc_pipelines.replication.copy.chunk import Chunk
 from cdc_pipelines.replication.operations import start as engine
+from cdc_pipelines.replication.operations.carried_outcome import words
 from cdc_pipelines.resources.failures import RETRIES, prerequisites_table
 from cdc_pipelines.resources.pipelines import PipelinesResource
 
@@ -92,6 +94,7 @@ def check_copy(context: dg.OpExecutionContext, config: PipelineConfig, pipelines
     """STEP 2/4, check: every chunk of every table is there, with its rows."""
     with pipelines.operation(context, config.pipeline, "start", last=False) as rt:
         tables = engine.step_check_copy(rt, context.log)
+        engine.step_carry(rt, context.log, before_stream=True)
         with rt.target("check") as (_, state):
             chunks = state.chunks()
         # A copy that was killed after a chunk's commit, before its event: Dagster hears of it now.
@@ -124,6 +127,7 @@ def start_consumer(context: dg.OpExecutionContext, config: PipelineConfig, pipel
     """
     with pipelines.operation(context, config.pipeline, "start") as rt:
         facts = engine.step_consumer(rt, context.log)
+        carried = engine.step_carry(rt, context.log)
         rt.store.record(config.pipeline, "start", context.run.run_id, "done", f"generation {rt.record.generation}")
     with pipelines.beside(context, config.pipeline) as rt:
         for joined in engine.align_tables(rt, context.log, holder=context.run.run_id):
@@ -135,7 +139,10 @@ def start_consumer(context: dg.OpExecutionContext, config: PipelineConfig, pipel
         "Pipeline %s is running. Its tables are the assets of group %s; where they are not shown, reload the code "
         "location.", config.pipeline, config.pipeline,
     )
-    context.add_output_metadata({key: str(value) for key, value in facts.items()})
+    metadata: dict[str, Any] = {key: str(value) for key, value in facts.items()}
+    if carried is not None and (carried.there or carried.rest):
+        metadata["carried"] = {"there": carried.there, "not": [f"{words(each)}: {each.why}" for each in carried.rest]}
+    context.add_output_metadata(metadata)
 
 
 @dg.graph

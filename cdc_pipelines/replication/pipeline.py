@@ -6,6 +6,7 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from cdc_pipelines.replication import secrets
 from cdc_pipelines.replication.alerts.settings import Alerts
+from cdc_pipelines.replication.carry.settings import Carry
 from cdc_pipelines.replication.column_shape import ColumnShapes
 from cdc_pipelines.replication.health.settings import Health
 from cdc_pipelines.replication.schedules import Schedules
@@ -226,6 +227,7 @@ class Pipeline(Strict):
         default_factory=dict, description="Tables that are not to land as they are: table → what becomes of it."
     )
     copy_: Copy = Field(default_factory=Copy, alias="copy")
+    carry: Carry = Field(default_factory=Carry)
     apply: Apply = Field(default_factory=Apply)
     schema_changes: SchemaChanges = Field(default_factory=SchemaChanges)
     verify: Verify = Field(default_factory=Verify)

@@ -12,12 +12,14 @@ from cdc_pipelines.replication.catalog import Column, MappedColumn, MappedTable,
 from cdc_pipelines.replication.copy.chunk import Chunk
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.databases.postgres import ddl
+from cdc_pipelines.replication.databases.postgres.carried_store import Carried, CarriedStore
 from cdc_pipelines.replication.databases.postgres.connection import connect
 from cdc_pipelines.replication.databases.postgres.state import TargetState, ensure_schema
 from cdc_pipelines.replication.errors import ConfigurationError, FencedError, IntegrityError
 from cdc_pipelines.replication.pipeline import Target
 from cdc_pipelines.replication.stream.applying import Applier
 from cdc_pipelines.replication.stream.batches import SMALL, Commit, Counts, KeyedBatch, Part, Truncate
+from cdc_pipelines.replication.stream.refusal import RefusedError
 from cdc_pipelines.replication.stream.rows import RowCodec
 from cdc_pipelines.stack.settings import StackSettings
 
@@ -178,6 +180,44 @@ def test_unique_values_change_hands(target: Started, count: int) -> None:
         applier.handle(part(U, {n: f"u{(n + shift) % count}" for n in range(count)}))
         applier.handle(commit(6 + run))
     assert target.rows("u") == [(n, f"u{(n + 1) % count}") for n in range(count)]
+
+
+def test_a_unique_index_that_is_being_made_is_known_before_it_is_seen(target: Started) -> None:
+    """Who made the applier aware of it builds it right behind that."""
+    index = Carried("t", "index", "code", "public", "t", "t_code", 'unique ("code")')
+    before = target.state.table_marks()
+    target.state.carries([index])
+    target.conn.commit()
+    assert target.state.table_marks() != before
+    applier = target.applier()
+    applier.handle(part(T, {1: "a", 2: "b"}))
+    applier.handle(commit(6))
+    target.conn.execute("create unique index t_code on t (code)")
+    target.conn.commit()
+    applier.handle(part(T, {1: "b", 2: "a"}))
+    applier.handle(commit(7))
+    assert target.rows() == [(1, "b"), (2, "a")]
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_what_was_carried_gives_way_to_a_row_and_nothing_else_does(target: Started, ours: bool) -> None:
+    target.conn.execute("alter table t add constraint short check (length(code) < 3)")
+    if ours:
+        CarriedStore(target.conn, "shop").save(Carried("t", "check", "c", "public", "t", "short", "x", state="made"))
+    target.conn.commit()
+    applier = target.applier()
+    for attempt in range(2 if ours else 1):
+        applier.handle(part(U, {1: "first"}))
+        if attempt == 0:
+            with pytest.raises(RefusedError) as refused:
+                applier.handle(part(T, {1: "long"}))
+            assert applier.give_way(refused.value) is ours
+            assert target.rows("u") == []
+        else:
+            applier.handle(part(T, {1: "long"}))
+            applier.handle(commit(6))
+    assert target.rows() == ([(1, "long")] if ours else [])
+    assert [each.state for each in CarriedStore(target.conn, "shop").all()] == (["given_up"] if ours else [])
 
 
 def test_what_the_target_refuses_stops_the_stream_and_nothing_of_the_run_stays(target: Started) -> None:

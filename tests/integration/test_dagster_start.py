@@ -66,9 +66,9 @@ def stored(pipe: DagsterPipe) -> str:
 
 
 def test_a_pipeline_s_life(make_dagster_pipe: Callable[..., DagsterPipe], stack: StackSettings) -> None:
-    pipe = make_dagster_pipe()
+    pipe = make_dagster_pipe(carry={"indexes": True})
     client = pipe.client
-    pipe.run(*CUSTOMERS, *ORDERS)
+    pipe.run(*CUSTOMERS, *ORDERS, "alter table customers add unique key name (name)")
 
     # configure saves, and says how the assets appear; jobs know the pipeline without that
     run = client.launch("configure", {"file": str(pipe.file)})
@@ -87,6 +87,8 @@ def test_a_pipeline_s_life(make_dagster_pipe: Callable[..., DagsterPipe], stack:
     assert set(steps.values()) == {"SUCCESS"}
     assert [s for s in steps if s.startswith("copy_shard")]
     assert client.run(run).tags["cdc/pipeline"] == pipe.name
+    unique = "select indisunique from pg_index where indexrelid = to_regclass('customers_name')"
+    assert pipe.rows(unique) == [(True,)], log
 
     # its tables are there as assets, every chunk as a materialized partition
     for table in ("customers", "order lines"):
@@ -122,6 +124,7 @@ def test_a_pipeline_s_life(make_dagster_pipe: Callable[..., DagsterPipe], stack:
     client.succeed(again)
     assert pipe.rows("select count(*) from customers") == [(901,)]
     assert materialized(pipe, again)["customers"] == len(keys)
+    assert pipe.rows(unique) == [(True,)]
 
     # a table more comes by itself; it is left out, and taken in again from the Launchpad
     pipe.run("create table late (id int primary key)", "insert into late values (1), (2)")

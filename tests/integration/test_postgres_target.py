@@ -752,6 +752,14 @@ def test_triggers_and_foreign_keys_need_a_right_that_is_named_and_then_enough(
 ) -> None:
     ddl.create_table(conn, USERS)
     ddl.create_table(conn, ORDERS)
+    conn.commit()
+    without, planned = (
+        {r.name: r for r in check_target(spec, [USERS, ORDERS], "shop", foreign_keys=keys)}["target triggers"]
+        for keys in (False, True)
+    )
+    assert without.ok
+    assert "foreign keys that are to be made" in planned.message
+    assert planned.ok or planned.fix == 'GRANT SET ON PARAMETER session_replication_role TO "cdc";'
     conn.execute("alter table orders add constraint belongs foreign key (id) references users")
     conn.commit()
     results = {r.name: r for r in check_target(spec, [USERS, ORDERS], "shop")}

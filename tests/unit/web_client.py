@@ -9,6 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from cdc_pipelines.dagster_client import ActiveRun, DagsterClient
+from cdc_pipelines.replication.carry.source import TableExtras
 from cdc_pipelines.replication.catalog import Column, Table
 from cdc_pipelines.replication.control.store import ControlStore, PipelineRecord
 from cdc_pipelines.replication.operations import configure, discover, runtime
@@ -68,6 +69,9 @@ class Source:
             Column("place", "inet6", "inet6"),
         )
         return [Table(self.spec.database, "customers", columns, ("id",), rows_estimate=1000, data_bytes=65536)]
+
+    def extras(self, names: Sequence[str]) -> dict[str, TableExtras]:
+        return {}
 
     def close(self) -> None:
         pass

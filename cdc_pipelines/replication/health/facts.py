@@ -8,6 +8,7 @@ import psycopg
 from cdc_pipelines.replication.control.store import Heartbeat
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.databases.postgres import schema_log
+from cdc_pipelines.replication.databases.postgres.carried_store import CarriedStore
 from cdc_pipelines.replication.databases.postgres.identity import target_identity
 from cdc_pipelines.replication.databases.postgres.lane_store import Lane, LaneStore, state_name
 from cdc_pipelines.replication.databases.postgres.state import TargetState
@@ -96,6 +97,7 @@ def target(rt: Runtime) -> Facts:
             "tables": state.table_stats(),
             "lanes": [_lane(conn, rt.name, lane) for lane in LaneStore(conn, rt.name).all()],
             "schema_changes": schema_log.latest(conn, rt.name, SCHEMA_CHANGES),
+            "carried": CarriedStore(conn, rt.name).summary(),
         }
 
 

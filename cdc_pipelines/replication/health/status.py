@@ -98,6 +98,7 @@ def status(rt: Runtime, connectors: Connectors = None) -> Facts:
         "tables": tables,
         "lanes": lanes,
         "schema_changes": target.get("schema_changes", []),
+        "carried": target.get("carried", {"made": {}, "not_made": []}),
         "problems": [asdict(each) for each in problems],
         "errors": asked.errors,
         "timestamp": iso(datetime.now(UTC)),

@@ -5,15 +5,17 @@ transaction, in which the consumer is known to be parked. Before it goes on it l
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import msgspec
 import psycopg
 
 from cdc_pipelines.replication.catalog import MappedTable
-from cdc_pipelines.replication.databases.postgres.connection import server_errors
+from cdc_pipelines.replication.databases.postgres.carried import drop_foreign_keys
+from cdc_pipelines.replication.databases.postgres.connection import server_errors, take_replica_role
 from cdc_pipelines.replication.databases.postgres.lane_store import LaneStore
-from cdc_pipelines.replication.databases.postgres.shadow import take_place
+from cdc_pipelines.replication.databases.postgres.shadow import misfits, take_place
 from cdc_pipelines.replication.databases.postgres.state import TargetState
 from cdc_pipelines.replication.errors import FencedError
 from cdc_pipelines.replication.lanes.follow import Follower
@@ -72,7 +74,7 @@ def replace(lane: LaneRuntime, log: Log, *, swap: bool) -> str:
     Raises RetryableError where readers keep the table locked for seconds.
     """
     what = f"table {lane.table}: taking its place"
-    with lane.target("replace") as (conn, state), server_errors(what), conn.transaction():
+    with lane.target("replace") as (conn, state), server_errors(what), _resting(conn):
         lanes = LaneStore(conn, lane.main.name)
         lane.require_mine(conn)
         row = lanes.get(lane.table)
@@ -80,11 +82,21 @@ def replace(lane: LaneRuntime, log: Log, *, swap: bool) -> str:
             raise FencedError(f"pipeline {lane.main.name}, table {lane.table}: its lane is gone", "nothing changed.")
         shadow = state.mapped_tables()[0]
         live = msgspec.structs.replace(shadow, target_schema=row.target_schema, target_name=row.target_name)
+        if misfits(conn, live):  # what is ours shall not keep it from being replaced
+            drop_foreign_keys(conn, lane.main.name, lane.table, "its table was copied with other columns")
         how = take_place(conn, shadow, live, mapping_before(conn, lane), swap=swap)
         state.save_mapping(live)
         lanes.turn_to(lane.table, "detached", "merged")
     log.info("table %s: %s %s.%s", lane.table, how, live.target_schema, live.target_name)
     return how
+
+
+@contextmanager
+def _resting(conn: psycopg.Connection) -> Iterator[None]:
+    """A transaction in which foreign keys rest: rows that change places may have children."""
+    take_replica_role(conn)
+    with conn.transaction():
+        yield
 
 
 def mapping_before(conn: psycopg.Connection, lane: LaneRuntime) -> MappedTable | None:

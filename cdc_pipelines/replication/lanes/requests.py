@@ -14,6 +14,7 @@ from cdc_pipelines.replication.databases.postgres.state import TargetState
 from cdc_pipelines.replication.errors import ConfigurationError
 from cdc_pipelines.replication.lanes.joining import detach_early, meet_stream
 from cdc_pipelines.replication.lanes.worker import Joined, run_lane
+from cdc_pipelines.replication.operations.carrying import drop_stale, step_carry
 from cdc_pipelines.replication.operations.connector import put_connector
 from cdc_pipelines.replication.operations.mapping import differences, resolve_table
 from cdc_pipelines.replication.operations.runtime import Runtime
@@ -172,6 +173,7 @@ def _run(
     progress: Progress | None, capture: Callable[[], None] = lambda: None,
 ) -> Joined:
     try:
+        drop_stale(rt, log, table.name)
         joined = run_lane(rt, log, table, reason=reason, capture=capture, on_chunk=on_chunk, progress=progress)
     except Exception as error:
         rt.store.record(rt.name, f"{operation} {table.name}", holder, "failed", str(error))
@@ -179,6 +181,7 @@ def _run(
     rt.refresh()
     _save(rt, rt.pipeline, [*(t for t in rt.tables if t.name != table.name), joined.table])
     rt.store.record(rt.name, f"{operation} {table.name}", holder, "done", f"{joined.rows} rows, {joined.how}")
+    step_carry(rt, log, only=table.name)
     return joined
 
 

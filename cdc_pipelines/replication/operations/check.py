@@ -29,7 +29,10 @@ def check(rt: Runtime, *, force_resync: bool = False) -> list[CheckResult]:
 
     streamed = () if force_resync else _streamed(rt)
     group("source", lambda: _source(rt, bool(streamed)))
-    group("target", lambda: check_target(rt.target_spec, streamed or rt.tables, rt.name, anew=not streamed))
+    group("target", lambda: check_target(
+        rt.target_spec, streamed or rt.tables, rt.name, anew=not streamed,
+        foreign_keys=rt.pipeline.carry.foreign_keys,
+    ))
     group("kafka connect", lambda: _connect(rt))
     group("kafka", lambda: _kafka(rt))
     return results

@@ -1,10 +1,11 @@
 """What a source has, and a complete pipeline file for it, so that nobody starts from an empty page."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import yaml
 
+from cdc_pipelines.replication.carry.source import TableExtras
 from cdc_pipelines.replication.catalog import Table
 from cdc_pipelines.replication.databases.mysql.source import MySqlSource
 from cdc_pipelines.replication.errors import CdcError
@@ -20,6 +21,7 @@ class Discovery:
 
     source: Source
     tables: list[Table]
+    extras: dict[str, TableExtras] = field(default_factory=dict)
 
     def unsupported(self, table: Table, target: str = "postgres") -> dict[str, str]:
         """Columns that have no form on the target: name → type."""
@@ -36,7 +38,11 @@ class Discovery:
         source = self.source.model_dump(by_alias=True, exclude_defaults=True)
         lines = [SCHEMA_LINE, f"# Tables of {self.source.type} database {self.source.database}, as they were found."]
         head = {"name": name, "client": client, "config": config, "source": source, "target": target}
-        text = "\n".join(lines) + "\n" + yaml.safe_dump(head, sort_keys=False, allow_unicode=True) + "tables:\n"
+        text = "\n".join(lines) + "\n" + yaml.safe_dump(head, sort_keys=False, allow_unicode=True)
+        if beside := self._beside():
+            text += f"# Beside columns and keys there are {beside}. This makes them on the target too:\n"
+            text += "# carry: {indexes: true, foreign_keys: true, checks: true, comments: true, identity: true}\n"
+        text += "tables:\n"
         for table in self.tables:
             without = self.unsupported(table)
             comment = f"about {table.rows_estimate:,} rows, {table.data_bytes / 2**20:,.1f} MiB"
@@ -51,10 +57,24 @@ class Discovery:
         return text
 
 
+    def _beside(self) -> str:
+        """What the tables have beside columns and keys, in words; empty where there is nothing."""
+        all_ = list(self.extras.values())
+        counts = {
+            "secondary indexes": sum(len(each.indexes) for each in all_),
+            "foreign keys": sum(len(each.foreign_keys) for each in all_),
+            "checks": sum(len(each.checks) for each in all_),
+            "comments": sum(len(each.comments) for each in all_),
+            "AUTO_INCREMENT columns": sum(each.counter is not None for each in all_),
+        }
+        return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+
+
 def discover(source: Source, names: Sequence[str] | None = None) -> Discovery:
     """Look at the live source. Raises as MySqlSource does."""
     server = MySqlSource(source)
     try:
-        return Discovery(source, server.tables(names))
+        tables = server.tables(names)
+        return Discovery(source, tables, server.extras([table.name for table in tables]))
     finally:
         server.close()

@@ -11,6 +11,7 @@ from cdc_pipelines.replication.copy.chunk import Chunk
 from cdc_pipelines.replication.copy.plan import plan
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.databases.postgres import ddl
+from cdc_pipelines.replication.databases.postgres.carried import drop_all
 from cdc_pipelines.replication.databases.postgres.state import PipelineState, TargetState
 from cdc_pipelines.replication.errors import ConfigurationError, ResyncRequiredError
 from cdc_pipelines.replication.operations.early import covers
@@ -60,6 +61,7 @@ def _begin(
     generation = max(int(time.time()), before.generation + 1 if before else 0)
     identity = rt.source.identity()
     state.new_generation(generation, identity, rt.tables)
+    drop_all(conn, rt.name)
     for table in rt.tables:
         _empty_table(conn, table)
     conn.commit()

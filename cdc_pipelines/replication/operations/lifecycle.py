@@ -10,6 +10,7 @@ import psutil
 
 from cdc_pipelines.replication import processes
 from cdc_pipelines.replication.control.records import ENDED_STATES
+from cdc_pipelines.replication.databases.postgres.carried import set_sequences
 from cdc_pipelines.replication.errors import ConfigurationError, RetryableError
 from cdc_pipelines.replication.operations.consumer_state import STALE_AFTER_S, age_seconds
 from cdc_pipelines.replication.operations.runtime import Runtime
@@ -90,7 +91,8 @@ def restart(rt: Runtime, log: Log) -> dict[str, Any]:
 def teardown(rt: Runtime, log: Log, *, drop_tables: bool = False) -> dict[str, Any]:
     """Connector, its offsets, topics and our records gone. Target tables stay, unless asked.
 
-    The claim on kept tables stays too, so that a later start may fill them anew.
+    The claim on kept tables stays too, so that a later start may fill them anew. Whoever writes to them from now on
+    gets values from their sequences that are not taken.
     """
     rt.store.set_desired(rt.name, "stopped")
     consumer = stop_consumer(rt, log)
@@ -100,6 +102,8 @@ def teardown(rt: Runtime, log: Log, *, drop_tables: bool = False) -> dict[str, A
         state.ensure_schema()
         if state.load() is not None:
             state.raise_epoch()
+            for column, largest in set_sequences(conn, rt.name).items():
+                log.info("the sequence of %s goes on behind %d", column, largest)
         dropped = state.drop_tables() if drop_tables else []
         state.drop(keep_claims=not drop_tables)
         conn.commit()

@@ -18,6 +18,7 @@ _SECTIONS: dict[str, Effect] = {
     "values": "with a resync",
     "shape": "at the next start, beside the stream",
     "copy": "at the next copy",
+    "carry": "at the next start, beside the stream",
     "apply": "at the next restart",
     "schema_changes": "at the next restart",
     "verify": "at the next restart",

@@ -22,6 +22,7 @@ from cdc_pipelines.replication.errors import (
     RetryableError,
 )
 from cdc_pipelines.replication.lanes.requests import align_tables
+from cdc_pipelines.replication.operations.carrying import step_carry
 from cdc_pipelines.replication.operations.check import check
 from cdc_pipelines.replication.operations.connector import put_connector
 from cdc_pipelines.replication.operations.consumer_state import alive, caught_up
@@ -45,6 +46,7 @@ __all__ = [
     "align_tables",
     "copy_chunk",
     "start",
+    "step_carry",
     "step_check_copy",
     "step_connector",
     "step_consumer",
@@ -153,10 +155,12 @@ def start(
                 progress.plan(plan.chunks)
             step_copy_all(rt, log, on_chunk=tell, progress=progress)
             copied = step_check_copy(rt, log)
+            step_carry(rt, log, before_stream=True)
             lease.check()
             connector = step_connector(rt, log)
             lease.check()
             consumer = step_consumer(rt, log)
+            carried = step_carry(rt, log)
         except Exception as error:
             rt.store.record(rt.name, "start", holder, "failed", str(error))
             raise
@@ -168,6 +172,7 @@ def start(
         "tables": {c.table.name: c.rows for c in copied} | {j.table.name: j.rows for j in joined},
         "connector": connector,
         "consumer": consumer,
+        "carried": carried.facts() if carried is not None else {},
         "seconds": round(time.monotonic() - began, 1),
     }
 

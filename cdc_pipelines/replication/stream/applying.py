@@ -10,7 +10,7 @@ import psycopg
 
 from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
-from cdc_pipelines.replication.databases.postgres import ddl, schema_log
+from cdc_pipelines.replication.databases.postgres import carried, ddl, schema_log
 from cdc_pipelines.replication.databases.postgres.alter import ValuesConvertedError
 from cdc_pipelines.replication.databases.postgres.apply import TableApplier
 from cdc_pipelines.replication.databases.postgres.refusals import is_refusal, reason
@@ -132,7 +132,7 @@ class Applier:
         found = self._appliers.get(name)
         if found is None:
             table = self.tables[name]
-            unique = bool(ddl.unique_indexes(self.conn, table))
+            unique = bool(ddl.unique_indexes(self.conn, table)) or self._state.is_to_be_unique(name)
             found = TableApplier(self.conn, self._codec(name), next(self._numbers), unique=unique)
             self._appliers[name] = found
         return found
@@ -179,6 +179,25 @@ class Applier:
                 "keeps what was not applied.",
             ) from error
         return False
+
+    def give_way(self, refusal: RefusedError) -> bool:
+        """Where a row was refused by an index or a constraint that we made after the source's: it goes, the row stays.
+
+        The open run is abandoned. False where it is none of ours.
+        """
+        error = refusal.__cause__
+        if not isinstance(error, psycopg.Error):
+            return False
+        self.abandon()
+        with self.conn.transaction():
+            self._state.require_epoch(self.facts.epoch)
+            found = carried.give_way(self.conn, self._pipeline, error)
+        if found is not None:
+            self._log.warning(
+                "table %s: %s %s of the target is given up, so that the stream goes on: %s", found.table,
+                found.kind.replace("_", " "), found.target_name, found.why,
+            )
+        return found is not None
 
     def abandon(self) -> None:
         """Forget an open run; its changes are read from the log again."""
@@ -266,7 +285,7 @@ class Applier:
 
     def _redefine(self, item: Redefine) -> None:
         try:
-            restructure.redefine(self.conn, self._state, item)
+            restructure.redefine(self.conn, self._state, self._pipeline, item)
         except ValuesConvertedError as reason:
             note = item.notes[-1]
             self._leave_behind(Detach(msgspec.structs.replace(note, done="detached", what=f"{note.what}; {reason}")))

@@ -5,6 +5,7 @@ import os
 import queue
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import closing
 
 import psycopg
@@ -184,8 +185,17 @@ class Consumer:
         assert self._reader is not None
         applier, fetched = self._applier, self._reader.facts.fetched
         live = len(applier.tables) - len(applier.detached)
-        pending = self._quarantine.judge(refusal, live=live, fetched=fetched)
-        self._log.warning("%s; reading again from offset %d to set it apart", refusal.message, applier.offset)
+        pending: Sequence[RefusedError] = ()
+        try:
+            gave_way = applier.give_way(refusal)
+        except psycopg.OperationalError as error:
+            raise RetryableError(
+                f"{refusal.message}, and what refused it can't be taken away now: {error}",
+                "the consumer will be started again.",
+            ) from error
+        if not gave_way:
+            pending = self._quarantine.judge(refusal, live=live, fetched=fetched)
+            self._log.warning("%s; reading again from offset %d to set it apart", refusal.message, applier.offset)
         self._close_log()
         self._applier = applier.renewed(pending)
         self._open_log(self._stop_at)

@@ -7,17 +7,32 @@ from psycopg import sql
 
 from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.copy.chunk import Chunk
-from cdc_pipelines.replication.databases.postgres import alter, ddl
+from cdc_pipelines.replication.databases.postgres import alter, carried, ddl
 from cdc_pipelines.replication.databases.postgres.lane_store import LaneStore
 from cdc_pipelines.replication.databases.postgres.state import CLAIMED_FIX, TargetState
 from cdc_pipelines.replication.errors import UnsupportedChangeError
 from cdc_pipelines.replication.stream.batches import AddTable, Redefine, RemoveTable, RenameTable
 
 
-def redefine(conn: psycopg.Connection, state: TargetState, item: Redefine) -> None:
+def redefine(conn: psycopg.Connection, state: TargetState, pipeline: str, item: Redefine) -> None:
     """Raises ValuesConvertedError where the table must be copied anew instead; see `alter.redefine`."""
+    _loosen(conn, pipeline, item)
     alter.redefine(conn, item)
     state.save_mapping(item.after)
+
+
+def _loosen(conn: psycopg.Connection, pipeline: str, item: Redefine) -> None:
+    """Constraints of ours that would stand in the way, or mean something else then; `cdc carry` makes them again."""
+    before = {column.source.name: column.target_type for column in item.before.columns}
+    after = {column.source.name: column.target_type for column in item.after.columns}
+    retyped = any(after[new] != before[old] for new, old in item.origins.items())
+    gone = set(before) - set(item.origins.values())
+    keys = [c.source.name for c in item.before.key], [item.origins.get(c.source.name) for c in item.after.key]
+    why = "the source changed the table's columns"
+    if gone or retyped or keys[0] != keys[1]:
+        carried.drop_foreign_keys(conn, pipeline, item.before.name, why, own=False)
+    if retyped:
+        carried.drop_checks(conn, pipeline, item.before.name, why)
 
 
 def add_table(conn: psycopg.Connection, state: TargetState, pipeline: str, item: AddTable, position: str) -> None:
@@ -44,10 +59,10 @@ def add_table(conn: psycopg.Connection, state: TargetState, pipeline: str, item:
 def remove_table(conn: psycopg.Connection, state: TargetState, pipeline: str, item: RemoveTable) -> None:
     """Replicate the table no more. Its copy stays, and stays ours, or goes."""
     _end_lane(conn, pipeline, item.table.name)
+    state.forget_table(item.table.name)
     if item.drops:
         ddl.drop_table(conn, item.table)
         state.disclaim(item.table)
-    state.forget_table(item.table.name)
 
 
 def rename_table(conn: psycopg.Connection, state: TargetState, pipeline: str, item: RenameTable) -> None:

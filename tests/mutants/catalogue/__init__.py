@@ -2,6 +2,7 @@
 
 from tests.mutants.catalogue import (
     alerting,
+    carrying,
     column_shapes,
     copying,
     following,
@@ -20,4 +21,5 @@ MUTANTS: list[Mutant] = [
     *copying.MUTANTS, *handing_over.MUTANTS, *reading.MUTANTS, *following.MUTANTS, *writing.MUTANTS, *verifying.MUTANTS,
     *operating.MUTANTS, *lanes.MUTANTS, *alerting.MUTANTS, *serving.MUTANTS, *quarantining.MUTANTS,
     *column_shapes.MUTANTS,
+    *carrying.MUTANTS,
 ]

@@ -88,8 +88,8 @@ MUTANTS = [
     ),
     Mutant(
         "a start goes on when its lease is lost", IDEMPOTENT, "replication/operations/start.py",
-        "            copied = step_check_copy(rt, log)\n            lease.check()\n",
-        "            copied = step_check_copy(rt, log)\n",
+        "            step_carry(rt, log, before_stream=True)\n            lease.check()\n",
+        "            step_carry(rt, log, before_stream=True)\n",
         (_STEPS + "test_a_start_that_lost_its_lease_ends_before_its_next_step",),
     ),
     Mutant(

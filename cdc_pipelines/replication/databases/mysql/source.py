@@ -10,8 +10,9 @@ import pymysql
 from pymysql.connections import Connection
 from pymysql.cursors import Cursor
 
+from cdc_pipelines.replication.carry.source import TableExtras
 from cdc_pipelines.replication.catalog import Table
-from cdc_pipelines.replication.databases.mysql import introspect
+from cdc_pipelines.replication.databases.mysql import extras, introspect
 from cdc_pipelines.replication.databases.mysql.binlog import binlog_status, value
 from cdc_pipelines.replication.databases.mysql.connection import connect, connect_reader
 from cdc_pipelines.replication.databases.mysql.foreign_writes import all_foreign
@@ -73,6 +74,11 @@ class MySqlSource:
         """The database's base tables, or the named ones in that order; ConfigurationError where one is missing."""
         with self.session() as conn:
             return introspect.tables(conn, self.spec.database, names)
+
+    def extras(self, names: Sequence[str]) -> dict[str, TableExtras]:
+        """What these tables have beside columns and key: indexes, foreign keys, checks, comments, counters."""
+        with self.session() as conn:
+            return extras.table_extras(conn, self.spec.database, names)
 
     def position(self) -> MySqlPosition:
         """Where the server's log ends now."""

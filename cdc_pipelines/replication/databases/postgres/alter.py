@@ -159,6 +159,8 @@ def _alter_column(
 ) -> None:
     name = sql.Identifier(after.target_name)
     if before.target_type != after.target_type:
+        if after.target_type not in ("smallint", "integer", "bigint"):
+            conn.execute(sql.SQL("alter table {} alter column {} drop identity if exists").format(table, name))
         via = "::int" if "boolean" in (before.target_type, after.target_type) else ""
         conn.execute(
             sql.SQL("alter table {} alter column {} type {} using {}{}::{}").format(

@@ -18,11 +18,12 @@ _NAME_BYTES = 63
 
 
 def check_target(
-    spec: Target, mapped: Sequence[MappedTable], pipeline_name: str, *, anew: bool = False
+    spec: Target, mapped: Sequence[MappedTable], pipeline_name: str, *, anew: bool = False, foreign_keys: bool = False
 ) -> list[CheckResult]:
     """All results, met or not. A check that can't be run is itself one that is not met.
 
     `anew`: a new generation begins, which makes tables of ours again where their definition is another.
+    `foreign_keys`: there will be some.
     """
     try:
         conn = connect(spec, purpose=f"{pipeline_name}:check", autocommit=True)
@@ -39,7 +40,7 @@ def check_target(
         ("target names", lambda: _names(mapped)),
         ("target tables", lambda: _tables(conn, mapped, pipeline_name, anew)),
         ("target claims", lambda: _claims(conn, mapped, pipeline_name)),
-        ("target triggers", lambda: _triggers(conn, mapped)),
+        ("target triggers", lambda: _triggers(conn, mapped, foreign_keys)),
     ]
     with conn:
         for name, check in checks:
@@ -193,7 +194,7 @@ def _claims(conn: psycopg.Connection, mapped: Sequence[MappedTable], pipeline: s
     )
 
 
-def _triggers(conn: psycopg.Connection, mapped: Sequence[MappedTable]) -> CheckResult:
+def _triggers(conn: psycopg.Connection, mapped: Sequence[MappedTable], foreign_keys: bool) -> CheckResult:
     """Foreign keys and triggers of the target would refuse, or change, rows that come in the log's order."""
     found: list[str] = []
     always: list[str] = []
@@ -214,6 +215,8 @@ def _triggers(conn: psycopg.Connection, mapped: Sequence[MappedTable]) -> CheckR
             "target triggers", False, f"{'; '.join(always)}: enabled ALWAYS, so nothing lets it rest",
             "ALTER TABLE … ENABLE TRIGGER … (without ALWAYS), or drop it.",
         )
+    if foreign_keys:
+        found.append("foreign keys that are to be made (carry.foreign_keys)")
     if not found:
         return CheckResult("target triggers", True, "no triggers or foreign keys on the target tables")
     try:

@@ -32,7 +32,7 @@ def create_shadow(
     """
     if ddl.find(conn, shadow.target_schema, shadow.target_name) is not None:
         return
-    if not _misfits(conn, live) and not _names(before) - _names(live):
+    if not misfits(conn, live) and not _names(before) - _names(live):
         conn.execute(
             sql.SQL("create table {} (like {} including all)").format(ddl.table_name(shadow), ddl.table_name(live))
         )
@@ -40,7 +40,7 @@ def create_shadow(
         ddl.create_table(conn, shadow)
 
 
-def _misfits(conn: psycopg.Connection, live: MappedTable) -> list[str]:
+def misfits(conn: psycopg.Connection, live: MappedTable) -> list[str]:
     """Why the target table does not have the mapped columns and key (rows in it are no matter)."""
     if ddl.find(conn, live.target_schema, live.target_name) is None:
         return ["is not there"]
@@ -75,8 +75,9 @@ def take_place(
         conn.execute(sql.SQL("drop table {}").format(ddl.table_name(live)))
         _rename(conn, shadow, live)
         _rename_indexes(conn, live, indexes)
+        _rename_sequences(conn, shadow, live)
         return "swapped"
-    wrong = _misfits(conn, live)
+    wrong = misfits(conn, live)
     if wrong:
         raise ConfigurationError(
             f"table {live.target_schema}.{live.target_name} {'; '.join(wrong)}, and can't be replaced by one that "
@@ -186,6 +187,23 @@ def _rename(conn: psycopg.Connection, shadow: MappedTable, live: MappedTable) ->
             sql.Identifier(live.target_schema, shadow.target_name), sql.Identifier(live.target_name)
         )
     )
+
+
+def _rename_sequences(conn: psycopg.Connection, shadow: MappedTable, live: MappedTable) -> None:
+    """Those of identity columns, which the server named after the shadow."""
+    found = conn.execute(
+        "select c.relname from pg_depend d join pg_class c on c.oid = d.objid and c.relkind = 'S' "
+        "where d.refobjid = %s::regclass and d.deptype = 'i' and starts_with(c.relname, %s)",
+        [ddl.table_name(live).as_string(conn), f"{shadow.target_name}_"],
+    ).fetchall()
+    for (name,) in found:
+        wanted = live.target_name + name.removeprefix(shadow.target_name)
+        if len(wanted.encode()) <= 63 and ddl.find(conn, live.target_schema, wanted) is None:
+            conn.execute(
+                sql.SQL("alter sequence {} rename to {}").format(
+                    sql.Identifier(live.target_schema, name), sql.Identifier(wanted)
+                )
+            )
 
 
 def _indexes(conn: psycopg.Connection, table: MappedTable) -> list[tuple[str, str]]:

@@ -163,7 +163,10 @@ class TargetState(ChunkStore, TableStore, DeadLetterStore):
         lock_pipeline(self._conn, self._name)
         self._forget()
         if not keep_claims:
-            self._conn.execute("delete from _cdc.claim where pipeline = %s", [self._name])
+            for name in ("claim", "carried"):
+                self._conn.execute(
+                    sql.SQL("delete from _cdc.{} where pipeline = %s").format(sql.Identifier(name)), [self._name]
+                )
         self._conn.execute("delete from _cdc.schema_change where pipeline = %s", [self._name])
         self._conn.execute("delete from _cdc.pipeline where name = %s", [self._name])
 

@@ -4,7 +4,7 @@ import psycopg
 
 from cdc_pipelines.replication.errors import ConfigurationError, IntegrityError
 
-FORMAT = 3
+FORMAT = 4
 
 _LOCK = 0x5F636463  # "_cdc": the advisory lock under which the schema is made
 
@@ -180,6 +180,25 @@ create table _cdc.schema_change (
     at timestamptz not null default clock_timestamp(),
     primary key (pipeline, number),
     unique (pipeline, place, digest, table_name, kind, what)
+);
+""",
+    3: """
+-- Indexes, constraints and the like that were made as the source has them, and those that were not. They stay ours,
+-- like a claim, when the pipeline is torn down and its tables stay.
+create table _cdc.carried (
+    pipeline text not null,
+    table_name text not null,
+    kind text not null check (kind in ('index', 'check', 'foreign_key', 'identity', 'comment')),
+    name text not null,
+    target_schema text not null,
+    target_table text not null,
+    target_name text not null,
+    definition text not null,
+    parent text not null default '',
+    state text not null check (state in ('making', 'made', 'waiting', 'given_up', 'not_made')),
+    why text not null default '',
+    at timestamptz not null default clock_timestamp(),
+    primary key (pipeline, table_name, kind, name)
 );
 """,
 }

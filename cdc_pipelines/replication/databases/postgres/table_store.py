@@ -11,6 +11,8 @@ from psycopg.rows import scalar_row
 
 from cdc_pipelines.replication.catalog import MappedTable, mapped_table_from_json, to_json
 from cdc_pipelines.replication.databases.postgres import ddl
+from cdc_pipelines.replication.databases.postgres.carried import drop_foreign_keys
+from cdc_pipelines.replication.databases.postgres.carried_store import Carried, CarriedStore
 
 DetachedKind = Literal["quarantined", "changed", "lane"]
 """quarantined: the target refused a change, somebody must mend that; changed: its definition changed so that it must be
@@ -75,7 +77,8 @@ class TableStore:
         )
 
     def forget_table(self, name: str) -> None:
-        """The table is replicated no more. Its claim stays."""
+        """The table is replicated no more. Its claim stays, with what was carried; but no foreign keys to others."""
+        drop_foreign_keys(self._conn, self._name, name, "its parent is not replicated any more")
         for where in _OF_ONE_TABLE:
             self._conn.execute(
                 sql.SQL("delete from _cdc.{} where pipeline = %s and table_name = %s").format(sql.Identifier(where)),
@@ -91,7 +94,33 @@ class TableStore:
                 ),
                 [after.name, self._name, name],
             )
+        self._conn.execute(
+            "delete from _cdc.carried where pipeline = %s and table_name = %s and table_name <> %s",
+            [self._name, after.name, name],  # of one that had the name before
+        )
+        self._conn.execute(
+            "update _cdc.carried set table_name = %s, target_schema = %s, target_table = %s "
+            "where pipeline = %s and table_name = %s",
+            [after.name, after.target_schema, after.target_name, self._name, name],
+        )
+        self._conn.execute(
+            "update _cdc.carried set parent = %s where pipeline = %s and parent = %s", [after.name, self._name, name]
+        )
         self.save_mapping(after)
+
+    def carries(self, indexes: Sequence[Carried]) -> None:
+        """These unique indexes are about to be made: who applies changes must look at their tables again."""
+        store = CarriedStore(self._conn, self._name)
+        for each in indexes:
+            store.save(each)
+        self._conn.execute(
+            "update _cdc.mapped_table set revision = revision + 1 where pipeline = %s and table_name = any(%s)",
+            [self._name, [each.table for each in indexes]],
+        )
+
+    def is_to_be_unique(self, table: str) -> bool:
+        """Whether a unique index of this table is being made: it may refuse rows before it is seen."""
+        return CarriedStore(self._conn, self._name).makes_unique(table)
 
     def count_changes(self, changes: Mapping[str, tuple[int, int, int, int]], last_change_ms: int | None) -> None:
         """Add (inserts, updates, deletes, truncates) per table to the totals."""
@@ -234,6 +263,8 @@ class TableStore:
 
     def drop_tables(self) -> list[str]:
         """Drop the pipeline's target tables. Returns their names; those that are gone already are not among them."""
+        for table in self.mapped_tables():
+            drop_foreign_keys(self._conn, self._name, table.name, "its table was dropped")
         return [
             f"{table.target_schema}.{table.target_name}"
             for table in self.mapped_tables()
