@@ -7,6 +7,7 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 from cdc_pipelines.replication import secrets
 from cdc_pipelines.replication.alerts.settings import Alerts
 from cdc_pipelines.replication.health.settings import Health
+from cdc_pipelines.replication.row_shape import RowShape
 from cdc_pipelines.replication.schedules import Schedules
 from cdc_pipelines.replication.schema_policy import SchemaChanges
 from cdc_pipelines.replication.strict import Strict, require_reference
@@ -155,6 +156,10 @@ class TableChoice(Strict):
     rename: dict[Identifier, Identifier] = Field(default_factory=dict, description="Source column → target column.")
 
 
+class TableShape(RowShape):
+    """What becomes of one table on its way to the target. See docs/shaping.md."""
+
+
 class Copy(Strict):
     """How the initial copy is done."""
 
@@ -217,6 +222,9 @@ class Pipeline(Strict):
     )
     exclude: list[Identifier] = Field(default_factory=list, description="Tables left out when `tables` is `all`.")
     values: Values = Field(default_factory=Values)
+    shape: dict[Identifier, TableShape] = Field(
+        default_factory=dict, description="Tables that are not to land as they are: table → what becomes of its rows."
+    )
     copy_: Copy = Field(default_factory=Copy, alias="copy")
     apply: Apply = Field(default_factory=Apply)
     schema_changes: SchemaChanges = Field(default_factory=SchemaChanges)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from cdc_pipelines.replication.catalog import MappedColumn, MappedTable, Table
 from cdc_pipelines.replication.errors import CdcError, ConfigurationError
 from cdc_pipelines.replication.pipeline import Pipeline, TableChoice
+from cdc_pipelines.replication.row_shape import rules_of_rows
 from cdc_pipelines.replication.values import form_for, heeded
 
 _MAX_NAME_BYTES = 63  # of PostgreSQL; a longer one would be cut silently
@@ -88,10 +89,24 @@ def map_table(pipeline: Pipeline, table: Table, choice: TableChoice) -> MappedTa
         columns.append(MappedColumn(column, name, form.target_type, rules))
     if problems:
         raise ConfigurationError("; ".join(problems))
+    rows = rules_of_rows(
+        pipeline.shape.get(table.name), table, tuple(columns), (pipeline.source.type, pipeline.target.type),
+        pipeline.values,
+    )
+    if rows.soft:
+        _require_name(rows.deleted_column)
     return MappedTable(
         table, pipeline.target.schema_, target_name, tuple(columns), whole=choice.columns is None,
-        rules=pipeline.values.rules(),
+        rules=pipeline.values.rules(), rows=rows,
     )
+
+
+def _require_name(name: str) -> None:
+    if len(name.encode()) > _MAX_NAME_BYTES or name in _SYSTEM_COLUMNS:
+        raise ConfigurationError(
+            f"deleted_column: PostgreSQL can't have a column {name}; give a name of at most {_MAX_NAME_BYTES} bytes, "
+            f"and none of {', '.join(sorted(_SYSTEM_COLUMNS))}"
+        )
 
 
 def _adapted(name: str, *, column: bool = False) -> str:

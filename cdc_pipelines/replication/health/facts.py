@@ -16,7 +16,7 @@ from cdc_pipelines.replication.operations.consumer_state import (
     DEAD_AFTER_S,
     STALE_AFTER_S,
     age_seconds,
-    connector_offset,
+    connector_covers,
 )
 from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.replication.stream import connector_life
@@ -123,8 +123,8 @@ def messages_behind(beat: Heartbeat | None) -> int | None:
 def lag(rt: Runtime, target: Facts, connector: Facts, messages: int | None) -> Facts:
     """Lag = the source's clock now − the commit time applied; 0 where the source has nothing newer.
 
-    What other databases write moves the source's position and not ours: then the connector's own committed offset
-    tells, together with a log that is read to its end.
+    Transactions that the log leaves out (DDL of other databases) move the source's position and not ours: then the
+    connector's own committed position tells, together with a log that is read to its end.
     """
     found: Facts = {"seconds": None, "source_bytes": None}
     if not target.get("position"):
@@ -134,11 +134,11 @@ def lag(rt: Runtime, target: Facts, connector: Facts, messages: int | None) -> F
     runway = rt.source.log_runway(applied)
     found["source_bytes"] = runway.get("bytes_behind")
     found["runway"] = runway
-    read = connector_offset(rt) if messages == 0 and connector["state"] != "UNREACHABLE" else {}
-    if applied.includes(now) or (read and rt.source.has_told(read, applied, now)):
+    ask = messages == 0 and connector["state"] != "UNREACHABLE"
+    if applied.includes(now) or (ask and connector_covers(rt, now)):
         found["seconds"], found["source_bytes"] = 0.0, 0
-    elif told := max(target.get("commit_ms") or 0, 1000 * int(read.get("ts_sec") or 0)):
-        found["seconds"] = max(0.0, round((rt.source.clock_ms() - told) / 1000, 3))
+    elif target.get("commit_ms"):
+        found["seconds"] = max(0.0, round((rt.source.clock_ms() - target["commit_ms"]) / 1000, 3))
     return found
 
 

@@ -71,6 +71,7 @@ def _fits(lane: LaneRuntime, found: Lane, table: MappedTable) -> bool:
         [(c.source.name, c.target_name, c.target_type) for c in mapped.columns]
         == [(c.source.name, c.target_name, c.target_type) for c in wanted.columns]
         and mapped.source.key == wanted.source.key
+        and mapped.rows.asked == wanted.rows.asked
     )
 
 

@@ -197,7 +197,7 @@ class _Worker:
             near = time.monotonic() - began < _NEAR_S
             if near and (all(position.includes(p) for p in positions) or (end is not None and offset >= end)):
                 return
-            if end is None and all(connector_covers(self._main, p, position) for p in positions):
+            if end is None and all(connector_covers(self._main, p) for p in positions):
                 end = self._main.topics.offsets(self._topic())[1]
             if not near:
                 deadline = time.monotonic() + _PATIENCE_S

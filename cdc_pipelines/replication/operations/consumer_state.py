@@ -1,7 +1,6 @@
 """Judging a consumer and the way to it: by heartbeat and positions, never by a pid."""
 
 from datetime import UTC, datetime
-from typing import Any
 
 from cdc_pipelines.replication.control.store import Heartbeat
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
@@ -23,22 +22,13 @@ def alive(beat: Heartbeat | None, group: str | None) -> bool:
     return beat is not None and beat.group == group and beat.state in _LIVE_STATES and age_seconds(beat) < STALE_AFTER_S
 
 
-def connector_offset(rt: Runtime) -> dict[str, Any]:
-    """The source offset that the connector has committed: all before it is in the log. Empty where none is known."""
+def connector_covers(rt: Runtime, position: MySqlPosition) -> bool:
+    """Whether everything up to `position` is in the log: the connector has committed that it read so far."""
     try:
         offset = source_offset(rt.connect, rt.pipeline.connector_name)
     except CdcError:
-        return {}
-    return offset if offset and offset.get("file") else {}
-
-
-def connector_covers(rt: Runtime, position: MySqlPosition, applied: MySqlPosition | None) -> bool:
-    """Whether everything up to `position` is in the log: the connector has committed that it read so far.
-
-    Behind what was `applied`, the source's log is looked at, too: it may hold nothing for us.
-    """
-    offset = connector_offset(rt)
-    return bool(offset) and rt.source.has_told(offset, applied, position)
+        return False
+    return bool(offset) and MySqlPosition.from_connect_offset(offset or {}, position).has_read(position)
 
 
 def caught_up(rt: Runtime, beat: Heartbeat, before: MySqlPosition | None) -> bool:
@@ -55,4 +45,4 @@ def caught_up(rt: Runtime, beat: Heartbeat, before: MySqlPosition | None) -> boo
     if beat.log_end is None or beat.log_offset is None or beat.log_offset < beat.log_end:
         return False
     now = rt.source.position()
-    return (before is not None and before.includes(now)) or connector_covers(rt, now, before)
+    return (before is not None and before.includes(now)) or connector_covers(rt, now)

@@ -79,8 +79,8 @@ def connector_speaks(rt: Runtime, target: Facts, connector: Facts, beat: Heartbe
     silent_s = (beat.at - last).total_seconds() if last is not None else 0.0
     if silent_s < SILENT_AFTER_S or (datetime.now(UTC) - beat.at).total_seconds() > SILENT_AFTER_S:
         return
-    now, applied = rt.source.position(), MySqlPosition.from_json(target["position"])
-    if applied.includes(now) or connector_covers(rt, now, applied):
+    now = rt.source.position()
+    if MySqlPosition.from_json(target["position"]).includes(now) or connector_covers(rt, now):
         return
     raise RetryableError(
         f"connector {rt.pipeline.connector_name} says RUNNING, but has sent nothing for {silent_s:.0f} s, not even a "

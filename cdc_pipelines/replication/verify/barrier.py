@@ -107,7 +107,7 @@ def _at_rest(rt: "Runtime", tables: Sequence[Table], stack: ExitStack) -> Meetin
             f"pipeline {rt.name}: nothing has been streamed into the target yet, so there is no state to compare at",
             f"run `cdc start {rt.name}` and wait until it is running.",
         )
-    if not (applied.includes(position) or rt.source.is_unchanged(applied, position)):
+    if not applied.includes(position):
         raise ConfigurationError(
             f"pipeline {rt.name}: no consumer is running, and the source's log has gone on since the target was last "
             f"brought up to date (source at {position.gtids or f'{position.file}:{position.pos}'}, target at "
@@ -143,15 +143,14 @@ def _log_end(rt: "Runtime", position: MySqlPosition, request: "Request", deadlin
     Kafka Connect commits a source offset only when all events before it are in the log.
     """
     with rt.target("verify") as (_, state):
-        facts, applied = state.load(), state.offset()
+        facts = state.load()
     if facts is None or facts.log_topic is None:
         raise ConfigurationError(f"pipeline {rt.name} was never started", f"run `cdc start {rt.name}`.")
     name, topic = rt.pipeline.connector_name, facts.log_topic
-    known = MySqlPosition.from_json(applied.position) if applied and applied.position else None
     end = time.monotonic() + deadline_s
     while True:
         offset = source_offset(rt.connect, name)
-        if offset is not None and offset.get("file") and rt.source.has_told(offset, known, position):
+        if offset is not None and offset.get("file") and _reached(offset, position):
             return rt.topics.offsets(topic)[1]
         if request.state() == "reached":  # the log already holds a later transaction
             return rt.topics.offsets(topic)[1]
@@ -163,6 +162,10 @@ def _log_end(rt: "Runtime", position: MySqlPosition, request: "Request", deadlin
                 f"look at `cdc status {rt.name}`: is the connector running and its lag falling? Then try again.",
             )
         time.sleep(_CONNECT_POLL_S)
+
+
+def _reached(offset: dict[str, Any], position: MySqlPosition) -> bool:
+    return MySqlPosition.from_connect_offset(offset, position).has_read(position)
 
 
 class Request:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.databases.checksum import Key, Salt
+from cdc_pipelines.replication.databases.postgres import soft_deletes
 from cdc_pipelines.replication.databases.postgres.connection import connect, server_errors, take_replica_role
 from cdc_pipelines.replication.databases.postgres.epoch_lock import keep_others_out
 from cdc_pipelines.replication.databases.postgres.load import copy_rows
@@ -76,7 +77,13 @@ def _replace(
             state.require_epoch(facts.epoch, facts.generation)
             _require_still(there.offset(), state.offset(), rt.name)
             removed = theirs.delete(conn, picks)
-            written, _ = copy_rows(conn, table, meeting.source.read_where(table, condition, params), what=what)
+            rows = meeting.source.read_where(table, condition, params)
+            if table.rows.soft:  # a row may be there that was marked as deleted, just now or long ago
+                stage = soft_deletes.make_stage(conn, table)
+                written, _ = copy_rows(conn, stage, rows, what=what)
+                soft_deletes.take_staged(conn, table, stage)
+            else:
+                written, _ = copy_rows(conn, table, rows, what=what)
     return removed, written
 
 

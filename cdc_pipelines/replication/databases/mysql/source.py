@@ -14,13 +14,11 @@ from cdc_pipelines.replication.catalog import Table
 from cdc_pipelines.replication.databases.mysql import introspect
 from cdc_pipelines.replication.databases.mysql.binlog import binlog_status, value
 from cdc_pipelines.replication.databases.mysql.connection import connect, connect_reader
-from cdc_pipelines.replication.databases.mysql.foreign_writes import all_foreign
 from cdc_pipelines.replication.databases.mysql.history import log_runway, require_reachable, require_same_history
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.databases.mysql.reader import Reader
 from cdc_pipelines.replication.databases.mysql.snapshot import Snapshot, mariadb_position, open_snapshot, touch
 from cdc_pipelines.replication.pipeline import Source
-from cdc_pipelines.replication.position import log_file_number
 
 
 class MySqlSource:
@@ -115,24 +113,6 @@ class MySqlSource:
         identity = self.identity()
         with self.session() as conn:
             require_same_history(conn, identity, position, often=True)
-
-    def has_told(self, offset: dict[str, Any], applied: MySqlPosition | None, position: MySqlPosition) -> bool:
-        """Whether a connector that has committed `offset` has told all that the database has up to `position`.
-
-        What is left of the log up to there, behind what was `applied`, may be other databases' alone; see
-        `foreign_writes`.
-        """
-        read = MySqlPosition.from_connect_offset(offset, position)
-        if read.has_read(position):
-            return True
-        # Behind DDL of another database the offset may stay where our last transaction began.
-        known = read if applied is None else max(read, applied, key=lambda p: (log_file_number(p.file), p.pos))
-        return self.is_unchanged(known, position)
-
-    def is_unchanged(self, since: MySqlPosition, until: MySqlPosition) -> bool:
-        """Whether the log is known to have nothing of the database between two places; see `foreign_writes`."""
-        with self.session() as conn:
-            return all_foreign(conn, self.spec.database, since, until)
 
     def log_runway(self, position: MySqlPosition) -> dict[str, Any]:
         """How long the log will still reach back to `position`; see `history.log_runway`."""

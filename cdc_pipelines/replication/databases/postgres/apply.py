@@ -40,8 +40,8 @@ class TableApplier:
         self._stage = sql.Identifier(f"_cdc_stage_{number}")
         self._gone = sql.Identifier(f"_cdc_gone_{number}")
         self._staged = False
-        self._columns = [sql.Identifier(c.target_name) for c in table.columns]
-        self._types = [sql.SQL(c.target_type) for c in table.columns]
+        self._columns = [sql.Identifier(name) for name, _ in table.landing]
+        self._types = [sql.SQL(kind) for _, kind in table.landing]
         self._key = [self._columns[i] for i in codec.key_indexes]
         self._list = sql.SQL(", ").join(self._columns)
         self._prepare()
