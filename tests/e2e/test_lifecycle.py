@@ -1,9 +1,7 @@
 """Start, stop, restart, force-resync, teardown: each as often as one likes, in any order that makes sense."""
 
-import re
 from collections.abc import Callable
 
-import pytest
 import requests
 
 from cdc_pipelines.stack.settings import StackSettings
@@ -78,24 +76,11 @@ def test_a_pipeline_s_life(pipe: Pipe, stack: StackSettings) -> None:
     assert pipe.rows("select to_regclass('public.t')") == [(None,)]
 
 
-def begin(pipe: Pipe) -> None:
+def test_a_connector_deleted_behind_our_back_is_made_again_without_a_gap(pipe: Pipe, stack: StackSettings) -> None:
     pipe.run(*TABLE)
-    pipe.configure()
+    saved = pipe.configure().json
     pipe.start()
-
-
-@pytest.fixture
-def running(keep_pipe: Callable[..., Pipe]) -> Pipe:
-    """At work, with two rows on both sides."""
-    pipe = keep_pipe(begin)
-    pipe.run("begin", "delete from t", "insert into t values (1, 'a'), (2, 'b')", "commit")
-    pipe.arrives("select id, v from t order by id", [(1, "a"), (2, "b")])
-    return pipe
-
-
-def test_a_connector_deleted_behind_our_back_is_made_again_without_a_gap(running: Pipe, stack: StackSettings) -> None:
-    pipe = running
-    connector = f"{stack.connect_url}/connectors/{pipe.status()['config']['connector_name']}"
+    connector = f"{stack.connect_url}/connectors/{saved['connector_name']}"
     requests.delete(connector, timeout=10).raise_for_status()
     pipe.run("insert into t values (3, 'unseen')", "update t set v = 'unseen' where id = 1")
     wait_until(lambda: pipe.status()["connector"]["state"] == "MISSING", "the status to tell")
@@ -163,37 +148,21 @@ def test_tables_chosen_renamed_and_cut_to_columns(make_pipe: Callable[..., Pipe]
 
 
 def test_an_idle_source_whose_last_statement_was_not_ours_can_be_compared(
-    running: Pipe, unique: Callable[[str], str]
+    pipe: Pipe, unique: Callable[[str], str]
 ) -> None:
     """DDL of another database is in the source's position and never in the change log."""
-    pipe = running
+    pipe.run(*TABLE)
+    pipe.configure()
+    pipe.start()
     pipe.run("insert into t values (3, 'c')")
     pipe.arrives("select count(*) from t", [(3,)])
     other = unique("other")
     pipe.run(f"create database {other}")
     try:
-        told = pipe.ok("verify", timeout=120).stderr
-        held = re.search(r"the consumer was held for ([0-9.]+) s", told)
-        assert held and float(held[1]) < 20, f"the source's heartbeat was waited for: {told}"
+        pipe.ok("verify", timeout=120)
         assert pipe.status()["lag"]["seconds"] < 5, "others may be writing on this server"
     finally:
         pipe.run(f"drop database {other}")
-
-
-def test_a_pipeline_goes_on_without_its_old_control_store(running: Pipe) -> None:
-    """The target knows what it holds, and the file says the rest."""
-    pipe = running
-    before = pipe.rows("select generation, log_topic from _cdc.pipeline")
-    for file in pipe.home.glob("control.db*"):
-        file.unlink()
-    wait_until(lambda: not pipe.processes("agent") and not pipe.processes("consume"), "agent and consumer to end")
-    pipe.run("insert into t values (3, 2)")
-    pipe.configure()
-    pipe.start()
-    pipe.run("update t set v = 3 where id = 1")
-    pipe.arrives("select id, v from t order by id", [(1, "3"), (2, "b"), (3, "2")])
-    assert pipe.rows("select generation, log_topic from _cdc.pipeline") == before  # nothing was copied again
-    pipe.equal()
 
 
 def test_two_pipelines_side_by_side(make_pipe: Callable[..., Pipe]) -> None:

@@ -10,6 +10,7 @@ from tests.mutants.catalogue import (
     quarantining,
     reading,
     serving,
+    shaping,
     writing,
 )
 from tests.mutants.catalogue import proof as verifying
@@ -18,4 +19,5 @@ from tests.mutants.mutant import Mutant
 MUTANTS: list[Mutant] = [
     *copying.MUTANTS, *handing_over.MUTANTS, *reading.MUTANTS, *following.MUTANTS, *writing.MUTANTS, *verifying.MUTANTS,
     *operating.MUTANTS, *lanes.MUTANTS, *alerting.MUTANTS, *serving.MUTANTS, *quarantining.MUTANTS,
+    *shaping.MUTANTS,
 ]
