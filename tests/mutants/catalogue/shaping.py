@@ -5,7 +5,7 @@ from tests.mutants.mutant import NOT_SILENT, PROOF, Mutant
 _ROWS = "unit/test_shaped_rows.py::"
 _FILTER = "integration/test_row_filter.py::test_sql_and_python_agree_on_any_row[mysql]"
 _SOFT = "integration/test_soft_deletes.py::"
-_WHOLE = "e2e/test_row_shapes.py::test_rows_are_filtered_and_kept_by_copy_stream_verify_and_repair"
+_ROWS_THAT_COUNT = "integration/test_row_filter.py::test_copy_and_comparison_see_the_rows_that_count"
 _SHAPING = "replication/stream/shaping.py"
 
 MUTANTS = [
@@ -37,13 +37,13 @@ MUTANTS = [
         "rows outside the filter are copied", PROOF, "replication/databases/mysql/read.py",
         'where = f"({condition}) and {only}" if only else condition',
         "where = condition",
-        (_WHOLE,),
+        (_ROWS_THAT_COUNT,),
     ),
     Mutant(
         "deleted rows are compared", PROOF, "replication/databases/checksum.py",
         'return f"({where}) and {self._only}" if self._only else where',
         "return where",
-        (_WHOLE,),
+        (_ROWS_THAT_COUNT,),
     ),
     Mutant(
         "a table that takes another's place has no deleted rows", NOT_SILENT,
