@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 
 from cdc_pipelines.assets.declared import DeclaredPipeline, DeclaredTable
-from cdc_pipelines.replication.catalog import MappedTable
+from cdc_pipelines.replication.catalog import DELETED_TYPE, MappedTable
 from cdc_pipelines.replication.copy.chunk import Chunk
 from cdc_pipelines.replication.errors import CdcError
 from cdc_pipelines.replication.pipeline import Server, Source
@@ -28,6 +28,8 @@ def target_metadata(pipeline: DeclaredPipeline, table: DeclaredTable) -> Metadat
     if table.mapped is not None:
         found["dagster/column_schema"] = target_schema(table.mapped)
         found["key"] = ", ".join(c.target_name for c in table.mapped.key) or "none"
+        if table.mapped.rows.where:
+            found["rows"] = f"where {table.mapped.rows.where}"
     return found
 
 
@@ -98,8 +100,9 @@ def differences_table(table: TableVerified) -> dg.MetadataValue:
 
 
 def target_schema(table: MappedTable) -> dg.TableSchema:
-    """The replicated columns as the target has them."""
+    """The replicated columns as the target has them, and that of soft deletes."""
     keys = {c.target_name for c in table.key}
+    deleted = dg.TableColumn(table.rows.deleted_column, DELETED_TYPE, "when the row was deleted; null: it is live")
     return dg.TableSchema(
         columns=[
             dg.TableColumn(
@@ -117,7 +120,7 @@ def target_schema(table: MappedTable) -> dg.TableSchema:
         ] + [
             dg.TableColumn(name=added.name, type=added.target_type, description=f"added: {added.origin}")
             for added in table.added
-        ],
+        ] + ([deleted] if table.rows.soft else []),
         constraints=dg.TableConstraints(other=[f"key ({', '.join(c.target_name for c in table.key)})"] if keys else []),
     )
 

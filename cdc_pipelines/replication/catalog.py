@@ -5,7 +5,7 @@ control store keep them.
 """
 
 import hashlib
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -84,6 +84,32 @@ class MappedColumn(msgspec.Struct, frozen=True):
     shape: ColumnShape = NO_SHAPE
 
 
+class RowRules(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Which rows of a table are replicated, and what a delete does to one of them.
+
+    `where` is a text of `row_filter.language`, empty for all rows; `beside` are columns that it asks and that are not
+    replicated. With `deletes` soft a row stays, and the target's column `deleted_column` gets the time of its delete.
+    """
+
+    where: str = ""
+    deletes: Literal["apply", "soft"] = "apply"
+    deleted_column: str = "_deleted_at"
+    beside: tuple[MappedColumn, ...] = ()
+
+    @property
+    def soft(self) -> bool:
+        return self.deletes == "soft"
+
+    @property
+    def asked(self) -> tuple[str, str, str]:
+        """What the pipeline's file asks for; equal where a table need not be copied again."""
+        return self.where, self.deletes, self.deleted_column if self.soft else ""
+
+
+ALL_ROWS = RowRules()
+DELETED_TYPE = "timestamptz"
+
+
 class MappedTable(msgspec.Struct, frozen=True):
     """A source table and where it lands. `columns` holds the replicated ones, in the source's order.
 
@@ -102,6 +128,7 @@ class MappedTable(msgspec.Struct, frozen=True):
     rules: ValueRules = NO_RULES
     added: tuple[AddedColumn, ...] = ()
     shaped: tuple[str, ...] = ()
+    rows: RowRules = ALL_ROWS
 
     @property
     def name(self) -> str:
@@ -114,6 +141,24 @@ class MappedTable(msgspec.Struct, frozen=True):
         return tuple(by_name[k] for k in self.source.key)
 
     @property
+    def captured(self) -> set[str] | None:
+        """The columns that the connector has to send; None: all."""
+        return None if self.whole else {c.source.name for c in (*self.columns, *self.rows.beside)}
+
+    @property
+    def landing(self) -> list[tuple[str, str]]:
+        """(name, type) of each column of ours on the target: the loaded ones, then that of the deletes' times."""
+        deleted = [(self.rows.deleted_column, DELETED_TYPE)] if self.rows.soft else []
+        return [*self.loaded, *deleted]
+
+    @property
+    def loaded(self) -> list[tuple[str, str]]:
+        """Those that a copy fills: the mapped columns, then the added ones."""
+        return [
+            *((c.target_name, c.target_type) for c in self.columns), *((a.name, a.target_type) for a in self.added)
+        ]
+
+    @property
     def key_indexes(self) -> tuple[int, ...]:
         """Places of the key's columns in `columns`."""
         names = [c.source.name for c in self.columns]
@@ -123,11 +168,6 @@ class MappedTable(msgspec.Struct, frozen=True):
     def hides_key(self) -> bool:
         """Whether the target must not see the key's values."""
         return any(column.shape.hides for column in self.key)
-
-    @property
-    def target_names(self) -> tuple[str, ...]:
-        """The columns that we write on the target: those of `columns`, then the added ones."""
-        return (*(c.target_name for c in self.columns), *(a.name for a in self.added))
 
 
 def to_json(value: Any) -> str:

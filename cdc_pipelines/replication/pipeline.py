@@ -9,6 +9,7 @@ from cdc_pipelines.replication.alerts.settings import Alerts
 from cdc_pipelines.replication.carry.settings import Carry
 from cdc_pipelines.replication.column_shape import ColumnShapes
 from cdc_pipelines.replication.health.settings import Health
+from cdc_pipelines.replication.row_shape import RowShape
 from cdc_pipelines.replication.schedules import Schedules
 from cdc_pipelines.replication.schema_policy import SchemaChanges
 from cdc_pipelines.replication.strict import Strict, require_reference
@@ -157,7 +158,7 @@ class TableChoice(Strict):
     rename: dict[Identifier, Identifier] = Field(default_factory=dict, description="Source column → target column.")
 
 
-class TableShape(ColumnShapes):
+class TableShape(ColumnShapes, RowShape):
     """What becomes of one table on its way to the target. See docs/shaping.md."""
 
 

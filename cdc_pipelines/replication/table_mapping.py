@@ -9,6 +9,7 @@ from cdc_pipelines.replication.catalog import MappedColumn, MappedTable, Table
 from cdc_pipelines.replication.column_shape import NO_SHAPE, ColumnShape, ColumnShapes
 from cdc_pipelines.replication.errors import CdcError, ConfigurationError
 from cdc_pipelines.replication.pipeline import Pipeline, TableChoice
+from cdc_pipelines.replication.row_shape import rules_of_rows
 from cdc_pipelines.replication.values import form_for, heeded
 from cdc_pipelines.replication.values.hashing import key_check
 
@@ -110,9 +111,15 @@ def map_table(pipeline: Pipeline, table: Table, choice: TableChoice) -> MappedTa
         columns.append(MappedColumn(column, name, form.target_type, rules, shape))
     if problems:
         raise ConfigurationError("; ".join(problems))
+    rows = rules_of_rows(
+        pipeline.shape.get(table.name), table, tuple(columns), (pipeline.source.type, pipeline.target.type),
+        pipeline.values,
+    )
+    if rows.soft:
+        _require_name(rows.deleted_column)
     return MappedTable(
         table, pipeline.target.schema_, target_name, tuple(columns), whole=choice.columns is None,
-        rules=pipeline.values.rules(),
+        rules=pipeline.values.rules(), rows=rows,
         added=tuple(added.column(name, pipeline.name) for name, added in shapes.add.items()),
         shaped=tuple(sorted(name.lower() for name in shapes.columns)),
     )
@@ -151,6 +158,14 @@ def _not_to_be_added(shapes: ColumnShapes, names: list[str]) -> list[str]:
         elif name in _SYSTEM_COLUMNS or len(name.encode()) > _MAX_NAME_BYTES:
             found.append(f"shape, add: PostgreSQL can't have a column {name}; give another, shorter name")
     return found
+
+
+def _require_name(name: str) -> None:
+    if len(name.encode()) > _MAX_NAME_BYTES or name in _SYSTEM_COLUMNS:
+        raise ConfigurationError(
+            f"deleted_column: PostgreSQL can't have a column {name}; give a name of at most {_MAX_NAME_BYTES} bytes, "
+            f"and none of {', '.join(sorted(_SYSTEM_COLUMNS))}"
+        )
 
 
 def _adapted(name: str, *, column: bool = False) -> str:

@@ -91,7 +91,7 @@ class Log:
                     {
                         "type": kind,
                         "id": f'"{self._database}"."{table}"',
-                        "table": {"columns": columns, "primaryKeyColumnNames": key or ["id"]},
+                        "table": {"columns": columns, "primaryKeyColumnNames": ["id"] if key is None else key},
                     }
                 ],
             }

@@ -57,9 +57,9 @@ def of(items: list[Item], kind: type) -> list[Any]:
     return [item for item in items if isinstance(item, kind)]
 
 
-def judged(log: Log, **settings: Any) -> list[Item]:
+def judged(log: Log, *, table: MappedTable = KEYED, **settings: Any) -> list[Item]:
     """What the log's schema events come to, without a reader."""
-    tables = Definitions("shop", ("mysql", "postgres"), [KEYED, KEYLESS], {}, Overlap({}),
+    tables = Definitions("shop", ("mysql", "postgres"), [table, KEYLESS], {}, Overlap({}),
                          Rules(SchemaChanges(**settings)))
     items: list[Item] = []
     for record in log.records:

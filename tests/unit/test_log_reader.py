@@ -405,8 +405,8 @@ def test_a_truncate_reaches_only_chunks_copied_before_it() -> None:
     log.truncate(5, "t")
     overlap = Overlap({"t": TableOverlap([(None, (10,)), ((10,), None)], [at(2), at(4)])})
     assert [i for i in read(log, overlap=overlap) if isinstance(i, Truncate)] == [
-        Truncate("t", [(None, (10,))]),
-        Truncate("t", None),
+        Truncate("t", [(None, (10,))], at_ms=3000),
+        Truncate("t", None, at_ms=5000),
     ]
 
 

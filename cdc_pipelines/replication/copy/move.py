@@ -15,7 +15,7 @@ from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.copy.chunk import Chunk
 from cdc_pipelines.replication.copy.progress import Progress
 from cdc_pipelines.replication.databases.mysql.ranges import KeyRange, is_exact
-from cdc_pipelines.replication.databases.postgres import ddl
+from cdc_pipelines.replication.databases.postgres import ddl, soft_deletes
 from cdc_pipelines.replication.databases.postgres.connection import connect, server_errors, take_replica_role
 from cdc_pipelines.replication.databases.postgres.load import Batch, copy_rows
 from cdc_pipelines.replication.databases.postgres.state import TargetState
@@ -121,7 +121,9 @@ class _Mover:
             chunks = self._state.lock_chunks(table.name)
             if self._needs_nothing(chunks):
                 return
-            if not ddl.is_empty(self._conn, table):
+            if table.rows.soft:
+                soft_deletes.mark_range(self._conn, table, time.time_ns() // 1_000_000)
+            elif not ddl.is_empty(self._conn, table):
                 ddl.truncate(self._conn, table)
             self._state.reset_table(table.name)
             self._state.reserve_table(table.name, self._position)
@@ -173,13 +175,22 @@ class _Mover:
                 f"table {table.name}: its definition is not the one that its chunks were planned for",
                 f"run `cdc configure FILE`, then `cdc start {self._pipeline} --force-resync`.",
             )
-        if exact:
-            # Whatever is in the range is of no worth: leftovers of a reset, or somebody's own rows.
-            ddl.delete_range(self._conn, table, found.lower, found.upper)
         added = of_copied_rows(table, self._session.taken_at, self._log_place) if table.added else ()
-        rows, size = copy_rows(
-            self._conn, table, self._batches(table, found), what=what, moved=moved.add, added=added
-        )
+
+        def load(into: MappedTable) -> tuple[int, int]:
+            return copy_rows(
+                self._conn, into, self._batches(table, found), what=what, moved=moved.add, added=added
+            )
+
+        if table.rows.soft:
+            rows, size = soft_deletes.load_range(
+                self._conn, table, found.lower, found.upper, load, by_range=exact
+            )
+        else:
+            if exact:
+                # Whatever is in the range is of no worth: leftovers of a reset, or somebody's own rows.
+                ddl.delete_range(self._conn, table, found.lower, found.upper)
+            rows, size = load(table)
         done = msgspec.structs.replace(
             found,
             state="done",

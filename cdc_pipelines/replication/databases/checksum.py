@@ -88,6 +88,11 @@ class TableChecksum(ABC):
     def _from(self) -> str:
         """The table's quoted name on this side."""
 
+    @property
+    @abstractmethod
+    def _only(self) -> str:
+        """What is true of the rows that this side is to have, of all that are in the table; empty for all of them."""
+
     @abstractmethod
     def _canonical(self, form: Form) -> str:
         """The template of this side."""
@@ -116,7 +121,7 @@ class TableChecksum(ABC):
 
     def totals(self, span: Span = EVERYTHING) -> Totals:
         """The rows of a key range."""
-        where, params = self._where(span)
+        where, params = self._within(span)
         found = self._run(
             f"select count(*), coalesce(sum({self._row_number}), 0) from {self._from} where {where}",  # noqa: S608
             params,
@@ -125,7 +130,7 @@ class TableChecksum(ABC):
 
     def buckets(self, count: int, span: Span = EVERYTHING) -> dict[int, Totals]:
         """The rows of a key range, spread over about `count` buckets by their keys; empty buckets are left out."""
-        where, params = self._where(span)
+        where, params = self._within(span)
         found = self._run(
             f"select {self._bucket(count)}, count(*), sum({self._row_number}) "  # noqa: S608
             f"from {self._from} where {where} group by 1",
@@ -139,7 +144,7 @@ class TableChecksum(ABC):
         Long texts are given as `#` and their SHA-256, except those of keys and of values that are compared otherwise
         than by their texts. One more text stands at the end: the row's pick (see `picked`).
         """
-        where, params = self._where(span)
+        where, params = self._within(span)
         if chosen is not None:
             # Buckets are our own small integers.
             where = f"({where}) and {self._bucket(count)} in ({', '.join(str(int(b)) for b in sorted(chosen))})"
@@ -147,7 +152,8 @@ class TableChecksum(ABC):
 
     def picked_rows(self, picks: Collection[Key]) -> list[Row]:
         """The rows that were picked, as `rows` gives them."""
-        return self._texts(*self.picked(picks))
+        where, params = self.picked(picks)
+        return self._texts(self._narrowed(where), params)
 
     def _texts(self, where: str, params: Sequence[Any]) -> list[Row]:
         pick = self._literal("") if self._by == "modulo" else self._as_text(self._key_number)
@@ -156,7 +162,7 @@ class TableChecksum(ABC):
         return [tuple(_plain(value) for value in row) for row in found]
 
     def picked(self, picks: Collection[Key]) -> tuple[str, Sequence[Any]]:
-        """A condition that is true of the rows that were picked, and its values.
+        """A condition that is true of the rows that were picked, and its values. It may be true of more of the table.
 
         A pick is the key's integers or, by digest, the one number that stands for a key (without a key: for a row).
         """
@@ -168,7 +174,7 @@ class TableChecksum(ABC):
 
     def next_bound(self, span: Span, step: int) -> Key | None:
         """The key that stands `step` rows behind the start of the range; None where the range ends before."""
-        where, params = self._where(span)
+        where, params = self._within(span)
         names = ", ".join(self._name(column) for column in self.table.key)
         found = self._run(
             f"select {names} from {self._from} where {where} order by {names} limit 1 offset {int(step)}",  # noqa: S608
@@ -177,6 +183,13 @@ class TableChecksum(ABC):
         return tuple(int(value) for value in found[0]) if found else None
 
     # How it is put together
+
+    def _within(self, span: Span) -> tuple[str, Sequence[Any]]:
+        where, params = self._where(span)
+        return self._narrowed(where), params
+
+    def _narrowed(self, where: str) -> str:
+        return f"({where}) and {self._only}" if self._only else where
 
     def _field(self, column: MappedColumn, form: Form) -> str:
         # A text that grows beyond what the server allows becomes null: then the checksums differ, and the rows are

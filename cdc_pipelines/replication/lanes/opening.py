@@ -72,6 +72,7 @@ def _fits(lane: LaneRuntime, found: Lane, table: MappedTable) -> bool:
         == [(c.source.name, c.target_name, c.target_type, c.shape) for c in wanted.columns]
         and mapped.added == wanted.added
         and mapped.source.key == wanted.source.key
+        and mapped.rows.asked == wanted.rows.asked
     )
 
 

@@ -49,7 +49,7 @@ def resync_table(
             with rt.store.lease(rt.name, holder, f"resync {name}"):
                 put_connector(rt, log, anew=True)
                 _is_learnt(rt, name)
-        elif _columns(table) != _columns(_streamed(rt)[name]):
+        elif table.captured != _streamed(rt)[name].captured:
             with rt.store.lease(rt.name, holder, f"resync {name}"):
                 detach_early(rt, name)
                 put_connector(rt, log)
@@ -195,11 +195,6 @@ def _is_learnt(rt: Runtime, name: str) -> None:
     with rt.target("lane") as (conn, state):
         state.learnt(name)
         conn.commit()
-
-
-def _columns(table: MappedTable) -> set[str] | None:
-    """Those that the connector captures; None: all."""
-    return None if table.whole else {c.source.name for c in table.columns}
 
 
 def _has_lane(rt: Runtime, name: str) -> bool:

@@ -10,7 +10,7 @@ from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.copy.chunk import Chunk
 from cdc_pipelines.replication.copy.plan import plan
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
-from cdc_pipelines.replication.databases.postgres import ddl
+from cdc_pipelines.replication.databases.postgres import ddl, soft_deletes
 from cdc_pipelines.replication.databases.postgres.carried import drop_all
 from cdc_pipelines.replication.databases.postgres.state import PipelineState, TargetState
 from cdc_pipelines.replication.errors import ConfigurationError, ResyncRequiredError
@@ -63,7 +63,7 @@ def _begin(
     state.new_generation(generation, identity, rt.tables)
     drop_all(conn, rt.name)
     for table in rt.tables:
-        _empty_table(conn, table)
+        _empty_table(conn, table, rt.name)
     conn.commit()
     facts = state.load()
     conn.commit()
@@ -87,9 +87,17 @@ def _refuse_rows_of_others(conn: psycopg.Connection, rt: Runtime) -> None:
         )
 
 
-def _empty_table(conn: psycopg.Connection, table: MappedTable) -> None:
-    """The target table, ours by the claim, with the mapped columns and no rows."""
+def _empty_table(conn: psycopg.Connection, table: MappedTable, pipeline: str) -> None:
+    """The target table, ours by the claim, with the mapped columns and no rows; with soft deletes they stay."""
     name = f"{table.target_schema}.{table.target_name}"
+    if table.rows.soft and soft_deletes.keeps_deleted(conn, table):
+        wrong = ddl.check_existing(conn, table, pipeline=pipeline)
+        if wrong:
+            try:
+                soft_deletes.rebuild(conn, table)
+            except psycopg.errors.DependentObjectsStillExist as error:
+                raise _not_dropped(name, wrong, error) from error
+        return
     if ddl.find(conn, table.target_schema, table.target_name) is not None:
         ddl.truncate(conn, table)
         wrong = ddl.check_existing(conn, table)
@@ -98,11 +106,15 @@ def _empty_table(conn: psycopg.Connection, table: MappedTable) -> None:
         try:
             ddl.drop_table(conn, table)
         except psycopg.errors.DependentObjectsStillExist as error:
-            raise ConfigurationError(
-                f"table {name} has another definition ({'; '.join(wrong)}) and can't be dropped: {error}",
-                f"drop what depends on it, or alter {name} yourself; then start again.",
-            ) from error
+            raise _not_dropped(name, wrong, error) from error
     ddl.create_table(conn, table)
+
+
+def _not_dropped(name: str, wrong: list[str], error: psycopg.Error) -> ConfigurationError:
+    return ConfigurationError(
+        f"table {name} has another definition ({'; '.join(wrong)}) and can't be dropped: {error}",
+        f"drop what depends on it, or alter {name} yourself; then start again.",
+    )
 
 
 def _go_on(rt: Runtime, log: Log, conn: psycopg.Connection, state: TargetState) -> None:
@@ -127,7 +139,7 @@ def _go_on(rt: Runtime, log: Log, conn: psycopg.Connection, state: TargetState) 
     for table in again:
         log.warning("  table %s has other columns by now: it is copied again", table.name)
         state.save_mapping(table)
-        _empty_table(conn, table)
+        _empty_table(conn, table, rt.name)
     facts = state.load()
     assert facts is not None
     _plan(rt, conn, state, facts, again)

@@ -25,6 +25,7 @@ def resolve(pipeline: Pipeline, tables: Sequence[Table]) -> tuple[MappedTable, .
         strangers = [name for name in schedule.tables if name not in chosen] if schedule is not None else []
         mistakes += [f"schedules.{kind}.tables: {name} is no table of this pipeline" for name in strangers]
     mistakes += _strangers_in_rules(pipeline, by_name, {choice.source for choice in choices})
+    mistakes += [f"shape: {name} is no table of this pipeline" for name in pipeline.shape if name not in chosen]
     mapped: list[MappedTable] = []
     for choice in choices:
         table = by_name.get(choice.source)
@@ -123,12 +124,28 @@ def differences(
             found.append(Difference(name, "changed", "is shaped otherwise"))
         elif other or a.whole != b.whole:
             found.append(Difference(name, "changed", "has other columns or another key"))
+        if a.rows.asked != b.rows.asked:
+            found.append(Difference(name, "changed", _rows_differ(a, b)))
     return sorted(found)
 
 
 def _is_shaped_otherwise(a: MappedTable, b: MappedTable) -> bool:
     ours, theirs = ({c.source.name: c.shape for c in t.columns} for t in (a, b))
     return a.added != b.added or any(ours[n] != theirs[n] for n in ours.keys() & theirs.keys())
+def _rows_differ(a: MappedTable, b: MappedTable) -> str:
+    changes = [
+        f"{what} {_said(old)} → {_said(new)}"
+        for what, old, new in (
+            ("where", a.rows.where, b.rows.where), ("deletes", a.rows.deletes, b.rows.deletes),
+            ("deleted_column", a.rows.asked[2], b.rows.asked[2]),
+        ) if old != new
+    ]
+    lost = "; rows that are marked as deleted go" if a.rows.soft and not b.rows.soft else ""
+    return f"has another shape: {', '.join(changes)}{lost}"
+
+
+def _said(value: str) -> str:
+    return value or "unset"
 
 
 def _columns_differ(a: MappedTable, b: MappedTable) -> bool:

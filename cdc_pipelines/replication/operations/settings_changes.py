@@ -47,8 +47,8 @@ class Change:
 
 def settings_changes(before: Pipeline, after: Pipeline) -> list[Change]:
     """Every setting that differs but for the tables, in the order of the file. Secrets are references, as ever."""
-    old, new = (dict(_leaves(each.model_dump(by_alias=True, exclude={"tables", "exclude", "name"}))) for each in
-                (before, after))
+    apart = {"tables", "exclude", "name", "shape"}  # what they change is told table by table
+    old, new = (dict(_leaves(each.model_dump(by_alias=True, exclude=apart))) for each in (before, after))
     return [
         Change(f"{name}: {_shown(old.get(name))} → {_shown(new.get(name))}", _effect(name))
         for name in dict.fromkeys([*old, *new]) if old.get(name) != new.get(name)

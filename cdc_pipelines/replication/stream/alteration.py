@@ -8,6 +8,7 @@ import msgspec
 from cdc_pipelines.replication.catalog import Column, MappedColumn, MappedTable
 from cdc_pipelines.replication.column_shape import NO_SHAPE
 from cdc_pipelines.replication.errors import CdcError
+from cdc_pipelines.replication.row_filter.language import columns_of, parse
 from cdc_pipelines.replication.schema_policy import SchemaChanges
 from cdc_pipelines.replication.stream import conversions
 from cdc_pipelines.replication.stream.batches import Note, Redefine, SchemaChange, TableItem
@@ -46,6 +47,7 @@ class Alteration:
     def items(self) -> Iterator[TableItem]:
         table, found = self.table, self.found
         self._judge_names()
+        self._judge_shape()
         change = Redefine(table, self._after(), self.notes, drops=self.policies.drop_column == "apply")
         change.origins = {
             column.source.name: found.origins[column.source.name]
@@ -87,6 +89,29 @@ class Alteration:
         index = self.table.source.key_index
         if self.table.source.key and index != "PRIMARY" and not found.key_changes and self._drops(index):
             raise CanNotFollowError("change_key", "may have lost the index that its key is")
+
+    def _judge_shape(self) -> None:
+        """What the table's filter asks must stay what it is; and rows that are marked as deleted need their key."""
+        rows, found = self.table.rows, self.found
+        names = columns_of(parse(rows.where)) if rows.where else []
+        now = {old: new for new, old in found.origins.items()}
+        new = {column.name: column for column in self.after.columns}
+        for name in names:
+            if name not in now:
+                raise CanNotFollowError("drop_column", f"lost {name}, which shape.{self.table.name}.where asks")
+            if now[name] != name:
+                what = f"has {now[name]} for {name}, which shape.{self.table.name}.where asks"
+                raise CanNotFollowError("rename_column", what)
+            if _shape(self._old(_of(self.before, name))) != _shape(self._now(new[name])):
+                raise CanNotFollowError(
+                    "change_column", f"has another type for {name}, which shape.{self.table.name}.where asks"
+                )
+        if rows.soft and rows.deleted_column in found.added:
+            raise CanNotFollowError(
+                "add_column", f"gained {rows.deleted_column}, which is shape.{self.table.name}.deleted_column"
+            )
+        if rows.soft and found.key_changes and not self._key():
+            raise CanNotFollowError("change_key", "has no key any more, which its soft deletes need")
 
     def _drops(self, index: str) -> bool:
         gone = {name.lower() for name in self.event.statement.drops_index}

@@ -10,7 +10,7 @@ import psycopg
 
 from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
-from cdc_pipelines.replication.databases.postgres import carried, ddl, schema_log
+from cdc_pipelines.replication.databases.postgres import carried, ddl, schema_log, soft_deletes
 from cdc_pipelines.replication.databases.postgres.alter import ValuesConvertedError
 from cdc_pipelines.replication.databases.postgres.apply import TableApplier
 from cdc_pipelines.replication.databases.postgres.refusals import is_refusal, reason
@@ -278,8 +278,12 @@ class Applier:
 
     def _truncate(self, item: Truncate) -> None:
         # Not by TRUNCATE: a reader's older snapshot would see the table empty, a state that the source was not in.
+        table = self.tables[item.table]
         for lower, upper in item.ranges or [(None, None)]:
-            ddl.delete_range(self.conn, self.tables[item.table], lower, upper)
+            if table.rows.soft:
+                soft_deletes.mark_range(self.conn, table, item.at_ms, lower, upper)
+            else:
+                ddl.delete_range(self.conn, table, lower, upper)
 
     # Schema changes
 

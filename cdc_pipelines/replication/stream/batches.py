@@ -33,7 +33,7 @@ class Counts:
 
 @dataclass(slots=True)
 class KeyedBatch:
-    """The last image per key: a row to be there, or None for a key to be gone.
+    """The last image per key: a row to be there (one that is marked as deleted, maybe), or None for a key to be gone.
 
     `fresh` holds as long as every key was first seen as an insert: then all rows are likely new to the target.
     """
@@ -95,11 +95,12 @@ class Part:
 
 @dataclass(slots=True)
 class Truncate:
-    """The source emptied a table. `ranges` are the key ranges (half-open) it reaches here; None is all of it."""
+    """The source emptied a table, at `at_ms`. `ranges` are the key ranges (half-open) it reaches here; None: all."""
 
     table: str
     ranges: list[tuple[Key | None, Key | None]] | None = None
     origin: Event | None = None
+    at_ms: int | None = None
 
 
 class SchemaChange(msgspec.Struct, frozen=True):

@@ -139,7 +139,10 @@ def _tables(pipeline: Pipeline, tables: Sequence[MappedTable]) -> dict[str, str]
     if not all(t.whole for t in tables):
         columns = []
         for table in tables:
-            names = [r".*"] if table.whole else [quote_regex(c.source.name) for c in table.columns]
+            wanted = table.captured
+            names = [r".*"] if wanted is None else [
+                quote_regex(c.name) for c in table.source.columns if c.name in wanted
+            ]
             columns += [prefix + quote_regex(table.source.name) + r"\." + name for name in names]
         lists["column.include.list"] = ",".join(columns)
     return lists

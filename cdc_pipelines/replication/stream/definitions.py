@@ -79,7 +79,7 @@ class Definitions:
         elif self._rules.policies.truncate == "ignore":
             yield Note([event.note(codec.name, "truncate", "ignored", "was truncated")])
         else:
-            yield Truncate(codec.name, ranges)
+            yield Truncate(codec.name, ranges, at_ms=source.ts_ms)
 
     def changes(self, message: Message, place: Place) -> Iterator[Learn | TableItem]:
         """What a schema event changes.
@@ -144,6 +144,9 @@ class Definitions:
         what = f"was renamed to {new[1]}"
         source = msgspec.structs.replace(table.source, name=new[1])
         wanted = self._rules.new_table(source) if new[0] in (None, self._database) else None
+        if wanted is not None and wanted.rows.asked != table.rows.asked:
+            what = f"{what}, of which the file wants other rows"
+            return [judge.stay_behind(before, "rename_table", what)]
         if wanted is None or there is not None or self.stands_apart(self._database, new[1]):
             return [judge.stay_behind(before, "rename_table", f"{what}, which is not replicated")]
         if any(each.shaped or each.added for each in (table, wanted)):

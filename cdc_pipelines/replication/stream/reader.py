@@ -41,6 +41,7 @@ from cdc_pipelines.replication.stream.refusal import event_of
 from cdc_pipelines.replication.stream.rows import RowCodec
 from cdc_pipelines.replication.stream.run import OPS, Run
 from cdc_pipelines.replication.stream.schema_event import Rules, Statements
+from cdc_pipelines.replication.stream.shaping import deleted, shaped
 
 _PUBLISH_EVERY_S = 1.0
 
@@ -253,15 +254,24 @@ class LogReader(threading.Thread):
         if not self._overlap.passed and self._overlap.covers_all(table, message.place()):
             return
         before = after = None
-        if op == "d" or (op == "u" and not codec.splits_key_changes):
+        at_ms = message.source.ts_ms if message.source else None
+        if op == "d" or (op == "u" and (codec.is_shaped or not codec.splits_key_changes)):
             before = codec.row(message.before)
         if op != "d":
             after = codec.row(message.after)
-            if codec.stamps:
-                codec.stamp(after, op or "", message.place(), message.source.ts_ms if message.source else None)
+        if codec.is_shaped:
+            change = shaped(codec, op or "", before, after)
+            if change is None:
+                self._run.pass_by()
+                return
+            op, before, after = change
+        if codec.stamps and after is not None:
+            codec.stamp(after, op or "", message.place(), at_ms)
         key = codec.key(after if after is not None else before) if codec.key_indexes else None  # type: ignore[arg-type]
         if key is not None and before is not None and after is not None and codec.key(before) != key:
-            self._add(table, "d", codec.key(before), before, None, message, offset, 0)
+            self._add(table, "d", codec.key(before), before, deleted(codec, before, message), message, offset, 0)
+        if op == "d" and before is not None:
+            after = deleted(codec, before, message)
         self._add(table, op, key, before, after, message, offset, size)  # type: ignore[arg-type]
 
     def _add(

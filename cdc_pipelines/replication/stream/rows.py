@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Any
 
@@ -12,9 +13,11 @@ from cdc_pipelines.replication.added_columns import STAMPS
 from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.errors import UnsupportedChangeError
 from cdc_pipelines.replication.position import Place
+from cdc_pipelines.replication.row_filter.binding import bound, form_asked
+from cdc_pipelines.replication.row_filter.evaluate import comparable, compiled
+from cdc_pipelines.replication.row_filter.language import Condition, columns_of
 from cdc_pipelines.replication.stream.batches import SMALL, CopyBatch, Key, KeyedBatch, Row
 from cdc_pipelines.replication.values import forms_of
-from cdc_pipelines.replication.values.form import Form
 
 Text = Callable[[Any], str | None]
 
@@ -28,34 +31,57 @@ class RowCodec:
 
     def __init__(self, table: MappedTable, source: str, target: str, *, disguised: bool = False) -> None:
         """`disguised`: for rows that `disguise` has made."""
-        self.table, self.name = table, table.name
+        self.table, self.name, self._pair = table, table.name, (source, target)
         self.forms = forms_of(table.columns, source, target, table.name)
         hidden = {i for i, column in enumerate(table.columns) if column.shape.hides}
         if disguised:
             self.forms = [replace(f, json=str, text=None) if i in hidden else f for i, f in enumerate(self.forms)]
         self._hidden = {table.columns[i].source.name: self.forms[i] for i in hidden}
-        self._names = [column.source.name for column in table.columns]
-        fields = [(f"c{i}", form.json | None) for i, form in enumerate(self.forms)]
+        self._names = [column.source.name for column in (*table.columns, *table.rows.beside)]
+        self._read_forms = [*self.forms, *forms_of(table.rows.beside, source, target, table.name)]
         # msgspec can't rename a field to a name with a quote or a backslash: such rows go the slower way.
         plain = not any(re.search(r'["\\\x00-\x1f]', name) for name in self._names)
-        rename = {f"c{i}": name for i, name in enumerate(self._names)}
-        # Columns of ours stand behind, under names that no column of an event can have.
-        added = [(f"a{i}", str | None, a.text if a.origin == "constant" else None) for i, a in enumerate(table.added)]
-        rename |= {name: f"{name:_<{_TOO_LONG}}" for name, *_ in added}
-        self._type: type[Row] = msgspec.defstruct(
-            "Row", [*fields, *added], rename=rename if plain else None, forbid_unknown_fields=True, gc=False
-        )
+        self._type = self._row_type(plain=plain)
+        self._decode = msgspec.json.Decoder(self._type).decode if plain else self._decode_odd_names
         self._stamps = [(f"a{i}", STAMPS[a.origin]) for i, a in enumerate(table.added) if a.origin in STAMPS]
         self.stamps = bool(self._stamps)
         """Whether rows are to be stamped with the change that they come from."""
-        self._decode = msgspec.json.Decoder(self._type).decode if plain else self._decode_odd_names
         self.key_indexes = table.key_indexes
         # The connector takes the primary key's columns for the key. Without one it takes a unique index of its own
         # choice, and tells a change of ours as an update like any other.
         self.splits_key_changes = bool(table.key_indexes) and table.source.primary
         self.key: Callable[[Row], Key] = _key_getter([f"c{i}" for i in table.key_indexes])
-        self._texts: list[Text | None] = [form.text for form in self.forms] + [None] * len(added)
-        self._columns = [_column_renderer(form) for form in self.forms] + [_fields] * len(added)
+        # Columns that only the filter asks stand behind these, and go no further.
+        self._texts: list[Text | None] = [form.text for form in self.forms] + [None] * len(table.added)
+        self._columns = [_column_renderer(f.text, f.json) for f in self.forms] + [_fields] * len(table.added)
+        if table.rows.soft:
+            self._texts.append(_moment)
+            self._columns.append(_column_renderer(_moment, int))
+        condition = bound(table)
+        self.is_shaped = condition is not None or table.rows.soft
+        """Whether a change is not to be applied as it comes; see `shaping`."""
+        self.accepts: Callable[[Row], bool] = lambda row: True
+        """The table's filter: whether the target is to have a row."""
+        if condition is not None:
+            self.accepts = compiled(condition, self._getters(condition))
+
+    def _row_type(self, *, plain: bool) -> type[Row]:
+        """The replicated columns, those that we add, the time of a delete, and those that only the filter asks."""
+        fields: list[Any] = [(f"c{i}", form.json | None) for i, form in enumerate(self._read_forms)]
+        ours: list[Any] = [
+            (f"a{i}", str | None, added.text if added.origin == "constant" else None)
+            for i, added in enumerate(self.table.added)
+        ]
+        if self.table.rows.soft:
+            ours.append((_DELETED, int | None, None))
+        rename = {f"c{i}": name for i, name in enumerate(self._names)}
+        # No column of an event can have such a name.
+        rename |= {name: f"{name:_<{_TOO_LONG}}" for name, *_ in ours}
+        own = len(self.forms)
+        return msgspec.defstruct(
+            "Row", [*fields[:own], *ours, *fields[own:]], rename=rename if plain else None, forbid_unknown_fields=True,
+            gc=False, kw_only=True,
+        )
 
     def row(self, raw: msgspec.Raw) -> Row:
         """Raises UnsupportedChangeError where the event has other columns or types than the table."""
@@ -78,17 +104,31 @@ class RowCodec:
         if values.keys() != set(self._names):
             raise msgspec.ValidationError(f"the event has the columns {', '.join(values)}")
         return self._type(
-            *[
-                msgspec.json.decode(values[name], type=form.json | None)
-                for name, form in zip(self._names, self.forms, strict=True)
-            ]
+            **{
+                f"c{i}": msgspec.json.decode(values[name], type=form.json | None)
+                for i, (name, form) in enumerate(zip(self._names, self._read_forms, strict=True))
+            }
         )
+
+    def _getters(self, condition: Condition) -> dict[str, Callable[[Row], Any]]:
+        columns = (*self.table.columns, *self.table.rows.beside)
+        wanted = set(columns_of(condition))
+        return {
+            name: _getter(
+                f"c{i}", comparable(columns[i].source, form_asked(columns[i], *self._pair, self.table.name))
+            )
+            for i, name in enumerate(self._names) if name in wanted
+        }
+
+    def gone(self, row: Row, at_ms: int | None) -> Row | None:
+        """What is left of a deleted row: with soft deletes the row, and when that was; else nothing."""
+        return msgspec.structs.replace(row, **{_DELETED: at_ms or 0}) if self.table.rows.soft else None
 
     def texts(self, row: Row) -> list[str | None]:
         """The row's values as the target's text input, without any escaping."""
         return [
             None if value is None else (value if text is None else text(value))
-            for value, text in zip(msgspec.structs.astuple(row), self._texts, strict=True)
+            for value, text in zip(msgspec.structs.astuple(row), self._texts, strict=False)
         ]
 
     def disguise(self, raw: msgspec.Raw) -> msgspec.Raw:
@@ -123,7 +163,7 @@ class RowCodec:
         """Made column by column: a loop per column, not a call per value; in blocks that fit the processor's cache."""
         for first in range(0, len(rows), _BLOCK):
             columns = zip(*map(msgspec.structs.astuple, rows[first : first + _BLOCK]), strict=True)
-            texts = [render(values) for render, values in zip(self._columns, columns, strict=True)]
+            texts = [render(values) for render, values in zip(self._columns, columns, strict=False)]
             yield _joined(map("\t".join, zip(*texts, strict=True)))
 
     def key_texts(self, key: Key) -> list[str]:
@@ -142,18 +182,28 @@ def _key_getter(names: list[str]) -> Callable[[Row], Key]:
     return lambda row: (value(row),)
 
 
+def _getter(name: str, turn: Callable[[Any], Any]) -> Callable[[Row], Any]:
+    value = attrgetter(name)
+    return lambda row: None if (found := value(row)) is None else turn(found)
+
+
+def _moment(ms: int) -> str:
+    """Milliseconds since 1970 as a timestamptz."""
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(sep=" ", timespec="milliseconds")
+
+
+_DELETED = "deleted"
 _BLOCK = 250  # rows
 _TOO_LONG = 100  # characters of a column's name
 _ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _TRANSLATE = str.maketrans(_ESCAPES)
 
 
-def _column_renderer(form: Form) -> Callable[[Sequence[Any]], Sequence[str]]:
+def _column_renderer(text: Text | None, kind: Any) -> Callable[[Sequence[Any]], Sequence[str]]:
     """From a column's values to their fields in COPY's text format."""
-    text = form.text
     if text is None:
         return _fields
-    if form.json is int:  # digits and punctuation: nothing to escape
+    if kind is int:  # digits and punctuation: nothing to escape
         return lambda values: [r"\N" if v is None else text(v) or r"\N" for v in values]
     return lambda values: _fields([None if v is None else text(v) for v in values])
 

@@ -120,6 +120,10 @@ class Run:
         if part.events >= self._most_events or part.size >= self._most_bytes:
             self.flush_part()
 
+    def pass_by(self) -> None:
+        """A change of rows that the target is not to have."""
+        self.whole = False
+
     def skip(self, table: str) -> None:
         """A change of a table that stands apart: counted, and no more."""
         self._part.counts.setdefault(table, Counts()).skipped += 1

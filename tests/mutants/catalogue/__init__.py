@@ -12,6 +12,7 @@ from tests.mutants.catalogue import (
     quarantining,
     reading,
     serving,
+    shaping,
     writing,
 )
 from tests.mutants.catalogue import proof as verifying
@@ -22,4 +23,5 @@ MUTANTS: list[Mutant] = [
     *operating.MUTANTS, *lanes.MUTANTS, *alerting.MUTANTS, *serving.MUTANTS, *quarantining.MUTANTS,
     *column_shapes.MUTANTS,
     *carrying.MUTANTS,
+    *shaping.MUTANTS,
 ]

@@ -155,8 +155,8 @@ MUTANTS = [
     ),
     Mutant(
         "the target's table is emptied under its readers", WHOLE, "replication/stream/applying.py",
-        "ddl.delete_range(self.conn, self.tables[item.table], lower, upper)",
-        "ddl.truncate(self.conn, self.tables[item.table])",
+        "ddl.delete_range(self.conn, table, lower, upper)",
+        "ddl.truncate(self.conn, table)",
         (_APPLIER + "test_a_truncate_is_not_seen_by_who_reads_an_older_state",),
     ),
     Mutant(
@@ -179,8 +179,10 @@ MUTANTS = [
     ),
     Mutant(
         "names on the target are not quoted", QUOTING, _APPLY,
-        "self._columns = [sql.Identifier(name) for name in table.target_names]",
-        "self._columns = [sql.SQL(name) for name in table.target_names]",
+        "self._columns = [sql.Identifier(name) for name, _ in table.landing]",
+        "self._columns = [sql.SQL(name) for name, _ in table.landing]",
+        "self._columns = [sql.Identifier(name) for name, _ in table.landing]",
+        "self._columns = [sql.SQL(name) for name, _ in table.landing]",
         (_TABLES + "test_a_value_too_long_is_refused_not_cut", _TABLES + "test_folded_batches_equal_single_steps"),
     ),
     # The consumer

@@ -7,6 +7,7 @@ from cdc_pipelines.replication.catalog import MappedColumn, MappedTable
 from cdc_pipelines.replication.databases.checksum import EVERYTHING, Salt, Span, TableChecksum, Totals
 from cdc_pipelines.replication.databases.mysql.ranges import KeyRange, is_exact, walk, where_sql
 from cdc_pipelines.replication.databases.mysql.read import SnapshotSession
+from cdc_pipelines.replication.databases.mysql.row_filter import filter_sql
 from cdc_pipelines.replication.databases.mysql.sql import literal, quote, quote_table
 from cdc_pipelines.replication.values import forms_of
 from cdc_pipelines.replication.values.form import Form
@@ -24,6 +25,7 @@ class MySqlChecksum(TableChecksum):
         self, session: SnapshotSession, table: MappedTable, target: str, salt: Salt, by: Literal["modulo", "digest"]
     ) -> None:
         self._session = session
+        self._filter = filter_sql(table, session.flavor, target)
         forms = forms_of(table.columns, session.flavor, target, table.name)
         session.prepare(forms)
         super().__init__(table, forms, salt, by)
@@ -37,7 +39,7 @@ class MySqlChecksum(TableChecksum):
             where, params = where_sql(part)
             rows = self._run(
                 f"select {self._bucket(count)}, count(*), sum({self._row_number}) "  # noqa: S608
-                f"from {self._from} where {where} group by 1",
+                f"from {self._from} where {self._narrowed(where)} group by 1",
                 params,
             )
             for bucket, *totals in rows:
@@ -53,6 +55,10 @@ class MySqlChecksum(TableChecksum):
     @property
     def _from(self) -> str:
         return quote_table(self.table.source.schema, self.table.source.name)
+
+    @property
+    def _only(self) -> str:
+        return self._filter
 
     def _canonical(self, form: Form) -> str:
         return form.source_canonical

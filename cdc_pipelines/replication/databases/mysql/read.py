@@ -6,6 +6,7 @@ from typing import Any
 from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.databases.mysql.ranges import KeyRange, where_sql
 from cdc_pipelines.replication.databases.mysql.reader import Reader, Row
+from cdc_pipelines.replication.databases.mysql.row_filter import filter_sql
 from cdc_pipelines.replication.databases.mysql.sql import bind, quote, quote_table
 from cdc_pipelines.replication.values import forms_of
 from cdc_pipelines.replication.values.form import Form
@@ -55,11 +56,16 @@ class SnapshotSession:
         return self.read_where(table, *where_sql(where))
 
     def read_where(self, table: MappedTable, condition: str, params: Sequence[Any]) -> Iterator[list[Row]]:
-        """As `read`, the rows for which a condition of our own is true; `params` stand for its `%s`."""
+        """As `read`, the rows for which a condition of our own is true; `params` stand for its `%s`.
+
+        Rows that the table's filter leaves out are not among them.
+        """
         forms = forms_of(table.columns, self.flavor, self._target, table.name)
         self.prepare(forms)
         shown = ", ".join(f.read.format(c=quote(c.source.name)) for f, c in zip(forms, table.columns, strict=True))
-        sql = bind(f"select {shown} from {self._from(table)} where {condition}", tuple(params))  # noqa: S608
+        only = filter_sql(table, self.flavor, self._target)
+        where = f"({condition}) and {only}" if only else condition
+        sql = bind(f"select {shown} from {self._from(table)} where {where}", tuple(params))  # noqa: S608
         batches = self.reader.batches(sql, BATCH_ROWS, f"table {table.name}", _heavy(table))
         turns = [(i, form.copied) for i, form in enumerate(forms) if form.copied is not None]
         return _turned(batches, turns) if turns else batches

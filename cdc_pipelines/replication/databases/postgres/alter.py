@@ -46,7 +46,8 @@ def redefine(conn: psycopg.Connection, change: Redefine) -> None:
         if origin is None:
             ddl.add_column(conn, before, column, change.literals[column.source.name])
         else:
-            _alter_column(conn, table, _by_name(before)[origin], column, column in after.key)
+            free = column in after.key or after.rows.soft  # a deleted row keeps its nulls
+            _alter_column(conn, table, _by_name(before)[origin], column, free)
     if rekeyed and after.key:
         _add_key(conn, after)
 
@@ -155,8 +156,9 @@ def _rename_each(conn: psycopg.Connection, table: sql.Identifier, moves: Sequenc
 
 
 def _alter_column(
-    conn: psycopg.Connection, table: sql.Identifier, before: MappedColumn, after: MappedColumn, is_key: bool
+    conn: psycopg.Connection, table: sql.Identifier, before: MappedColumn, after: MappedColumn, free: bool
 ) -> None:
+    """`free`: it is not our part to see to it that values are not null."""
     name = sql.Identifier(after.target_name)
     if before.target_type != after.target_type:
         if after.target_type not in ("smallint", "integer", "bigint"):
@@ -168,7 +170,7 @@ def _alter_column(
             )
         )
     was, shall = ddl.is_not_null(before), ddl.is_not_null(after)
-    if was != shall and not is_key:
+    if was != shall and not free:
         action = sql.SQL("set" if shall else "drop")
         conn.execute(sql.SQL("alter table {} alter column {} {} not null").format(table, name, action))
 

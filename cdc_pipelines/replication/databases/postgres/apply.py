@@ -40,9 +40,8 @@ class TableApplier:
         self._stage = sql.Identifier(f"_cdc_stage_{number}")
         self._gone = sql.Identifier(f"_cdc_gone_{number}")
         self._staged = False
-        self._columns = [sql.Identifier(name) for name in table.target_names]
-        types = [c.target_type for c in table.columns] + [a.target_type for a in table.added]
-        self._types = [sql.SQL(each) for each in types]
+        self._columns = [sql.Identifier(name) for name, _ in table.landing]
+        self._types = [sql.SQL(kind) for _, kind in table.landing]
         self._told = len(table.columns)  # the first ones are the source's; only they tell a row
         self._key = [self._columns[i] for i in codec.key_indexes]
         self._list = sql.SQL(", ").join(self._columns)

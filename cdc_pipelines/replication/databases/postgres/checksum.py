@@ -34,10 +34,19 @@ class PostgresChecksum(TableChecksum):
         conn.execute(f"set local jit = {'on' if table.source.rows_estimate > _WORTH_COMPILING else 'off'}".encode())
 
     def delete(self, conn: psycopg.Connection, picks: Collection[Key]) -> int:
-        """Delete the rows that were picked (see `picked`), by another session; how many there were."""
+        """Delete the rows that were picked (see `picked`), by another session; how many there were.
+
+        Where deleted rows stay, they are marked so.
+        """
         where, params = self.picked(picks)
+        where = self._narrowed(where)
+        deleted = self._quoted(self.table.rows.deleted_column)
+        action = (
+            f"update {self._from} set {deleted} = now()" if self.table.rows.soft  # noqa: S608
+            else f"delete from {self._from}"  # noqa: S608
+        )
         # As in `_run`; never without values, so that `%%` is unfolded.
-        return conn.execute(f"delete from {self._from} where {where}".encode(), params or []).rowcount  # noqa: S608
+        return conn.execute(f"{action} where {where}".encode(), params or []).rowcount
 
     def _run(self, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
         with server_errors(f"comparing target table {self.table.target_schema}.{self.table.target_name}"):
@@ -50,6 +59,11 @@ class PostgresChecksum(TableChecksum):
     @property
     def _from(self) -> str:
         return self._quoted(self.table.target_schema, self.table.target_name)
+
+    @property
+    def _only(self) -> str:
+        rows = self.table.rows
+        return f"{self._quoted(rows.deleted_column)} is null" if rows.soft else ""
 
     def _quoted(self, *names: str) -> str:
         # Statements are always given values (if none, an empty list), so that each of them unfolds `%%`.
@@ -85,7 +99,7 @@ def require_table(conn: psycopg.Connection, table: MappedTable) -> ExistingTable
     name = f"{table.target_schema}.{table.target_name}"
     with server_errors(f"the definition of target table {name}"):
         found = find(conn, table.target_schema, table.target_name)
-    missing = [] if found is None else [c.target_name for c in table.columns if c.target_name not in found.columns]
+    missing = [] if found is None else [name for name, _ in table.landing if name not in found.columns]
     if found is None or missing:
         what = f"has no column {', '.join(missing)}" if missing else "does not exist"
         raise IntegrityError(

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import psycopg
 from psycopg import sql
 
-from cdc_pipelines.replication.catalog import MappedColumn, MappedTable
+from cdc_pipelines.replication.catalog import ALL_ROWS, DELETED_TYPE, MappedColumn, MappedTable
 from cdc_pipelines.replication.errors import ConfigurationError, UnsupportedChangeError
 
 _KINDS = {"v": "a view", "m": "a materialized view", "f": "a foreign table", "S": "a sequence", "c": "a type"}
@@ -85,8 +86,15 @@ def create_table(conn: psycopg.Connection, mapped: MappedTable) -> bool:
     schema = conn.execute("select 1 from pg_catalog.pg_namespace where nspname = %s", [mapped.target_schema])
     if schema.fetchone() is None:
         conn.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(mapped.target_schema)))
-    parts = [_column_definition(column, not_null=is_not_null(column)) for column in mapped.columns]
-    parts += [sql.SQL("{} {}").format(sql.Identifier(a.name), sql.SQL(a.target_type)) for a in mapped.added]
+    # A row that is marked as deleted stays as it was, whatever its table becomes.
+    parts = [
+        _column_definition(column, not_null=is_not_null(column) and (not mapped.rows.soft or column in mapped.key))
+        for column in mapped.columns
+    ]
+    parts += [
+        sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind))
+        for name, kind in mapped.landing[len(mapped.columns) :]
+    ]
     if mapped.key:
         key = sql.SQL(", ").join(sql.Identifier(c.target_name) for c in mapped.key)
         parts.append(sql.SQL("primary key ({})").format(key))
@@ -120,8 +128,7 @@ def check_existing(conn: psycopg.Connection, mapped: MappedTable, *, pipeline: s
     if found.kind not in ("r", "p"):
         return [f"is {_KINDS.get(found.kind, 'not a table')}, not a table"]
     problems = []
-    wanted = {c.target_name: c for c in mapped.columns}
-    for name, column in wanted.items():
+    for name, column in ((c.target_name, c) for c in mapped.columns):
         existing = found.columns.get(name)
         if existing is None:
             problems.append(f"lacks column {name} {column.target_type}")
@@ -138,16 +145,36 @@ def check_existing(conn: psycopg.Connection, mapped: MappedTable, *, pipeline: s
         elif existing.generated or existing.type != plain_type(added.target_type):
             what = "generated" if existing.generated else existing.type
             problems.append(f"column {added.name} is {what}, not {plain_type(added.target_type)}")
+    if mapped.rows.soft:
+        problems += _deleted_problems(found, mapped)
+    ours = {name for name, _ in mapped.landing}
     problems += [
         f"column {c.name} is not replicated, NOT NULL and without a default"
         for c in found.columns.values()
-        if c.name not in mapped.target_names and c.not_null and not c.has_default and not c.generated
+        if c.name not in ours and c.not_null and not c.has_default and not c.generated
     ]
     key = tuple(c.target_name for c in mapped.key)
     if key and not any(set(k) == set(key) for k in found.keys):
         problems.append(f"lacks a primary key or unique index on ({', '.join(key)})")
     if not is_ours(conn, mapped, pipeline) and not is_empty(conn, mapped):
         problems.append("holds rows that this pipeline did not write")
+    return problems
+
+
+def _deleted_problems(found: ExistingTable, mapped: MappedTable) -> list[str]:
+    """What keeps the table from having rows that are marked as deleted."""
+    name, kind = mapped.rows.deleted_column, plain_type(DELETED_TYPE)
+    existing = found.columns.get(name)
+    key = {c.target_name for c in mapped.key}
+    problems = []
+    if existing is None:
+        problems.append(f"lacks column {name} {kind}")
+    elif existing.generated or existing.type != kind or existing.not_null or existing.has_default:
+        problems.append(f"column {name} is not a plain {kind} that may be null and has no default")
+    problems += [
+        f"has a unique index on ({', '.join(columns)}), also over deleted rows: make it one `where {name} is null`"
+        for columns in found.keys if set(columns) != key
+    ]
     return problems
 
 
@@ -245,23 +272,37 @@ def delete_range(
     """
     if lower is None and upper is None:
         return conn.execute(sql.SQL("delete from {}").format(table_name(mapped))).rowcount
-    key = sql.SQL(", ").join(_beside_parameters(c.target_name) for c in mapped.key)
-    table = _beside_parameters(mapped.target_schema, mapped.target_name)
+    where, values = key_range(mapped, lower, upper)
+    # A table that is being filled has no statistics yet; by guess the planner would read all of it.
+    conn.execute("set local enable_seqscan = off")
+    statement = sql.SQL("delete from {} where {}").format(
+        beside_parameters(mapped.target_schema, mapped.target_name), where
+    )
+    deleted = conn.execute(statement, values).rowcount
+    conn.execute("set local enable_seqscan to default")
+    return deleted
+
+
+def key_range(
+    mapped: MappedTable, lower: Sequence[Any] | None, upper: Sequence[Any] | None
+) -> tuple[sql.Composable, list[str]]:
+    """A condition for the rows whose key lies in [lower, upper), and its values; None is an open end."""
+    key = sql.SQL(", ").join(beside_parameters(c.target_name) for c in mapped.key)
     conditions, values = [], []
     for bound, operator in ((lower, ">="), (upper, "<")):
         if bound is not None:
             marks = sql.SQL(", ").join([sql.Placeholder()] * len(bound))
             conditions.append(sql.SQL("({}) {} ({})").format(key, sql.SQL(operator), marks))
             values += [str(value) for value in bound]  # as text: each takes its column's type, and so the index
-    # A table that is being filled has no statistics yet; by guess the planner would read all of it.
-    conn.execute("set local enable_seqscan = off")
-    statement = sql.SQL("delete from {} where {}").format(table, sql.SQL(" and ").join(conditions))
-    deleted = conn.execute(statement, values).rowcount
-    conn.execute("set local enable_seqscan to default")
-    return deleted
+    return sql.SQL(" and ").join(conditions) if conditions else sql.SQL("true"), values
 
 
-def _beside_parameters(*names: str) -> sql.Identifier:
+def elsewhere(mapped: MappedTable, schema: str, name: str) -> MappedTable:
+    """The mapping of a table of the same columns, without more, of another name."""
+    return msgspec.structs.replace(mapped, target_schema=schema, target_name=name, rows=ALL_ROWS)
+
+
+def beside_parameters(*names: str) -> sql.Identifier:
     """An identifier for a statement with parameters: the driver would take a `%` in a name for a placeholder."""
     return sql.Identifier(*(name.replace("%", "%%") for name in names))
 

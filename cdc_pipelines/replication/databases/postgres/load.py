@@ -67,7 +67,7 @@ def copy_rows(
     PostgreSQL can't hold a value, IntegrityError where it took another number of rows than were read.
     """
     what = what or f"table {mapped.name}"
-    columns = sql.SQL(", ").join(map(sql.Identifier, mapped.target_names))
+    columns = sql.SQL(", ").join(sql.Identifier(name) for name, _ in mapped.loaded)
     statement = sql.SQL("copy {} ({}) from stdin").format(table_name(mapped), columns)
     rows = size = taken = 0
     pipe = _Pipe()

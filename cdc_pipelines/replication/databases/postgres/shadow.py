@@ -11,7 +11,7 @@ import psycopg
 from psycopg import sql
 
 from cdc_pipelines.replication.catalog import MappedTable
-from cdc_pipelines.replication.databases.postgres import ddl
+from cdc_pipelines.replication.databases.postgres import ddl, soft_deletes
 from cdc_pipelines.replication.errors import ConfigurationError
 
 _LOCK_WAIT_S = 1  # whoever comes to read waits behind us for as long
@@ -48,7 +48,7 @@ def misfits(conn: psycopg.Connection, live: MappedTable) -> list[str]:
 
 
 def _names(table: MappedTable | None) -> set[str]:
-    return set(table.target_names) if table is not None else set()
+    return {name for name, _ in table.landing} if table is not None else set()
 
 
 def take_place(
@@ -68,6 +68,9 @@ def take_place(
     if ddl.find(conn, live.target_schema, live.target_name) is None:
         _rename(conn, shadow, live)
         return "swapped"
+    if live.rows.soft and (before is None or before.rows.soft):
+        was = live.rows if before is None else before.rows
+        soft_deletes.carry_over(conn, live, shadow, was.deleted_column)
     reasons = what_hangs_on(conn, live, before)
     if swap and not reasons:
         _inherit(conn, shadow, live)
@@ -241,9 +244,10 @@ def merge(conn: psycopg.Connection, shadow: MappedTable, live: MappedTable) -> t
 
     Rows are compared by their bytes: to `=` a 0 is equal to a -0.
     """
-    columns = sql.SQL(", ").join(map(sql.Identifier, live.target_names))
+    landing = [name for name, _ in live.landing]
+    columns = sql.SQL(", ").join(map(sql.Identifier, landing))
     ours, theirs = (
-        sql.SQL(", ").join(sql.SQL("{}.{}").format(sql.SQL(side), sql.Identifier(name)) for name in live.target_names)
+        sql.SQL(", ").join(sql.SQL("{}.{}").format(sql.SQL(side), sql.Identifier(name)) for name in landing)
         for side in ("l", "s")
     )
     names = {"live": ddl.table_name(live), "shadow": ddl.table_name(shadow), "columns": columns, "theirs": theirs}
@@ -256,7 +260,7 @@ def merge(conn: psycopg.Connection, shadow: MappedTable, live: MappedTable) -> t
     key = sql.SQL(" and ").join(sql.SQL("s.{0} = l.{0}").format(sql.Identifier(c.target_name)) for c in live.key)
     same = sql.SQL("{} and row({})::record operator(pg_catalog.*=) row({})::record").format(key, ours, theirs)
     key_names = {c.target_name for c in live.key}
-    others = [name for name in live.target_names if name not in key_names]
+    others = [name for name in landing if name not in key_names]
     if others and not ddl.unique_indexes(conn, live):
         # In place: columns of the table's own keep their values.
         update = sql.SQL("update {live} l set {sets} from {shadow} s where {key} and not ({same})").format(

@@ -251,8 +251,11 @@ class TableStore:
         )
 
     def count_rows(self, table: MappedTable) -> int:
-        """The rows in the target table: reads all of it."""
-        row = self._conn.execute(sql.SQL("select count(*) from {}").format(ddl.table_name(table))).fetchone()
+        """The rows in the target table but for deleted ones: reads all of it."""
+        counted = sql.SQL("select count(*) from {}").format(ddl.table_name(table))
+        if table.rows.soft:
+            counted += sql.SQL(" where {} is null").format(sql.Identifier(table.rows.deleted_column))
+        row = self._conn.execute(counted).fetchone()
         assert row is not None
         return int(row[0])
 
