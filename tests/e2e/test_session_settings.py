@@ -74,6 +74,10 @@ def test_settings_of_sessions_change_nothing(
         with a_session(pipe.server) as run:
             run(TABLE, f"insert into Mixed values (1, {ROW})", 'create table "no key" (v varchar(9))',
                 """insert into "no key" values ('a' || 'b'), ('ü')""", "create table odd (id int primary key)")
+            run("create table child (id int primary key, p int, foreign key (p) references odd (id) on delete cascade)")
+            pipe.configure()
+            assert "child → odd" in pipe.cdc("check", pipe.name, "--json").stdout
+            run("drop table child")
             pipe.configure()
             pipe.start()
             run(f"insert into {mixed} values (2, {ROW})", "update Mixed set txt = 'y\\' where id = 1",

@@ -47,7 +47,17 @@ def test_the_stack_meets_all(server: SourceServer) -> None:
     good_table(server)
     results = check(server)
     assert failed(results) == set(), [r for r in results.values() if not r.ok]
-    assert len(results) == 18
+    assert len(results) == 19
+
+
+@pytest.mark.parametrize("name", ["`q", "q`", "a``b", '"q"'])
+def test_names_that_the_connector_can_not_read(server: SourceServer, name: str) -> None:
+    quoted = name.replace('`', '``')
+    server.run(f"create table `{quoted}` (id int primary key)",
+               'create table `a`` "b"` (id int primary key)')
+    results = check(server)
+    assert failed(results) == {"source names"}
+    assert results["source names"].message.endswith(f": {name}")
 
 
 def test_an_unreachable_server_is_one_result(server: SourceServer) -> None:
@@ -246,6 +256,7 @@ def test_mysql_that_logs_otherwise() -> None:
 def test_mariadb_that_logs_otherwise() -> None:
     settings = (
         "--binlog-format=STATEMENT", "--binlog-row-image=NOBLOB", "--log-bin-compress=ON", "--binlog-do-db=other",
+        "--lower-case-table-names=1",
     )
     with ill_configured("mariadb", *settings) as server:
         results = check(server)
@@ -253,6 +264,7 @@ def test_mariadb_that_logs_otherwise() -> None:
         server.run(*[line.split("  -- ")[0] for line in results["source log format"].fix.splitlines()
                      if not line.startswith("--")])
         assert "source log format" not in failed(check(server))
+        assert "source.database to shop" in check(server, server.spec(database="Shop"))["source names"].fix
         server.source.close()
 
 

@@ -57,10 +57,10 @@ def of(items: list[Item], kind: type) -> list[Any]:
     return [item for item in items if isinstance(item, kind)]
 
 
-def judged(log: Log, *, table: MappedTable = KEYED, **settings: Any) -> list[Item]:
+def judged(log: Log, rules: Rules | None = None, *, table: MappedTable = KEYED, **settings: Any) -> list[Item]:
     """What the log's schema events come to, without a reader."""
     tables = Definitions("shop", ("mysql", "postgres"), [table, KEYLESS], {}, Overlap({}),
-                         Rules(SchemaChanges(**settings)))
+                         rules or Rules(SchemaChanges(**settings)))
     items: list[Item] = []
     for record in log.records:
         message = messages.decode(record.value(), record.offset())
@@ -78,9 +78,9 @@ def redefined(log: Log, **settings: Any) -> Redefine:
     return found
 
 
-def detached(log: Log, **settings: Any) -> Detach:
+def detached(log: Log, rules: Rules | None = None, **settings: Any) -> Detach:
     """What keeps the table from following."""
-    items = judged(log, **settings)
+    items = judged(log, rules, **settings)
     assert not of(items, Redefine)
     (found,) = of(items, Detach)
     return found

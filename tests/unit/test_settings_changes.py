@@ -44,6 +44,6 @@ def test_an_untouched_file_changes_nothing() -> None:
 
 def test_every_section_of_the_file_has_an_effect() -> None:
     """A section added to the file must say when it takes effect."""
-    apart = {"name", "client", "config", "tables", "exclude", "shape"}
+    apart = {"name", "client", "config", "tables", "exclude"}
     sections = {field.alias or name for name, field in Pipeline.model_fields.items()} - apart
     assert sections == set(_SECTIONS)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from cdc_pipelines.replication.pipeline import Pipeline
+from cdc_pipelines.replication.row_shape import RowShape
 
 Effect = Literal[
     "at once", "at the next restart", "at the next copy", "at the next start, beside the stream", "with a resync"
@@ -47,12 +48,20 @@ class Change:
 
 def settings_changes(before: Pipeline, after: Pipeline) -> list[Change]:
     """Every setting that differs but for the tables, in the order of the file. Secrets are references, as ever."""
-    apart = {"tables", "exclude", "name", "shape"}  # what they change is told table by table
-    old, new = (dict(_leaves(each.model_dump(by_alias=True, exclude=apart))) for each in (before, after))
+    old, new = (dict(_leaves(_dumped(each))) for each in (before, after))
     return [
         Change(f"{name}: {_shown(old.get(name))} → {_shown(new.get(name))}", _effect(name))
         for name in dict.fromkeys([*old, *new]) if old.get(name) != new.get(name)
     ]
+
+
+def _dumped(pipeline: Pipeline) -> dict[str, Any]:
+    """Without what is told table by table."""
+    dumped = pipeline.model_dump(by_alias=True, exclude={"tables", "exclude", "name"})
+    for shape in dumped["shape"].values():
+        for name in RowShape.model_fields:
+            del shape[name]
+    return dumped
 
 
 def _effect(name: str) -> Effect:

@@ -106,8 +106,6 @@ def _database(source: Source, server_id: int) -> dict[str, str]:
         "database.password": _password(source),
         "database.server.id": str(server_id),
         "database.ssl.mode": _TLS_MODES[source.type][source.tls.mode],
-        # Of the server's defaults, others make it word definitions otherwise than Debezium can read, or refuse queries.
-        "driver.sessionVariables": "sql_mode='',sql_quote_show_create=1,sql_big_selects=1,completion_type='NO_CHAIN'",
     }
 
 

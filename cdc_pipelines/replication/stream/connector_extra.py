@@ -17,7 +17,7 @@ _FIXED = frozenset({
     "enable.time.adjuster", "converters", "post.processors", "field.name.adjustment.mode",
     "schema.name.adjustment.mode", "datatype.propagate.source.type",
     "event.processing.failure.handling.mode", "event.converting.failure.handling.mode",
-    "inconsistent.schema.handling.mode",
+    "inconsistent.schema.handling.mode", "driver.sessionVariables",
     "schema.history.internal", "producer.override.max.request.size", "producer.override.acks",
     "producer.override.enable.idempotence", "producer.override.transactional.id", "predicates", "provider",
 })

@@ -49,7 +49,7 @@ class TableDefinition(msgspec.Struct, frozen=True):
     primaryKeyColumnNames: list[str] | None = None  # noqa: N815
 
 
-_ID = re.compile(r'"((?:[^"]|"")*)"\."((?:[^"]|"")*)"')
+_ID = re.compile(r'"((?:[^"]|"")*)"\.(?:"((?:[^"]|"")*)"|(.*))', re.DOTALL)
 
 
 def _quoted(name: str) -> str:
@@ -69,8 +69,10 @@ class TableChange(msgspec.Struct, frozen=True):
         if source.db and source.table and self.id == f"{_quoted(source.db)}.{_quoted(source.table)}":
             return source.db, source.table
         match = _ID.fullmatch(self.id)
-        database, table = match.groups() if match else self.id.split(".", 1)
-        return database.replace('""', '"'), table.replace('""', '"')
+        if match is None:
+            return "", self.id  # of a database with a quote at its name's edge, which none of ours has
+        database, table, edged = match.groups()
+        return database.replace('""', '"'), edged if table is None else table.replace('""', '"')
 
 
 class Message(msgspec.Struct, gc=False):

@@ -88,6 +88,18 @@ MUTANTS = [
         (_STATEMENTS + "test_the_rows_of_create_table_select_are_one_transaction_with_it",),
     ),
     Mutant(
+        "a new table is called as the statement writes it", NOT_SILENT, "replication/stream/definitions.py",
+        "self._folds = any(table.source.folded for table in tables)",
+        "self._folds = False",
+        ("unit/test_names.py::test_a_server_that_keeps_names_in_lower_case",),
+    ),
+    Mutant(
+        "a new column's name is cut by the target", WHOLE, "replication/stream/alteration.py",
+        "columns.append(self._mapped(source, self._name(source.name), None))",
+        "columns.append(self._mapped(source, source.name, None))",
+        ("unit/test_names.py::test_a_new_column_is_named_by_the_rule_of_the_file",),
+    ),
+    Mutant(
         "a column is added before the rows that stand before it", WHOLE, "replication/stream/run.py",
         "        self.whole = False\n        self.flush_part()\n        self.put(item)",
         "        self.whole = False\n        self.put(item)",

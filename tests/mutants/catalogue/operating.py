@@ -48,6 +48,12 @@ MUTANTS = [
         (_PREFLIGHT + "test_float_keys[mysql]",),
     ),
     Mutant(
+        "names that the connector can't read will do", NOT_SILENT, _TABLES,
+        '"source names", not wrong,',
+        '"source names", True,',
+        (_PREFLIGHT + "test_names_that_the_connector_can_not_read[mysql-`q]",),
+    ),
+    Mutant(
         "tables that have no snapshot will do", NOT_SILENT, _TABLES,
         '"source engines", not wrong,',
         '"source engines", True,',

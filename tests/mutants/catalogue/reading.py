@@ -215,8 +215,8 @@ MUTANTS = [
     ),
     Mutant(
         "an event's missing column is null", NOT_SILENT, "replication/stream/rows.py",
-        'fields = [(f"c{i}", form.json | None) for i, form in enumerate(self._read_forms)]',
-        'fields = [(f"c{i}", form.json | None, None) for i, form in enumerate(self._read_forms)]',
+        '= [(f"c{i}", form.json | None) for i, form in enumerate(self._read_forms)]',
+        '= [(f"c{i}", form.json | None, None) for i, form in enumerate(self._read_forms)]',
         (_STOPS + "test_an_event_without_one_of_the_columns_stops_the_stream",),
     ),
     Mutant(

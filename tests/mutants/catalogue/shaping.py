@@ -29,8 +29,8 @@ MUTANTS = [
     ),
     Mutant(
         "a row that leaves the filter is kept as it is outside", PROOF, "replication/stream/reader.py",
-        "after = codec.gone(before, at_ms)\n",
-        "after = codec.gone(codec.row(message.after if message.op == 'u' else message.before), at_ms)\n",
+        "after = deleted(codec, before, message)\n",
+        "after = deleted(codec, codec.row(message.after if message.op == 'u' else message.before), message)\n",
         (_ROWS + "test_a_row_that_leaves_the_filter_is_kept_as_it_was_in_it",),
     ),
     Mutant(

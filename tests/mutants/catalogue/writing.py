@@ -181,8 +181,6 @@ MUTANTS = [
         "names on the target are not quoted", QUOTING, _APPLY,
         "self._columns = [sql.Identifier(name) for name, _ in table.landing]",
         "self._columns = [sql.SQL(name) for name, _ in table.landing]",
-        "self._columns = [sql.Identifier(name) for name, _ in table.landing]",
-        "self._columns = [sql.SQL(name) for name, _ in table.landing]",
         (_TABLES + "test_a_value_too_long_is_refused_not_cut", _TABLES + "test_folded_batches_equal_single_steps"),
     ),
     # The consumer
