@@ -143,7 +143,7 @@ MUTANTS = [
         "rows that the target swallows are not missed", NOT_SILENT, "replication/databases/postgres/load.py",
         "    if taken != rows:\n",
         "    if False:\n",
-        ("integration/test_postgres_target.py::test_a_trigger_that_swallows_rows_is_noticed",),
+        ("integration/test_postgres_load.py::test_a_trigger_that_swallows_rows_is_noticed",),
     ),
     Mutant(
         "a byte that passes for a separator is loaded", NOT_SILENT, "replication/databases/postgres/load.py",

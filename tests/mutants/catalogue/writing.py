@@ -4,7 +4,8 @@ from tests.mutants.mutant import EXACTLY_ONCE, IDEMPOTENT, KILL, NOT_SILENT, PRO
 
 _APPLIER = "integration/test_applier.py::"
 _TABLES = "integration/test_apply.py::"
-_STATE = "integration/test_postgres_target.py::"
+_STATE = "integration/test_postgres_state.py::"
+_EPOCH = "integration/test_postgres_epoch.py::"
 _CONSUMER = "integration/test_consumer.py::"
 _LEAD = "integration/test_lead.py::"
 _STORE = "integration/test_control_store.py::"
@@ -57,25 +58,25 @@ MUTANTS = [
         "any epoch is ours", EXACTLY_ONCE, "replication/databases/postgres/state.py",
         "if row[0] != epoch or (generation is not None and row[1] != generation):",
         "if False:",
-        (_STATE + "test_old_epoch_and_generation_are_fenced",),
+        (_EPOCH + "test_old_epoch_and_generation_are_fenced",),
     ),
     Mutant(
         "the epoch is looked at, not held", EXACTLY_ONCE, "replication/databases/postgres/state.py",
         "from _cdc.pipeline where name = %s for key share",
         "from _cdc.pipeline where name = %s",
-        (_STATE + "test_whoever_raises_the_epoch_waits_for_a_short_transaction",),
+        (_EPOCH + "test_whoever_raises_the_epoch_waits_for_a_short_transaction",),
     ),
     Mutant(
         "an epoch is used again after a teardown", EXACTLY_ONCE, "replication/databases/postgres/state.py",
         "\"update _cdc.pipeline set epoch = nextval('_cdc.epoch'), generation = %s, source_identity = %s, \"",
         '"update _cdc.pipeline set epoch = epoch + 1, generation = %s, source_identity = %s, "',
-        (_STATE + "test_epochs_are_not_used_again_after_a_teardown",),
+        (_EPOCH + "test_epochs_are_not_used_again_after_a_teardown",),
     ),
     Mutant(
         "two pipelines may have one table", NOT_SILENT, "replication/databases/postgres/state.py",
         "        if taken:\n            raise ConfigurationError(",
         "        if False:\n            raise ConfigurationError(",
-        (_STATE + "test_two_pipelines_cannot_have_one_table",),
+        (_EPOCH + "test_two_pipelines_cannot_have_one_table",),
     ),
     Mutant(
         "an offset that is there is begun anew", IDEMPOTENT, "replication/databases/postgres/state.py",
