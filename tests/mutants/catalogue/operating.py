@@ -176,13 +176,13 @@ MUTANTS = [
         "Dagster's events show secrets", SECRETS, "resources/failures.py",
         "raise dg.Failure(redact(message), metadata",
         "raise dg.Failure(message, metadata",
-        ("unit/test_dagster_steps.py::test_secrets_are_masked_in_failures",),
+        ("unit/test_dagster_failures.py::test_secrets_are_masked_in_failures",),
     ),
     Mutant(
         "the next step in Dagster's events shows secrets", SECRETS, "resources/failures.py",
         'metadata["next step"] = dg.MetadataValue.md(redact(error.next_step))',
         'metadata["next step"] = dg.MetadataValue.md(error.next_step)',
-        ("unit/test_dagster_steps.py::test_secrets_are_masked_in_failures",),
+        ("unit/test_dagster_failures.py::test_secrets_are_masked_in_failures",),
     ),
     Mutant(
         "the command line shows secrets", SECRETS, "cli/__init__.py",
