@@ -8,7 +8,7 @@ _STATE = "integration/test_postgres_state.py::"
 _EPOCH = "integration/test_postgres_epoch.py::"
 _CONSUMER = "integration/test_consumer.py::"
 _LEAD = "integration/test_lead.py::"
-_STORE = "integration/test_control_store.py::"
+_CONTROL_AGENTS = "integration/test_control_agents.py::"
 _APPLY = "replication/databases/postgres/apply.py"
 
 # The two halves of applying a small batch
@@ -225,13 +225,13 @@ MUTANTS = [
         "the heartbeat of a host that was overtaken counts", KILL, "replication/control/beats.py",
         "and not self._may_speak(connection, heartbeat):",
         "and False:",
-        (_STORE + "test_a_consumer_whose_pipeline_another_host_has_is_not_heard",),
+        (_CONTROL_AGENTS + "test_a_consumer_whose_pipeline_another_host_has_is_not_heard",),
     ),
     Mutant(
         "after an outage of the store pipelines are anybody's", KILL, "replication/control/assignments.py",
         "if take_over else t.c.host == host,",
         "if True else t.c.host == host,",
-        (_STORE + "test_a_host_that_comes_back_from_an_outage_lets_the_others_come_first",),
+        (_CONTROL_AGENTS + "test_a_host_that_comes_back_from_an_outage_lets_the_others_come_first",),
     ),
     Mutant(
         "what stops the reader does not stop the consumer", NOT_SILENT, "replication/stream/consumer.py",
