@@ -26,6 +26,8 @@ from tests.dealing import pytest_collection_modifyitems, pytest_xdist_make_sched
 __all__ = ["pytest_collection_modifyitems", "pytest_xdist_make_scheduler"]  # hooks
 
 PROJECT = Path(__file__).resolve().parents[1]
+# What these assert for several files of tests says as much as a test when it fails.
+pytest.register_assert_rewrite("tests.e2e.pipeline_parts", "tests.integration.judged")
 _numbers = itertools.count(1)
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from psycopg import sql
 
+from cdc_pipelines.replication.control.leases import Lease
+from cdc_pipelines.replication.errors import CdcError, FencedError
 from cdc_pipelines.stack.settings import StackSettings
 from tests import control_worker
 from tests.conftest import postgres_connection
@@ -24,6 +26,15 @@ def wait_until(happened: Callable[[], Any], timeout_s: float = 30) -> Any:
             return answer
         assert time.monotonic() < deadline, f"did not happen within {timeout_s} s"
         time.sleep(0.05)
+
+
+def lost(lease: Lease) -> bool:
+    """Whether a lease that is held knows that somebody else has its pipeline now."""
+    try:
+        lease.check()
+    except CdcError as error:
+        return isinstance(error, FencedError)
+    return False
 
 
 @pytest.fixture

@@ -1,9 +1,10 @@
-"""Both kinds of MySQL server as a source, for tests that must hold on each."""
+"""Both kinds of MySQL server as a source, for tests that must hold on each, alone or with a target beside it."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
 import pymysql
 import pytest
 
@@ -13,6 +14,7 @@ from cdc_pipelines.replication.pipeline import Source
 from cdc_pipelines.replication.values import form_for
 from cdc_pipelines.stack.settings import ServerAccess, StackSettings
 from tests.conftest import mysql_connection
+from tests.copied import Copied
 from tests.integration.browser import page
 from tests.integration.dagster_instance import dagster, make_dagster_pipe
 
@@ -72,3 +74,19 @@ def server(
         finally:
             source.close()
             cursor.execute(f"drop database if exists `{name}`")
+
+
+@pytest.fixture
+def copied(stack: StackSettings, mysql: pymysql.Connection, target: psycopg.Connection) -> Iterator[Copied]:
+    """Tables of this test's MySQL database, copied to its PostgreSQL database."""
+    pair = Copied("mysql", stack.mysql, mysql, target)
+    yield pair
+    pair.source.close()
+
+
+@pytest.fixture
+def from_mariadb(stack: StackSettings, mariadb: pymysql.Connection, target: psycopg.Connection) -> Iterator[Copied]:
+    """The same from MariaDB."""
+    pair = Copied("mariadb", stack.mariadb, mariadb, target)
+    yield pair
+    pair.source.close()

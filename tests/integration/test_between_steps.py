@@ -4,8 +4,8 @@ The source and the target are real; Kafka and the connector are played.
 """
 
 import logging
-import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +14,7 @@ import psycopg
 import pymysql
 import pytest
 
+from cdc_pipelines.replication.control.leases import Lease
 from cdc_pipelines.replication.control.store import ControlStore
 from cdc_pipelines.replication.copy.chunk import Chunk
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
@@ -34,6 +35,7 @@ from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.replication.operations.start import start, step_check_copy, step_copy_all, step_plan
 from cdc_pipelines.replication.pipeline import Pipeline
 from cdc_pipelines.stack.settings import StackSettings
+from tests.control_fixtures import lost, wait_until
 from tests.copied import Copied
 
 LOG = logging.getLogger("tests.between_steps")
@@ -228,22 +230,28 @@ def test_a_start_waits_for_nobody_and_does_nothing_beside_another_operation(rt: 
 
 def test_a_start_that_lost_its_lease_ends_before_its_next_step(rt: Started, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was frozen for longer than its lease, and another operation has begun."""
-    lease = rt.store.lease
+    lease, held = rt.store.lease, []
     thief = lease(rt.name, "thief", "teardown")
+
+    @contextmanager
+    def short(*words: Any) -> Iterator[Lease]:
+        with lease(*words, ttl_s=1) as mine:
+            held.append(mine)
+            yield mine
 
     def frozen(*_: Any, **__: Any) -> None:
         rt.store.release(rt.name, "me")
         thief.__enter__()
-        time.sleep(0.6)  # it wakes, and its lease is looked after once more
+        wait_until(lambda: lost(held[0]))  # it wakes, and its lease is looked after once more
 
-    monkeypatch.setattr(rt.store, "lease", lambda *words: lease(*words, ttl_s=1))
+    monkeypatch.setattr(rt.store, "lease", short)
     monkeypatch.setattr(start_module, "check", lambda *_, **__: [])
     monkeypatch.setattr(start_module, "step_copy_all", frozen)
     monkeypatch.setattr(start_module, "step_check_copy", lambda *_: [])
     with pytest.raises(FencedError, match="no longer held by me"):
         start(rt, LOG, holder="me")
     assert rt.handed == [], "a connector was made"
-    held = rt.store.lease_info(rt.name)
-    assert held is not None
-    assert held.holder == "thief", "what another operation holds was given back"
+    now = rt.store.lease_info(rt.name)
+    assert now is not None
+    assert now.holder == "thief", "what another operation holds was given back"
     thief.__exit__(None, None, None)

@@ -24,8 +24,8 @@ from cdc_pipelines.replication.stream import lead
 from cdc_pipelines.replication.stream.consumer import Consumer
 from cdc_pipelines.replication.stream.log_topic import LogTopics
 from cdc_pipelines.stack.settings import StackSettings
+from tests.unit.log_reading import KEYED, at
 from tests.unit.log_records import Log
-from tests.unit.test_log_reader import KEYED, at
 
 NAME = "played"
 _numbers = itertools.count(1)

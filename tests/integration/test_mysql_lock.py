@@ -19,6 +19,7 @@ from cdc_pipelines.replication.databases.mysql.lock import tables_locked
 from cdc_pipelines.replication.databases.mysql.reader import Reader
 from cdc_pipelines.replication.databases.mysql.snapshot import touch
 from cdc_pipelines.replication.errors import ConfigurationError, RetryableError
+from tests.control_fixtures import wait_until
 from tests.integration.conftest import SourceServer
 from tests.integration.writers import ONLY_MYSQL, Writers, two_tables
 
@@ -29,7 +30,7 @@ def test_the_lock_is_had_among_many_overlapping_writers_and_stops_them_only_brie
     two_tables(server)
     tables = server.source.tables()
     with Writers(server, 32, 0.02) as running:
-        time.sleep(0.5)
+        wait_until(lambda: running.commits > 64)
         started, before = time.monotonic(), running.commits
         with server.source.open_snapshot(2, tables):
             took, during = time.monotonic() - started, running.commits - before
@@ -46,7 +47,7 @@ def test_a_long_transaction_is_named_and_writers_go_on_meanwhile(server: SourceS
     with server.admin() as holder, holder.cursor() as cursor, Writers(server, 2, 0.001) as running:
         holder.autocommit(False)
         cursor.execute("update a set v = 4711 where n = -1")
-        time.sleep(0.3)
+        wait_until(lambda: running.commits > 10)
         before, started = running.commits, time.monotonic()
         with pytest.raises(RetryableError) as caught:
             server.source.open_snapshot(1, tables, lock_wait_seconds=1)
@@ -120,8 +121,7 @@ def test_nothing_is_left_open_after_failures(server: SourceServer) -> None:
     two_tables(server)
     tables = server.source.tables()
     server.source.close()
-    time.sleep(0.2)
-    before = sessions_of(server)
+    wait_until(lambda: sessions_of(server) == 0)
     server.run("rename table b to c")
     for _ in range(3):
         with pytest.raises(ConfigurationError, match=r"\.b"):
@@ -129,8 +129,7 @@ def test_nothing_is_left_open_after_failures(server: SourceServer) -> None:
         with pytest.raises(ConfigurationError), server.source.guard(tables):
             pass
     server.source.close()
-    time.sleep(0.5)
-    assert sessions_of(server) == before
+    wait_until(lambda: sessions_of(server) == 0)
 
 
 def test_tables_that_keep_being_altered(server: SourceServer) -> None:

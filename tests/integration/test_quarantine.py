@@ -19,7 +19,8 @@ from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.replication.stream.refusal import RefusedError
 from cdc_pipelines.stack.settings import StackSettings
 from tests.integration.test_consumer import NAME, Stage, played, wait_for
-from tests.unit.test_log_reader import COLUMNS, KEYED, KEYLESS, NEW_KEY, OLD_KEY, UUID
+from tests.unit.log_reading import COLUMNS, KEYED, KEYLESS, NEW_KEY, OLD_KEY
+from tests.unit.test_log_reader import UUID
 
 OTHER = msgspec.structs.replace(KEYED, source=msgspec.structs.replace(KEYED.source, name="u"), target_name="u")
 Make = Callable[..., "Scene"]

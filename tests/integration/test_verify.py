@@ -1,85 +1,14 @@
 """The comparison finds every kind of difference, and only differences: on real servers, against a plain comparison."""
 
-from collections.abc import Iterator
 from random import Random
 
 import msgspec
-import psycopg
-import pymysql
 import pytest
-from psycopg import sql
 
-from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.errors import ConfigurationError, IntegrityError, RetryableError
-from cdc_pipelines.replication.verify.report import TableVerified
 from cdc_pipelines.replication.verify.tables import verify_table
-from cdc_pipelines.stack.settings import StackSettings
 from tests.copied import Copied
-from tests.plain_compare import Found, plain_compare
-
-
-@pytest.fixture
-def copied(stack: StackSettings, mysql: pymysql.Connection, target: psycopg.Connection) -> Iterator[Copied]:
-    pair = Copied("mysql", stack.mysql, mysql, target)
-    yield pair
-    pair.source.close()
-
-
-@pytest.fixture
-def from_mariadb(stack: StackSettings, mariadb: pymysql.Connection, target: psycopg.Connection) -> Iterator[Copied]:
-    pair = Copied("mariadb", stack.mariadb, mariadb, target)
-    yield pair
-    pair.source.close()
-
-
-def plain(copied: Copied, table: MappedTable) -> Found:
-    return plain_compare(
-        copied.admin, copied.target, table.name, table.target_name, table.source.key, copied.renames
-    )
-
-
-def agree(copied: Copied, table: MappedTable, result: TableVerified) -> None:
-    """What the comparison says is what the plain comparison says, key by key and column by column."""
-    found = plain(copied, table)
-    assert result.difference_count == found.count
-    assert result.equal == found.equal
-    assert len(result.differences) == result.difference_count, "ask for enough keys in tests"
-    keys = {kind: [tuple(d.key.values()) for d in result.differences if d.kind == kind]
-            for kind in ("missing", "extra", "differs")}
-    if table.source.key:
-        text = {kind: sorted(map(_text, keys[kind])) for kind in keys}
-        assert text["missing"] == sorted(_text(k) for k in found.missing.elements())
-        assert text["extra"] == sorted(_text(k) for k in found.extra.elements())
-        assert {_text(tuple(d.key.values())): d.columns for d in result.differences if d.kind == "differs"} == {
-            _text(k): v for k, v in found.differs.items()
-        }
-    else:
-        assert len(keys["missing"]) == found.missing.total()
-        assert len(keys["extra"]) == found.extra.total()
-        assert not keys["differs"]
-
-
-def _text(key: tuple[object, ...]) -> tuple[str, ...]:
-    return tuple(value.hex().upper() if isinstance(value, bytes) else str(value) for value in key)
-
-
-_WIDE = """create table wide (
-    id bigint unsigned primary key, a varchar(100) null, b varchar(100) null, t text, d double, f float,
-    n decimal(20,4), moment datetime(6), stamp timestamp(6) null, span time(3), raw varbinary(20), j json,
-    flag tinyint(1), bits bit(9), e enum('x','y'), dt date
-) character set utf8mb4"""
-
-
-def wide(copied: Copied, rows: int = 5000) -> MappedTable:
-    copied.run(
-        "set cte_max_recursion_depth = 1000000", _WIDE,
-        "insert into wide with recursive n(i) as (select 1 union all select i + 1 from n where i < "
-        f"{rows}) select i * 10, concat('a', i), if(i % 5 = 0, null, concat('b', i)), repeat('t', i % 200), i / 7e0, "
-        "i / 7e0, i / 3, '2024-01-01' + interval i second, '2024-01-01' + interval i * 7 microsecond, "
-        "sec_to_time(i - 2500), unhex(hex(i)), json_object('i', i, 'x', 'y'), i % 2, i % 512, 1 + i % 2, "
-        "'2000-01-01' + interval i day from n",
-    )
-    return copied.copy("wide")
+from tests.integration.judged import agree, plain, wide
 
 
 def test_equal_tables_are_equal(copied: Copied) -> None:
@@ -181,166 +110,6 @@ def test_counting_is_given_up_where_everything_differs(copied: Copied, monkeypat
     assert len(result.differences) == 100
 
 
-def test_composite_keys_of_mixed_integers(copied: Copied) -> None:
-    copied.run(
-        "create table order_lines (a smallint, b bigint unsigned, c mediumint, v varchar(9), primary key (a, b, c))",
-        "insert into order_lines with recursive n(i) as (select 1 union all select i + 1 from n where i < 900) "
-        "select -3 + i % 7, 18446744073709551615 - i % 50, i - 450, i from n",
-    )
-    table = copied.copy("order_lines")
-    assert copied.verify(table, rows_per_range=13).equal
-    copied.target.execute("delete from order_lines where c % 41 = 0")
-    copied.target.execute("update order_lines set v = v || '!' where a < 0 and c % 29 = 0")
-    copied.target.execute("insert into order_lines values (-32768, 0, 1, 'x'), (32767, 18446744073709551615, 1, 'y')")
-    agree(copied, table, copied.verify(table, max_keys=1000, rows_per_range=13))
-
-
-def test_names_that_need_quoting(copied: Copied) -> None:
-    name, key, column = "sel`ect \"%s\" {c}", "ke`y%(a)s", "{0} \"quo'te\" %d\\"
-    quoted = [f"`{n.replace('`', '``')}`" for n in (name, key, column)]
-    copied.run(
-        f"create table {quoted[0]} ({quoted[1]} int, {quoted[2]} varchar(20), primary key ({quoted[1]}))",
-        f"insert into {quoted[0]} values (1, 'a'), (2, null), (3, '%s')",
-    )
-    copied.renames = {column: "group%s"}
-    table = copied.copy(name)
-    assert copied.verify(table, rows_per_range=1).equal
-    copied.target.execute(
-        sql.SQL("update {} set {} = 'b' where {} = 2").format(
-            *map(sql.Identifier, (name, "group%s", key))
-        )
-    )
-    result = copied.verify(table, rows_per_range=1)
-    assert [(d.kind, d.key, d.columns) for d in result.differences] == [("differs", {key: 2}, (column,))]
-    agree(copied, table, result)
-
-
-def test_names_that_need_quoting_without_ranges(copied: Copied) -> None:
-    copied.run("create table `%s` (`%` varchar(9) primary key, `%%` int)", "insert into `%s` values ('a', 1), ('b', 2)")
-    table = copied.copy("%s")
-    copied.target.execute(b'update "%s" set "%%" = 3 where "%" = \'b\'')
-    result = copied.verify(table)
-    assert [(d.kind, d.key, d.columns) for d in result.differences] == [("differs", {"%": "b"}, ("%%",))]
-
-
-@pytest.mark.parametrize("collation", ["utf8mb4_0900_ai_ci", "utf8mb4_general_ci", "utf8mb4_bin", "latin1_swedish_ci"])
-def test_keys_of_texts(copied: Copied, collation: str) -> None:
-    charset = collation.split("_")[0]
-    copied.run(
-        f"create table words (w varchar(40) collate {collation}, n int, v text, primary key (w, n)) charset {charset}",
-        "insert into words with recursive n(i) as (select 1 union all select i + 1 from n where i < 900) "
-        "select concat(char(65 + i % 26), i, if(i % 3 = 0, 'é', '')), i % 4 - 2, concat('v', i) from n",
-    )
-    table = copied.copy("words")
-    assert copied.verify(table).equal
-    copied.target.execute("update words set w = lower(w) where n = 1 and v like '%1'")  # the same key to the source
-    copied.target.execute("update words set v = v || ' ' where v like '%7'")
-    copied.target.execute("delete from words where v like '%33'")
-    copied.target.execute("insert into words values ('', 0, null), ('Z ', 0, ''), ('日本', 1, 'x')")
-    agree(copied, table, copied.verify(table, max_keys=1000))
-
-
-def test_a_large_table_with_keys_of_texts_is_summed_in_parts(
-    copied: Copied, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("cdc_pipelines.replication.databases.mysql.checksum._ROWS_PER_QUERY", 100)
-    copied.run(
-        "create table words (w varchar(40) primary key, v text)",
-        "insert into words with recursive n(i) as (select 1 union all select i + 1 from n where i < 900) "
-        "select concat(char(65 + i % 26), i), i from n",
-        "analyze table words",
-    )
-    table = copied.copy("words")
-    assert table.source.rows_estimate > 100, "or the table is not cut at all"
-    assert copied.verify(table).equal
-    copied.target.execute("delete from words where v like '%00'")
-    agree(copied, table, copied.verify(table))
-
-
-def test_keys_of_other_types(copied: Copied) -> None:
-    copied.run(
-        "create table stays (day date, at time(3), id binary(4), kind enum('b','a'), flag tinyint(1), "
-        "price decimal(9,3), y year, bits bit(5), v int, primary key (day, at, id, kind, flag, price, y, bits))",
-        "insert into stays with recursive n(i) as (select 1 union all select i + 1 from n where i < 500) "
-        "select '2024-01-01' + interval i % 9 day, sec_to_time(i % 7 - 3), unhex(lpad(hex(i), 8, '0')), 1 + i % 2, "
-        "i % 2, i / 8, 2000 + i % 3, i % 32, i from n",
-    )
-    table = copied.copy("stays")
-    assert copied.verify(table).equal
-    copied.target.execute("update stays set v = -v where v % 50 = 0")
-    copied.target.execute("update stays set flag = 1 - flag where v = 77")
-    copied.target.execute("delete from stays where v = 99")
-    result = copied.verify(table, max_keys=1000)
-    kinds = sorted(d.kind for d in result.differences)
-    assert kinds == ["differs"] * 10 + ["extra", "missing", "missing"]
-    assert result.difference_count == plain(copied, table).count
-
-
-def test_tables_without_a_key_are_compared_as_multisets(copied: Copied) -> None:
-    copied.run(
-        "create table log (a int, b varchar(20), j json)",
-        "insert into log with recursive n(i) as (select 1 union all select i + 1 from n where i < 600) "
-        "select i % 20, concat('b', i % 30), if(i % 2, null, '{\"x\": 1e16}') from n",
-        "insert into log values (null, null, null), (null, null, null), (null, '', null)",
-    )
-    table = copied.copy("log")
-    assert copied.verify(table).equal, "1e16 is written otherwise by PostgreSQL, and the same number"
-    assert plain(copied, table).equal
-    copied.target.execute("delete from log where ctid in (select ctid from log where a = 3 limit 2)")
-    copied.target.execute("insert into log select * from log where a = 4 limit 3")
-    copied.target.execute("update log set b = null where b = ''")
-    copied.target.execute("insert into log values (1, 'new', '{\"x\": 10000000000000000.1}')")
-    agree(copied, table, copied.verify(table, max_keys=1000))
-
-
-def test_values_that_are_written_otherwise_are_no_differences(copied: Copied) -> None:
-    copied.run(
-        "set cte_max_recursion_depth = 10000",
-        "create table docs (id int primary key, j json, d double)",
-        "insert into docs with recursive n(i) as (select 1 union all select i + 1 from n where i < 3000) "
-        "select i, concat('{\"n\": ', i, 'e20, \"m\": -0.0}'), i * 1e300 from n",
-    )
-    table = copied.copy("docs")
-    ours, theirs, same = copied.sides(table)
-    assert not same, "the checksums must differ, or this test tests nothing"
-    assert len(ours) == len(theirs) == 3000
-    assert copied.verify(table).equal
-    copied.target.execute("update docs set j = jsonb_set(j, '{n}', '77e21') where id = 77")
-    agree(copied, table, copied.verify(table))
-
-
-def test_more_than_a_hundred_columns(copied: Copied) -> None:
-    columns = [f"c{i} int" for i in range(250)]
-    copied.run(f"create table broad (id int primary key, {', '.join(columns)})")
-    copied.insert("broad", [(n, *(n + i if (n + i) % 5 else None for i in range(250))) for n in range(300)])
-    table = copied.copy("broad")
-    assert copied.verify(table).equal
-    copied.target.execute("update broad set c249 = 0, c91 = 0 where id = 7")
-    result = copied.verify(table)
-    assert [(d.kind, d.key, d.columns) for d in result.differences] == [("differs", {"id": 7}, ("c91", "c249"))]
-
-
-def test_rows_with_the_separator_in_them_are_told_apart(copied: Copied) -> None:
-    copied.run("create table pairs (id int primary key, a varchar(20) not null, b varchar(20) not null)")
-    copied.insert("pairs", [(1, "x\x1fy", "z"), (2, "x", "y\x1fz")])
-    table = copied.copy("pairs")
-    copied.target.execute("update pairs set a = E'x', b = E'y\\x1fz' where id = 1")
-    result = copied.verify(table)
-    assert [(d.key, d.columns) for d in result.differences] == [({"id": 1}, ("a", "b"))]
-
-
-def test_blobs_larger_than_a_text_may_be(copied: Copied) -> None:
-    """Their hex digits alone are more than max_allowed_packet, where MySQL's functions answer with null."""
-    copied.run("create table files (id int primary key, raw longblob)")
-    table = copied.copy("files")
-    copied.run("insert into files values (1, repeat('x', 40 << 20)), (2, '')")
-    copied.target.execute("insert into files values (1, convert_to(repeat('x', 40 << 20), 'UTF8')), (2, '')")
-    assert copied.verify(table).equal
-    copied.target.execute("update files set raw = substr(raw, 2) where id = 1")
-    result = copied.verify(table)
-    assert [(d.kind, d.key, d.columns) for d in result.differences] == [("differs", {"id": 1}, ("raw",))]
-
-
 def test_a_target_that_lost_its_key_is_compared_as_it_is(copied: Copied) -> None:
     table = wide(copied, 1000)
     copied.target.execute("alter table wide drop constraint wide_pkey")
@@ -406,3 +175,51 @@ def test_random_differences(side: str, request: pytest.FixtureRequest) -> None:
                                 )
             step = random.randint(5, 200)
             agree(copied, tables[name], copied.verify(tables[name], max_keys=1000, rows_per_range=step))
+
+
+def test_values_that_are_written_otherwise_are_no_differences(copied: Copied) -> None:
+    copied.run(
+        "set cte_max_recursion_depth = 10000",
+        "create table docs (id int primary key, j json, d double)",
+        "insert into docs with recursive n(i) as (select 1 union all select i + 1 from n where i < 3000) "
+        "select i, concat('{\"n\": ', i, 'e20, \"m\": -0.0}'), i * 1e300 from n",
+    )
+    table = copied.copy("docs")
+    ours, theirs, same = copied.sides(table)
+    assert not same, "the checksums must differ, or this test tests nothing"
+    assert len(ours) == len(theirs) == 3000
+    assert copied.verify(table).equal
+    copied.target.execute("update docs set j = jsonb_set(j, '{n}', '77e21') where id = 77")
+    agree(copied, table, copied.verify(table))
+
+
+def test_more_than_a_hundred_columns(copied: Copied) -> None:
+    columns = [f"c{i} int" for i in range(250)]
+    copied.run(f"create table broad (id int primary key, {', '.join(columns)})")
+    copied.insert("broad", [(n, *(n + i if (n + i) % 5 else None for i in range(250))) for n in range(300)])
+    table = copied.copy("broad")
+    assert copied.verify(table).equal
+    copied.target.execute("update broad set c249 = 0, c91 = 0 where id = 7")
+    result = copied.verify(table)
+    assert [(d.kind, d.key, d.columns) for d in result.differences] == [("differs", {"id": 7}, ("c91", "c249"))]
+
+
+def test_rows_with_the_separator_in_them_are_told_apart(copied: Copied) -> None:
+    copied.run("create table pairs (id int primary key, a varchar(20) not null, b varchar(20) not null)")
+    copied.insert("pairs", [(1, "x\x1fy", "z"), (2, "x", "y\x1fz")])
+    table = copied.copy("pairs")
+    copied.target.execute("update pairs set a = E'x', b = E'y\\x1fz' where id = 1")
+    result = copied.verify(table)
+    assert [(d.key, d.columns) for d in result.differences] == [({"id": 1}, ("a", "b"))]
+
+
+def test_blobs_larger_than_a_text_may_be(copied: Copied) -> None:
+    """Their hex digits alone are more than max_allowed_packet, where MySQL's functions answer with null."""
+    copied.run("create table files (id int primary key, raw longblob)")
+    table = copied.copy("files")
+    copied.run("insert into files values (1, repeat('x', 40 << 20)), (2, '')")
+    copied.target.execute("insert into files values (1, convert_to(repeat('x', 40 << 20), 'UTF8')), (2, '')")
+    assert copied.verify(table).equal
+    copied.target.execute("update files set raw = substr(raw, 2) where id = 1")
+    result = copied.verify(table)
+    assert [(d.kind, d.key, d.columns) for d in result.differences] == [("differs", {"id": 1}, ("raw",))]

@@ -1,132 +1,22 @@
 """The requester's side of a barrier, against the consumer's own functions, on real databases. Kafka is played."""
 
-import logging
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import msgspec
-import psycopg
-import pymysql
 import pytest
 
-from cdc_pipelines.replication.control.records import Heartbeat
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
-from cdc_pipelines.replication.databases.postgres.state import TargetState, ensure_schema
+from cdc_pipelines.replication.databases.postgres.state import TargetState
 from cdc_pipelines.replication.errors import ConfigurationError, RetryableError
-from cdc_pipelines.replication.operations.runtime import Runtime
-from cdc_pipelines.replication.pipeline import Pipeline
 from cdc_pipelines.replication.stream import parking
 from cdc_pipelines.replication.verify import barrier, verify
 from cdc_pipelines.replication.verify.background import Background
-from cdc_pipelines.stack.settings import StackSettings
 from tests.copied import Copied
+from tests.integration.barrier_stage import LOG, NAME, Consumer, FakeRuntime, consumer, rt
 
-_LOG = logging.getLogger("test")
-_NAME = "park"
-
-
-class FakeRuntime(Runtime):
-    """A pipeline whose store knows one heartbeat, and whose connector and topic say what the test wants."""
-
-    def __init__(self, copied: Copied, pipeline: Pipeline, tables: tuple[Any, ...]) -> None:
-        self.record = SimpleNamespace(name=_NAME, spec=pipeline, tables=tables, generation=1)  # type: ignore[assignment]
-        self.store = SimpleNamespace(heartbeat=lambda name: self.beat)  # type: ignore[assignment]
-        self.beat: Heartbeat | None = None
-        self.copied = copied
-        self.connector_offset: dict[str, Any] | None = None
-        self.__dict__["connect"] = SimpleNamespace(offsets=lambda name: self._offsets())
-        self.__dict__["topics"] = SimpleNamespace(offsets=lambda topic: (0, 77))
-
-    def _offsets(self) -> list[dict[str, Any]]:
-        return [{"partition": {}, "offset": self.connector_offset}] if self.connector_offset else []
-
-    def alive(self, state: str = "streaming", age_s: float = 1, pid: int = 1) -> None:
-        self.beat = Heartbeat(_NAME, "g", pid, "h", "0", state, datetime.now(UTC) - timedelta(seconds=age_s))
-
-
-@dataclass
-class Consumer(threading.Thread):
-    """Parks as the real one does. `applied` is called with the position before it says that it is there."""
-
-    database: str
-    stack: StackSettings
-    applied: Any = lambda position: None
-    seen: list[str] = field(default_factory=list)
-    end: int | None = None
-
-    def __post_init__(self) -> None:
-        super().__init__(daemon=True)
-        self.stop = threading.Event()
-
-    def __hash__(self) -> int:
-        return id(self)
-
-    def run(self) -> None:
-        server = self.stack.postgres
-        with psycopg.connect(
-            host=server.host, port=server.port, user=server.user, password=server.password, dbname=self.database
-        ) as conn:
-            while not self.stop.wait(0.02):
-                found = parking.current(conn, _NAME)
-                conn.commit()
-                if found is None or found.state != "requested" or found.expired:
-                    continue
-                assert parking.move(conn, _NAME, found.id, "requested", "parked")
-                self.seen.append("parked")
-                go = parking.wait_for(conn, _NAME, found.id, "go", self.stop)
-                if go is None or go.position is None:
-                    continue
-                self.applied(MySqlPosition.from_json(go.position))
-                while self.end is None and not self.stop.wait(0.02):
-                    now = parking.current(conn, _NAME)
-                    conn.commit()
-                    if now is None:
-                        break
-                    self.end = now.end_offset
-                if parking.move(conn, _NAME, found.id, "go", "reached"):
-                    self.seen.append("reached")
-                    if parking.wait_for(conn, _NAME, found.id, "released", self.stop):
-                        self.seen.append("released")
-                parking.clear(conn, _NAME, found.id)
-
-
-@pytest.fixture
-def copied(stack: StackSettings, mysql: pymysql.Connection, target: psycopg.Connection) -> Iterator[Copied]:
-    pair = Copied("mysql", stack.mysql, mysql, target)
-    yield pair
-    pair.source.close()
-
-
-@pytest.fixture
-def rt(copied: Copied, stack: StackSettings) -> FakeRuntime:
-    copied.run("create table t (id int primary key, v varchar(9))", "insert into t values (1, 'a'), (2, 'b')")
-    table = copied.copy("t")
-    ensure_schema(copied.target)
-    with copied.target.transaction():
-        state = TargetState(copied.target, _NAME)
-        state.new_generation(1, copied.source.identity(), [table])
-        state.set_log_topic("client_1_db_1.g1.log", "its id")
-        state.init_offset(5, copied.source.position().to_json())
-    target = {
-        "type": "postgres", "host": "127.0.0.1", "port": stack.postgres.port, "database": copied.target.info.dbname,
-        "user": "cdc", "password": "${env:CDC_STACK_POSTGRES_PASSWORD}",
-    }
-    pipeline = Pipeline(name=_NAME, config=1, source=copied.source.spec.model_dump(), target=target)
-    return FakeRuntime(copied, pipeline, (table,))
-
-
-@pytest.fixture
-def consumer(copied: Copied, stack: StackSettings) -> Iterator[Consumer]:
-    thread = Consumer(copied.target.info.dbname, stack)
-    yield thread
-    thread.stop.set()
-    if thread.ident:
-        thread.join(10)
+__all__ = ["consumer", "rt"]  # fixtures
 
 
 def far_ahead(copied: Copied) -> str:
@@ -157,7 +47,7 @@ def test_a_running_consumer_stands_still_at_the_sources_position(
 
     consumer.applied = apply
     consumer.start()
-    report = verify(rt, _LOG)
+    report = verify(rt, LOG)
     assert report.equal
     assert report.tables[0].rows_source == 3
     for _ in range(100):
@@ -186,37 +76,37 @@ def test_changes_behind_the_meeting_are_not_seen(rt: FakeRuntime, copied: Copied
 def test_without_a_consumer_both_must_stand_at_one_state(rt: FakeRuntime, copied: Copied) -> None:
     copied.run("insert into t values (3, 'c')")
     with pytest.raises(ConfigurationError, match="no consumer is running"):
-        verify(rt, _LOG)
+        verify(rt, LOG)
     with copied.target.transaction():
-        TargetState(copied.target, _NAME).advance_offset(5, 6, far_ahead(copied), None, 1, 1)
+        TargetState(copied.target, NAME).advance_offset(5, 6, far_ahead(copied), None, 1, 1)
     for beat in (None, "stopped", "old"):
         if beat == "stopped":
             rt.alive("stopped")
         if beat == "old":
             rt.alive(age_s=120)
-        report = verify(rt, _LOG)
+        report = verify(rt, LOG)
         assert [(d.kind, d.key) for d in report.tables[0].differences] == [("missing", {"id": 3})]
         assert not report.equal
     assert verified(copied) == [("t", 3, 1)]
     copied.target.execute("insert into t values (3, 'c')")
-    assert verify(rt, _LOG).equal
+    assert verify(rt, LOG).equal
     assert verified(copied) == [("t", 3, 0)]
 
 
 def test_a_pipeline_that_never_streamed_can_not_be_verified(rt: FakeRuntime, copied: Copied) -> None:
     copied.target.execute("delete from _cdc.log_offset")
     with pytest.raises(ConfigurationError, match="nothing has been streamed"):
-        verify(rt, _LOG)
+        verify(rt, LOG)
     copied.target.execute("drop schema _cdc cascade")
     with pytest.raises(ConfigurationError, match="nothing has been streamed"):
-        verify(rt, _LOG)
+        verify(rt, LOG)
 
 
 def test_a_consumer_that_ends_meanwhile_is_noticed(rt: FakeRuntime, copied: Copied) -> None:
     rt.alive()
     threading.Timer(0.5, lambda: rt.alive("failed")).start()
     with pytest.raises(RetryableError, match="the consumer ended"):
-        verify(rt, _LOG)
+        verify(rt, LOG)
     assert rows_of_barrier(copied) == []
 
 
@@ -224,7 +114,7 @@ def test_a_consumer_that_was_started_anew_is_noticed(rt: FakeRuntime, copied: Co
     rt.alive()
     threading.Timer(0.5, lambda: rt.alive(pid=2)).start()
     with pytest.raises(RetryableError, match="the consumer was started anew"):
-        verify(rt, _LOG)
+        verify(rt, LOG)
     assert rows_of_barrier(copied) == []
 
 
@@ -252,11 +142,11 @@ def test_two_comparisons_do_not_share_a_barrier(
 ) -> None:
     monkeypatch.setattr(barrier, "_BUSY_WAIT_S", 0.3)
     copied.target.execute(
-        "insert into _cdc.barrier values (%s, 'x', 'parked', null, null, now() + interval '1 minute')", [_NAME]
+        "insert into _cdc.barrier values (%s, 'x', 'parked', null, null, now() + interval '1 minute')", [NAME]
     )
     rt.alive()
     with pytest.raises(RetryableError, match="another comparison"):
-        verify(rt, _LOG)
+        verify(rt, LOG)
     assert rows_of_barrier(copied) == [("parked",)]
     copied.target.execute("update _cdc.barrier set expires_at = now() - interval '1 second'")
     with pytest.raises(RetryableError, match="did not come to a stop"), barrier.meet(rt, [], deadline_s=0.3):
@@ -267,7 +157,7 @@ def test_a_barrier_that_was_taken_away_is_noticed(rt: FakeRuntime, copied: Copie
     rt.alive()
     threading.Timer(0.3, lambda: copied.target.execute("delete from _cdc.barrier")).start()
     with pytest.raises(RetryableError, match="stopped or started anew"):
-        verify(rt, _LOG)
+        verify(rt, LOG)
 
 
 def test_a_long_wait_keeps_the_barrier_alive(rt: FakeRuntime, copied: Copied) -> None:
@@ -275,18 +165,18 @@ def test_a_long_wait_keeps_the_barrier_alive(rt: FakeRuntime, copied: Copied) ->
     with barrier.Request(rt, 5, ttl_s=0.5):
         for _ in range(10):
             time.sleep(0.1)
-            seen = parking.current(copied.target, _NAME)
+            seen = parking.current(copied.target, NAME)
             assert seen is not None
             assert not seen.expired
 
 
 def test_only_the_named_tables_and_only_known_ones(rt: FakeRuntime, copied: Copied) -> None:
     with pytest.raises(ConfigurationError, match="no table nope"):
-        verify(rt, _LOG, tables=["t", "nope"])
+        verify(rt, LOG, tables=["t", "nope"])
     with copied.target.transaction():
-        TargetState(copied.target, _NAME).advance_offset(5, 6, far_ahead(copied), None, 1, 1)
+        TargetState(copied.target, NAME).advance_offset(5, 6, far_ahead(copied), None, 1, 1)
     told: list[str] = []
-    assert verify(rt, _LOG, tables=["t", "t"], on_table=lambda t: told.append(t.table)).equal
+    assert verify(rt, LOG, tables=["t", "t"], on_table=lambda t: told.append(t.table)).equal
     assert told == ["t"]
 
 
@@ -295,12 +185,12 @@ def test_a_column_that_the_stream_added_is_compared(rt: FakeRuntime, copied: Cop
     copied.run("alter table t add column later int default 7")
     copied.target.execute("alter table t add column later int default 7")
     with copied.target.transaction():
-        state = TargetState(copied.target, _NAME)
+        state = TargetState(copied.target, NAME)
         state.save_mapping(copied.mapped("t"))
         state.advance_offset(5, 6, far_ahead(copied), None, 1, 1)
-    assert verify(rt, _LOG).equal
+    assert verify(rt, LOG).equal
     copied.target.execute("update t set later = 8 where id = 2")
-    [table] = verify(rt, _LOG).tables
+    [table] = verify(rt, LOG).tables
     assert [(d.kind, d.key, d.columns) for d in table.differences] == [("differs", {"id": 2}, ("later",))]
 
 
@@ -308,10 +198,10 @@ def test_a_table_that_stands_apart_is_left_out_and_told(rt: FakeRuntime, copied:
     """It differs, of course; nothing of that is recorded, and its repair would be undone by its own copy."""
     copied.run("insert into t values (3, 'c')")
     with copied.target.transaction():
-        state = TargetState(copied.target, _NAME)
+        state = TargetState(copied.target, NAME)
         state.advance_offset(5, 6, far_ahead(copied), None, 1, 1)
         state.detach("t", "value too long", "quarantined")
-    report = verify(rt, _LOG, tables=["t"], repair=True)
+    report = verify(rt, LOG, tables=["t"], repair=True)
     (table,) = report.tables
     assert not report.equal
     assert (table.complete, table.difference_count) == (False, 0)
@@ -319,4 +209,4 @@ def test_a_table_that_stands_apart_is_left_out_and_told(rt: FakeRuntime, copied:
     assert "value too long" in table.left_out
     assert verified(copied) == []
     assert copied.target.execute("select count(*) from t").fetchone() == (2,)
-    assert Background(lambda: rt, _LOG, threading.Event()).slice(rt) is None
+    assert Background(lambda: rt, LOG, threading.Event()).slice(rt) is None

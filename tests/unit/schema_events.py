@@ -16,8 +16,8 @@ from cdc_pipelines.replication.stream.definitions import Definitions
 from cdc_pipelines.replication.stream.overlap import Overlap
 from cdc_pipelines.replication.stream.schema_event import Rules
 from cdc_pipelines.replication.table_mapping import map_table
+from tests.unit.log_reading import COLUMNS, KEYED, KEYLESS
 from tests.unit.log_records import Log, Record
-from tests.unit.test_log_reader import COLUMNS, KEYED, KEYLESS
 
 ALL = Pipeline.model_validate({
     "name": "shop", "config": 1, "source": {"type": "mysql", "host": "h", "port": 1, "database": "shop", "user": "u",

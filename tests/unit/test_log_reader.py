@@ -1,135 +1,14 @@
-"""What the reader makes of a change log: whole transactions, no repetition, no time travel, nothing unnoticed."""
+"""What the reader makes of a change log: whole transactions, no time travel, nothing unnoticed."""
 
-import queue
-from collections.abc import Collection, Sequence
-
-import msgspec
 import pytest
 
-from cdc_pipelines.replication.catalog import Column, MappedColumn, MappedTable, Table
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
-from cdc_pipelines.replication.errors import (
-    CdcError,
-    IntegrityError,
-    ResyncRequiredError,
-    TornLogError,
-    UnsupportedChangeError,
-)
-from cdc_pipelines.replication.pipeline import Apply
+from cdc_pipelines.replication.errors import ResyncRequiredError, TornLogError, UnsupportedChangeError
 from cdc_pipelines.replication.position import Place
-from cdc_pipelines.replication.stream.batches import (
-    AtBarrier,
-    Commit,
-    Failed,
-    Item,
-    KeyedBatch,
-    Learn,
-    Part,
-    Redefine,
-    Truncate,
-)
+from cdc_pipelines.replication.stream.batches import AtBarrier, Commit, Item, Learn, Part, Redefine, Truncate
 from cdc_pipelines.replication.stream.overlap import Overlap, TableOverlap
-from cdc_pipelines.replication.stream.reader import LogReader
-from cdc_pipelines.replication.stream.rows import RowCodec
-from cdc_pipelines.replication.stream.schema_event import Rules
-from tests.unit.log_records import UUID, FakeClient, Log, gtid
-
-INT = Column("id", "bigint", "bigint", nullable=False)
-TEXT = Column("v", "varchar", "varchar(9)", length=9)
-KEYED = MappedTable(
-    Table("shop", "t", (INT, TEXT), ("id",)),
-    "public",
-    "t",
-    (MappedColumn(INT, "id", "bigint"), MappedColumn(TEXT, "v", "varchar(9)")),
-)
-KEYLESS = MappedTable(
-    Table("shop", "k", (INT, TEXT)),
-    "public",
-    "k",
-    (MappedColumn(INT, "id", "bigint"), MappedColumn(TEXT, "v", "varchar(9)")),
-)
-UNIQUE = MappedTable(Table("shop", "q", (INT, TEXT), ("id",), key_index="u"), "public", "q", KEYED.columns)
-NEW_KEY, OLD_KEY = [("__debezium.newkey", b"{}")], [("__debezium.oldkey", b"{}")]
-COLUMNS = [{"name": "id", "typeName": "BIGINT"}, {"name": "v", "typeName": "VARCHAR", "length": 9}]
-
-
-def at(n: int) -> MySqlPosition:
-    return MySqlPosition("binlog.000001", n * 1000 + 500, f"{UUID}:1-{n}" if n else f"{UUID}:1", "s")
-
-
-def read(
-    log: Log,
-    *,
-    start: int = 1,
-    overlap: Overlap | None = None,
-    stop_at: MySqlPosition | None = None,
-    position: MySqlPosition | None = None,
-    marks: int = 0,
-    batch: int = 3,
-    detached: Collection[str] = (),
-    end: int | None = None,
-    careful_until: int = 0,
-    tables: Sequence[MappedTable] = (KEYED, KEYLESS),
-    rules: Rules | None = None,
-    statements: tuple[str, set[str]] = ("", set()),
-    **limits: float,
-) -> list[Item]:
-    """All items that the log gives, from transaction `start` (applied) on; ends with the reader's own end."""
-    client = FakeClient(log.records, batch, marks)
-    reader = LogReader(
-        client,
-        database="shop",
-        pair=("mysql", "postgres"),
-        tables=list(tables),
-        known={},
-        offset=0,
-        position=position or at(start),
-        overlap=overlap or Overlap({}),
-        limits=Apply(**({"idle_commit_seconds": 0.05} | limits)),
-        stop_at=stop_at,
-        detached=detached,
-        end=end,
-        careful_until=careful_until,
-        rules=rules,
-        statements=statements,
-    )
-    reader.start()
-    items: list[Item] = []
-    while client.idle_s < 0.15 or not reader.queue.empty():  # until long after the idle commit
-        try:
-            item = reader.queue.get(timeout=0.02)
-        except queue.Empty:
-            assert reader.is_alive()
-            continue
-        items.append(item)
-        if isinstance(item, Failed | AtBarrier):
-            break
-    reader.close()
-    reader.join(5)
-    return items
-
-
-def applied(items: list[Item]) -> dict[tuple[str, int], str | None]:
-    """The last image per (table, id) of everything before the last Commit; fails where a part was never committed."""
-    state: dict[tuple[str, int], str | None] = {}
-    pending: list[Part] = []
-    for item in items:
-        if isinstance(item, Part):
-            pending.append(item)
-        if isinstance(item, Commit):
-            for part in pending:
-                for name, batch in part.tables.items():
-                    assert isinstance(batch, KeyedBatch)
-                    for key, row in batch.images.items():
-                        state[name, key[0]] = msgspec.structs.astuple(row)[1] if row is not None else None
-            pending = []
-    return state
-
-
-def failure(items: list[Item]) -> CdcError:
-    assert isinstance(items[-1], Failed), items
-    assert isinstance(items[-1].error, CdcError), items[-1].error
-    return items[-1].error
+from tests.unit.log_reading import COLUMNS, NEW_KEY, OLD_KEY, UNIQUE, applied, at, failure, read
+from tests.unit.log_records import UUID, Log, gtid
 
 
 def test_changes_are_folded_to_the_last_image_per_key() -> None:
@@ -141,18 +20,6 @@ def test_changes_are_folded_to_the_last_image_per_key() -> None:
     last = [i for i in items if isinstance(i, Commit)][-1]
     assert last.next_offset == len(log.records)
     assert MySqlPosition.from_json(last.position).gtids == f"{UUID}:1-3"
-
-
-def test_rows_that_can_not_be_rendered_stop_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(codec: RowCodec, batch: KeyedBatch) -> None:
-        raise ValueError("no such text")
-
-    monkeypatch.setattr(RowCodec, "pack", broken)
-    log = Log()
-    log.transaction(2, ("c", "t", None, {"id": 1, "v": "a"}))
-    (only,) = read(log)
-    assert isinstance(only, Failed)
-    assert str(only.error) == "no such text"
 
 
 def test_a_transaction_without_its_end_is_not_committed() -> None:
@@ -172,165 +39,6 @@ def test_a_large_transaction_goes_out_in_parts_and_one_commit() -> None:
     assert len(parts) == 3
     assert len(with_rows) == 1
     assert with_rows[0].events == 25
-
-
-def test_transactions_applied_before_are_dropped() -> None:
-    log = Log()
-    log.transaction(2, ("c", "t", None, {"id": 1, "v": "old"}))
-    log.transaction(3, ("c", "t", None, {"id": 2, "v": "new"}))
-    assert applied(read(log, start=2)) == {("t", 2): "new"}
-
-
-def test_a_stretch_sent_twice_inside_a_transaction_is_dropped() -> None:
-    log = Log()
-    log.begin(2)
-    for order in (1, 2, 1, 2, 3):
-        log.row(2, "c", "t", after={"id": order, "v": "a"}, order=order, row=order)
-    log.end(2, 3)
-    items = read(log)
-    assert applied(items) == {("t", n): "a" for n in (1, 2, 3)}
-    assert sum(i.events for i in items if isinstance(i, Commit)) == 3
-
-
-def test_a_repeated_transaction_and_end_are_dropped() -> None:
-    log = Log()
-    for _ in range(2):
-        log.transaction(2, ("c", "k", None, {"id": 1, "v": "a"}))
-    log.end(2, 1)
-    assert sum(i.events for i in read(log) if isinstance(i, Commit)) == 1
-
-
-@pytest.mark.parametrize("with_gtids", [True, False])
-def test_an_end_sent_again_to_a_reader_that_never_saw_its_rows_is_dropped(with_gtids: bool) -> None:
-    """The connector was restarted right behind a transaction's END, and the reader began between the two."""
-    log = Log(with_gtids=with_gtids)
-    log.end(2, 1)
-    log.transaction(3, ("c", "t", None, {"id": 2, "v": "new"}))
-    position = at(2) if with_gtids else MySqlPosition("binlog.000001", 2500, "", "s")
-    assert applied(read(log, position=position)) == {("t", 2): "new"}
-
-
-def test_fewer_rows_than_announced_stop_the_stream() -> None:
-    log = Log()
-    log.transaction(2, ("c", "t", None, {"id": 1, "v": "a"}))
-    log.begin(3)
-    log.row(3, "c", "t", after={"id": 2, "v": "a"})
-    log.end(3, 2)
-    items = read(log)
-    assert isinstance(failure(items), ResyncRequiredError)
-    assert set(applied(items)) <= {("t", 1)}
-
-
-def test_rows_announced_by_an_end_that_never_came_stop_the_stream() -> None:
-    log = Log()
-    log.begin(2)
-    log.end(2, 1)
-    assert isinstance(failure(read(log)), ResyncRequiredError)
-
-
-def test_a_hole_in_the_rows_of_a_transaction_stops_the_stream() -> None:
-    log = Log()
-    log.begin(2)
-    log.row(2, "c", "t", after={"id": 1, "v": "a"}, order=1)
-    log.row(2, "c", "t", after={"id": 3, "v": "a"}, order=3)
-    assert "row 2 is missing" in failure(read(log)).message
-
-
-def test_rows_that_never_end_stop_the_stream() -> None:
-    log = Log()
-    log.begin(2)
-    log.row(2, "c", "t", after={"id": 1, "v": "a"})
-    log.transaction(3, ("c", "t", None, {"id": 2, "v": "a"}))
-    assert isinstance(failure(read(log)), IntegrityError)
-
-
-@pytest.mark.parametrize("sent", [3, 4, 5])
-def test_rows_that_come_again_under_new_numbers(sent: int) -> None:
-    """Debezium's client connected again after `sent` rows: no second BEGIN, and the numbering goes on."""
-    rows = [
-        ("c", {"after": {"id": 1, "v": "a"}, "pos": 100, "row": 0}),
-        ("c", {"after": {"id": 1, "v": "a"}, "pos": 100, "row": 1}),
-        ("d", {"before": {"id": 1, "v": "a"}, "pos": 200, "headers": NEW_KEY}),
-        ("c", {"after": {"id": 2, "v": "a"}, "pos": 200, "headers": OLD_KEY}),
-        ("c", {"after": {"id": 1, "v": "a"}, "pos": 300, "row": 0}),
-    ]
-    log = Log()
-    log.begin(2)
-    for order, (op, row) in enumerate([*rows[:sent], *rows], 1):
-        log.row(2, op, "k", order=order, **row)
-    log.end(2, sent + len(rows))
-    (part,) = [i for i in read(log) if isinstance(i, Part)]
-    changes = part.tables["k"].changes  # type: ignore[union-attr]
-    assert [(before and before.c0, after and after.c0) for before, after in changes] == [
-        (None, 1), (None, 1), (1, None), (None, 2), (None, 1),
-    ]  # fmt: skip
-
-
-def broken_off(*, rows: int, with_gtids: bool = True) -> Log:
-    """The connector was deleted in transaction 3; its successor begins at 2, which was sent already."""
-    log = Log(with_gtids=with_gtids)
-    log.transaction(2, ("c", "t", None, {"id": 1, "v": "a"}))
-    log.begin(3)
-    for n in range(1, rows + 1):
-        log.row(3, "c", "t", after={"id": 10 + n, "v": "b"}, order=n)
-    log.transaction(2, ("c", "t", None, {"id": 1, "v": "a"}))
-    return log
-
-
-@pytest.mark.parametrize("with_gtids", [True, False])
-@pytest.mark.parametrize("rows", [0, 1, 2])
-def test_a_transaction_that_broke_off_comes_again(rows: int, with_gtids: bool) -> None:
-    log = broken_off(rows=rows, with_gtids=with_gtids)
-    start = at(1) if with_gtids else MySqlPosition("binlog.000001", 1500, "", "s")
-    assert applied(read(log, position=start)) == {("t", 1): "a"}, "half a transaction was committed"
-    log.transaction(3, *[("c", "t", None, {"id": 10 + n, "v": "b"}) for n in (1, 2)])
-    items = read(log, position=start)
-    assert applied(items) == {("t", 1): "a", ("t", 11): "b", ("t", 12): "b"}
-    assert sum(i.events for i in items if isinstance(i, Part)) == 3, "something was applied twice"
-
-
-@pytest.mark.parametrize("with_gtids", [True, False])
-def test_several_transactions_that_come_again_are_dropped(with_gtids: bool) -> None:
-    log = Log(with_gtids=with_gtids)
-    for _ in range(2):
-        for n in (2, 3, 4):
-            log.transaction(n, ("c", "t", None, {"id": n, "v": "a"}))
-    start = at(1) if with_gtids else MySqlPosition("binlog.000001", 1500, "", "s")
-    items = read(log, position=start)
-    assert sum(i.events for i in items if isinstance(i, Part)) == 3, "something was applied twice"
-    last = MySqlPosition.from_json([i for i in items if isinstance(i, Commit)][-1].position)
-    assert last.covers(Place(None, "binlog.000001", 4000)), "the position went back"
-
-
-def mariadb_truncate(log: Log, n: int) -> None:
-    """MariaDB begins a truncate, as any DDL, and never ends it."""
-    log.begin(n)
-    log.truncate(n, "t")
-
-
-@pytest.mark.parametrize("broken_off", [False, True])
-def test_a_truncate_that_comes_again_is_dropped(broken_off: bool) -> None:
-    log = Log()
-    row = ("c", "t", None, {"id": 1, "v": "a"})
-    mariadb_truncate(log, 2)
-    log.transaction(3, row)
-    if broken_off:
-        log.begin(4)
-        log.row(4, "c", "t", after={"id": 2, "v": "b"})
-    mariadb_truncate(log, 2)
-    log.transaction(3, row)
-    log.transaction(4, ("c", "t", None, {"id": 2, "v": "b"}))
-    items = read(log)
-    assert len([i for i in items if isinstance(i, Truncate)]) == 1, "the row behind it would be gone"
-    assert applied(items) == {("t", 1): "a", ("t", 2): "b"}
-
-
-def test_a_transaction_that_broke_off_and_never_comes_again_stops_the_stream() -> None:
-    log = broken_off(rows=1)
-    log.transaction(4, ("c", "t", None, {"id": 2, "v": "a"}))
-    items = read(log)
-    assert "without the END" in failure(items).message
-    assert applied(items) == {("t", 1): "a"}
 
 
 def test_a_key_change_is_a_delete_and_an_insert() -> None:
@@ -420,12 +128,6 @@ def test_the_reader_stops_exactly_at_a_barrier(batch: int) -> None:
     assert applied(items) == {("t", 2): "a", ("t", 3): "a"}
 
 
-def test_an_event_with_an_unknown_column_stops_the_stream() -> None:
-    log = Log()
-    log.transaction(2, ("c", "t", None, {"id": 1, "v": "a", "surprise": 1}))
-    assert "surprise" in failure(read(log)).message
-
-
 def test_other_tables_and_databases_only_move_the_position() -> None:
     log = Log()
     log.transaction(2, ("c", "not_replicated", None, {"x": 1}))
@@ -489,22 +191,6 @@ def test_rows_of_an_xa_transaction_stop_the_stream(table: str) -> None:
         assert applied(items) == {("t", 1): "a"}
     else:
         assert applied(items) == {("t", 1): "a", ("t", 2): "b"}
-
-
-@pytest.mark.parametrize("begins_at", [1, 2, 3])
-def test_a_connector_that_began_anew_further_on_stops_the_stream(begins_at: int) -> None:
-    """A schema snapshot at what was read, or before it, is a hand-over's; beyond it, something was left out."""
-    log = Log()
-    log.transaction(2, ("c", "t", None, {"id": 1, "v": "a"}))
-    log.ddl(begins_at, "t", COLUMNS, kind="CREATE", snapshot="true")
-    log.transaction(4, ("c", "t", None, {"id": 2, "v": "b"}))
-    items = read(log)
-    if begins_at <= 2:
-        assert applied(items) == {("t", 1): "a", ("t", 2): "b"}
-    else:
-        assert isinstance(failure(items), ResyncRequiredError)
-        assert "began anew" in failure(items).message
-        assert applied(items) == {("t", 1): "a"}
 
 
 def skipped(items: list[Item]) -> dict[str, int]:

@@ -6,13 +6,23 @@ import time
 import pytest
 
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
-from cdc_pipelines.replication.errors import IntegrityError, ResyncRequiredError, UnsupportedChangeError
+from cdc_pipelines.replication.errors import (
+    IntegrityError,
+    ResyncRequiredError,
+    UnsupportedChangeError,
+)
 from cdc_pipelines.replication.pipeline import Apply
-from cdc_pipelines.replication.stream.batches import Commit, Item
+from cdc_pipelines.replication.stream.batches import (
+    Commit,
+    Failed,
+    Item,
+    KeyedBatch,
+)
 from cdc_pipelines.replication.stream.overlap import Overlap
 from cdc_pipelines.replication.stream.reader import LogReader
+from cdc_pipelines.replication.stream.rows import RowCodec
+from tests.unit.log_reading import COLUMNS, KEYED, applied, at, failure, read
 from tests.unit.log_records import FakeClient, Log, Record
-from tests.unit.test_log_reader import KEYED, applied, at, failure, read
 
 
 def test_a_pause_inside_a_transaction_ends_no_run() -> None:
@@ -99,3 +109,71 @@ def test_rows_of_an_xa_transaction_stop_the_stream(with_gtids: bool) -> None:
     # After a resync it lies before the position, and is in the copy or was rolled back.
     position = at(3) if with_gtids else MySqlPosition("binlog.000001", 3500, "", "s")
     assert applied(read(log, position=position)) == {("t", 4): "behind"}
+
+
+def test_rows_that_can_not_be_rendered_stop_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(codec: RowCodec, batch: KeyedBatch) -> None:
+        raise ValueError("no such text")
+
+    monkeypatch.setattr(RowCodec, "pack", broken)
+    log = Log()
+    log.transaction(2, ("c", "t", None, {"id": 1, "v": "a"}))
+    (only,) = read(log)
+    assert isinstance(only, Failed)
+    assert str(only.error) == "no such text"
+
+
+def test_fewer_rows_than_announced_stop_the_stream() -> None:
+    log = Log()
+    log.transaction(2, ("c", "t", None, {"id": 1, "v": "a"}))
+    log.begin(3)
+    log.row(3, "c", "t", after={"id": 2, "v": "a"})
+    log.end(3, 2)
+    items = read(log)
+    assert isinstance(failure(items), ResyncRequiredError)
+    assert set(applied(items)) <= {("t", 1)}
+
+
+def test_rows_announced_by_an_end_that_never_came_stop_the_stream() -> None:
+    log = Log()
+    log.begin(2)
+    log.end(2, 1)
+    assert isinstance(failure(read(log)), ResyncRequiredError)
+
+
+def test_a_hole_in_the_rows_of_a_transaction_stops_the_stream() -> None:
+    log = Log()
+    log.begin(2)
+    log.row(2, "c", "t", after={"id": 1, "v": "a"}, order=1)
+    log.row(2, "c", "t", after={"id": 3, "v": "a"}, order=3)
+    assert "row 2 is missing" in failure(read(log)).message
+
+
+def test_rows_that_never_end_stop_the_stream() -> None:
+    log = Log()
+    log.begin(2)
+    log.row(2, "c", "t", after={"id": 1, "v": "a"})
+    log.transaction(3, ("c", "t", None, {"id": 2, "v": "a"}))
+    assert isinstance(failure(read(log)), IntegrityError)
+
+
+def test_an_event_with_an_unknown_column_stops_the_stream() -> None:
+    log = Log()
+    log.transaction(2, ("c", "t", None, {"id": 1, "v": "a", "surprise": 1}))
+    assert "surprise" in failure(read(log)).message
+
+
+@pytest.mark.parametrize("begins_at", [1, 2, 3])
+def test_a_connector_that_began_anew_further_on_stops_the_stream(begins_at: int) -> None:
+    """A schema snapshot at what was read, or before it, is a hand-over's; beyond it, something was left out."""
+    log = Log()
+    log.transaction(2, ("c", "t", None, {"id": 1, "v": "a"}))
+    log.ddl(begins_at, "t", COLUMNS, kind="CREATE", snapshot="true")
+    log.transaction(4, ("c", "t", None, {"id": 2, "v": "b"}))
+    items = read(log)
+    if begins_at <= 2:
+        assert applied(items) == {("t", 1): "a", ("t", 2): "b"}
+    else:
+        assert isinstance(failure(items), ResyncRequiredError)
+        assert "began anew" in failure(items).message
+        assert applied(items) == {("t", 1): "a"}

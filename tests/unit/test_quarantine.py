@@ -15,8 +15,8 @@ from cdc_pipelines.replication.stream.batches import Commit, Event, Item, KeyedB
 from cdc_pipelines.replication.stream.poison import first_refused
 from cdc_pipelines.replication.stream.quarantine import MOST_TABLES, WITHIN_S, Quarantine
 from cdc_pipelines.replication.stream.refusal import RefusedError
+from tests.unit.log_reading import read
 from tests.unit.log_records import Log, gtid
-from tests.unit.test_log_reader import read
 
 EVENT = Event("c", (7,), None, None, Place(None, "f.1", 4), 3, None)
 

@@ -7,8 +7,8 @@ from cdc_pipelines.replication.stream.batches import (
     Redefine,
 )
 from cdc_pipelines.replication.stream.conversions import IsNull, LongerThan, Outside
+from tests.unit.log_reading import COLUMNS, read
 from tests.unit.schema_events import ID, V, W, changed, described, detached, of, redefined, what
-from tests.unit.test_log_reader import COLUMNS, read
 
 # Columns
 

@@ -15,6 +15,7 @@ from cdc_pipelines.replication.stream.batches import (
     Truncate,
 )
 from cdc_pipelines.replication.stream.schema_event import Rules, digest
+from tests.unit.log_reading import COLUMNS, KEYED, KEYLESS, applied, at, read
 from tests.unit.log_records import Log, gtid
 from tests.unit.schema_events import (
     ID,
@@ -29,7 +30,6 @@ from tests.unit.schema_events import (
     redefined,
     without_columns,
 )
-from tests.unit.test_log_reader import COLUMNS, KEYED, KEYLESS, applied, at, read
 
 # Statements without effect
 

@@ -12,6 +12,8 @@ from tests.mutants.mutant import (
 )
 
 _COPY = "integration/test_copy.py::"
+_COPY_ERRORS = "integration/test_copy_errors.py::"
+_COPY_WORKERS = "integration/test_copy_workers.py::"
 _STEPS = "integration/test_between_steps.py::"
 _SNAPSHOT = "integration/test_mysql_snapshot.py::"
 _MOVE = "replication/copy/move.py"
@@ -101,19 +103,19 @@ MUTANTS = [
         "        return msgspec.structs.replace(done, copied_at=self._state.finish_chunk(done))",
         '        self._conn.execute("commit")\n        self._conn.execute("begin")\n'
         "        return msgspec.structs.replace(done, copied_at=self._state.finish_chunk(done))",
-        (_COPY + "test_a_mark_that_can_not_be_written_takes_its_rows_with_it[mysql]",),
+        (_COPY_ERRORS + "test_a_mark_that_can_not_be_written_takes_its_rows_with_it[mysql]",),
     ),
     Mutant(
         "a copying worker does not look at the epoch", EXACTLY_ONCE, _MOVE,
         "        started = time.monotonic()\n        self._state.require_epoch(self._epoch, self._generation)\n",
         "        started = time.monotonic()\n",
-        (_COPY + "test_a_worker_of_an_old_epoch_writes_nothing_more[mysql]",),
+        (_COPY_WORKERS + "test_a_worker_of_an_old_epoch_writes_nothing_more[mysql]",),
     ),
     Mutant(
         "a chunk is not locked", IDEMPOTENT, "replication/databases/postgres/chunk_store.py",
         "pipeline = %s and table_name = %s and ordinal = %s for update",
         "pipeline = %s and table_name = %s and ordinal = %s",
-        (_COPY + "test_a_second_worker_waits_for_the_first_ones_chunk[mysql]",),
+        (_COPY_WORKERS + "test_a_second_worker_waits_for_the_first_ones_chunk[mysql]",),
     ),
     Mutant(
         "a chunk that is done is copied again", IDEMPOTENT, _MOVE,
@@ -131,19 +133,19 @@ MUTANTS = [
         "a chunk of another definition is copied", NO_GAP, _MOVE,
         "if found.fingerprint is not None and found.fingerprint != fingerprint:",
         "if False:",
-        (_COPY + "test_another_definition_than_the_planned_one_is_refused[mysql]",),
+        (_COPY_WORKERS + "test_another_definition_than_the_planned_one_is_refused[mysql]",),
     ),
     Mutant(
         "a reader's error is the end of its rows", NOT_SILENT, "replication/databases/postgres/load.py",
         "        pipe.finish(error)\n",
         "        pipe.finish(None)\n",
-        (_COPY + "test_a_readers_error_leaves_no_part_of_a_chunk[mysql]",),
+        (_COPY_ERRORS + "test_a_readers_error_leaves_no_part_of_a_chunk[mysql]",),
     ),
     Mutant(
         "rows that the target swallows are not missed", NOT_SILENT, "replication/databases/postgres/load.py",
         "    if taken != rows:\n",
         "    if False:\n",
-        ("integration/test_postgres_target.py::test_a_trigger_that_swallows_rows_is_noticed",),
+        ("integration/test_postgres_load.py::test_a_trigger_that_swallows_rows_is_noticed",),
     ),
     Mutant(
         "a byte that passes for a separator is loaded", NOT_SILENT, "replication/databases/postgres/load.py",

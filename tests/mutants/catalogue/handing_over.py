@@ -3,6 +3,8 @@
 from tests.mutants.mutant import EXACTLY_ONCE, IDEMPOTENT, KILL, NO_GAP, NOT_SILENT, WHOLE, Mutant
 
 _HANDOVER = "integration/test_handover.py::"
+_HANDOVER_LOSSES = "integration/test_handover_losses.py::"
+_HANDOVER_AGAIN = "integration/test_handover_again.py::"
 _STEPS = "unit/test_connector_steps.py::"
 _CONFIG = "unit/test_connector_config.py::"
 _HISTORY = "integration/test_mysql_history.py::"
@@ -57,7 +59,7 @@ MUTANTS = [
         "a connector without an offset is kept", NO_GAP, "replication/stream/handover.py",
         '        return offset is not None and "snapshot" not in offset\n\n    def _has_lost',
         "        return True\n\n    def _has_lost",
-        (_HANDOVER + "test_offsets_lost_behind_our_back_do_not_start_it_at_now[mysql]",),
+        (_HANDOVER_LOSSES + "test_offsets_lost_behind_our_back_do_not_start_it_at_now[mysql]",),
     ),
     # Torn key changes
     Mutant(
@@ -133,27 +135,27 @@ MUTANTS = [
         "a new connector does not ask whether the log still reaches back", NOT_SILENT, "replication/stream/handover.py",
         "        self.source.require_reachable(self.position)\n        self._compare()\n",
         "        self._compare()\n",
-        (_HANDOVER + "test_a_purged_log_asks_for_a_resync[mysql]",),
+        (_HANDOVER_LOSSES + "test_a_purged_log_asks_for_a_resync[mysql]",),
     ),
     Mutant(
         "a kept connector does not ask whether the log still reaches back", NOT_SILENT,
         "replication/stream/handover.py",
         "            self.source.require_reachable(self._connector_position())\n",
         "            pass\n",
-        (_HANDOVER + "test_a_purged_log_asks_for_a_resync[mysql]",),
+        (_HANDOVER_LOSSES + "test_a_purged_log_asks_for_a_resync[mysql]",),
     ),
     # Whose connector, which topics
     Mutant(
         "somebody else's connector is ours", NOT_SILENT, "replication/stream/connector_seal.py",
         "    if found != pipeline.name:\n",
         "    if False:\n",
-        (_HANDOVER + "test_somebody_elses_connector_is_left_alone[mysql]",),
+        (_HANDOVER_AGAIN + "test_somebody_elses_connector_is_left_alone[mysql]",),
     ),
     Mutant(
         "a newer generation's connector is ours", EXACTLY_ONCE, "replication/stream/connector_life.py",
         "    if found > generation:\n",
         "    if False:\n",
-        (_HANDOVER + "test_somebody_elses_connector_is_left_alone[mysql]",),
+        (_HANDOVER_AGAIN + "test_somebody_elses_connector_is_left_alone[mysql]",),
     ),
     Mutant(
         "topics that another connector uses are deleted", NOT_SILENT, "replication/stream/connector_life.py",
@@ -166,7 +168,7 @@ MUTANTS = [
         '    if state == "STOPPED":\n        raise ConfigurationError(f"connector {name} is STOPPED", '
         'f"run `cdc start {pipeline.name}`.")\n    if state == "PAUSED":',
         '    if state in ("STOPPED", "PAUSED"):',
-        (_HANDOVER + "test_the_healer_resumes_what_is_paused_and_leaves_what_is_stopped[mysql]",),
+        (_HANDOVER_AGAIN + "test_the_healer_resumes_what_is_paused_and_leaves_what_is_stopped[mysql]",),
     ),
     Mutant(
         "the change log's topic loses old records", NOT_SILENT, "replication/stream/log_topic.py",
@@ -252,6 +254,6 @@ MUTANTS = [
         "a stopped pipeline's connector is stopped, not paused", WHOLE, "replication/stream/connector_life.py",
         '    if not client.pause(name):\n        return False\n    client.wait_state(name, "PAUSED"',
         '    client.stop(name)\n    client.wait_state(name, "STOPPED"',
-        (_HANDOVER + "test_pause_and_resume[mysql]",),
+        (_HANDOVER_AGAIN + "test_pause_and_resume[mysql]",),
     ),
 ]

@@ -3,7 +3,8 @@
 from tests.mutants.mutant import IDEMPOTENT, KILL, NOT_SILENT, QUOTING, SECRETS, Mutant
 
 _STEPS = "integration/test_between_steps.py::"
-_STORE = "integration/test_control_store.py::"
+_LEASES = "integration/test_control_leases.py::"
+_CONTROL_PIPELINES = "integration/test_control_pipelines.py::"
 _PREFLIGHT = "integration/test_mysql_preflight.py::"
 _CONFIG = "unit/test_connector_config.py::"
 _SERVER = "replication/databases/mysql/preflight_server.py"
@@ -84,7 +85,7 @@ MUTANTS = [
         "a lease may be had by two", IDEMPOTENT, "replication/control/leases.py",
         "where=or_(t.c.holder == holder, t.c.expires_at <= moment),",
         "where=t.c.pipeline == pipeline,",
-        (_STORE + "test_a_held_lease_names_its_holder", _STORE + "test_of_two_processes_one_gets_the_lease"),
+        (_LEASES + "test_a_held_lease_names_its_holder", _LEASES + "test_of_two_processes_one_gets_the_lease"),
     ),
     Mutant(
         "a start works beside another operation", IDEMPOTENT, "replication/operations/start.py",
@@ -102,25 +103,25 @@ MUTANTS = [
         "a lease that was lost is not told", IDEMPOTENT, "replication/control/leases.py",
         "        if self._taken:\n",
         "        if False:\n",
-        (_STORE + "test_a_lost_lease_is_told",),
+        (_LEASES + "test_a_lost_lease_is_told",),
     ),
     Mutant(
         "a lease is not renewed", IDEMPOTENT, "replication/control/leases.py",
         "        while not self._ended.wait(self.ttl_s / 5):\n",
         "        while False:\n",
-        (_STORE + "test_a_lease_is_renewed_while_it_is_held",),
+        (_LEASES + "test_a_lease_is_renewed_while_it_is_held",),
     ),
     Mutant(
         "a killed process keeps its lease", KILL, "replication/control/leases.py",
         "        self._bury(pipeline)\n",
         "",
-        (_STORE + "test_the_lease_of_a_killed_process_is_free_at_once",),
+        (_LEASES + "test_the_lease_of_a_killed_process_is_free_at_once",),
     ),
     Mutant(
         "an old consumer's failure is the new one's", IDEMPOTENT, "replication/control/pipelines.py",
         "            if if_revision is not None:\n",
         "            if False:\n",
-        (_STORE + "test_an_old_consumers_failure_does_not_overwrite_a_new_start",),
+        (_CONTROL_PIPELINES + "test_an_old_consumers_failure_does_not_overwrite_a_new_start",),
     ),
     # Secrets
     Mutant(
@@ -176,19 +177,19 @@ MUTANTS = [
         "the control store holds secrets", SECRETS, "replication/control/base.py",
         "    return redact(text).replace",
         "    return text.replace",
-        (_STORE + "test_known_secrets_never_reach_the_database",),
+        (_CONTROL_PIPELINES + "test_known_secrets_never_reach_the_database",),
     ),
     Mutant(
         "Dagster's events show secrets", SECRETS, "resources/failures.py",
         "raise dg.Failure(redact(message), metadata",
         "raise dg.Failure(message, metadata",
-        ("unit/test_dagster_steps.py::test_secrets_are_masked_in_failures",),
+        ("unit/test_dagster_failures.py::test_secrets_are_masked_in_failures",),
     ),
     Mutant(
         "the next step in Dagster's events shows secrets", SECRETS, "resources/failures.py",
         'metadata["next step"] = dg.MetadataValue.md(redact(error.next_step))',
         'metadata["next step"] = dg.MetadataValue.md(error.next_step)',
-        ("unit/test_dagster_steps.py::test_secrets_are_masked_in_failures",),
+        ("unit/test_dagster_failures.py::test_secrets_are_masked_in_failures",),
     ),
     Mutant(
         "the command line shows secrets", SECRETS, "cli/__init__.py",

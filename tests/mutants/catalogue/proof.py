@@ -3,6 +3,7 @@
 from tests.mutants.mutant import PROOF, QUOTING, Mutant
 
 _VERIFY = "integration/test_verify.py::"
+_KEYS = "integration/test_verify_keys.py::"
 _BARRIER = "integration/test_verify_barrier.py::"
 _REPAIR = "e2e/test_repair.py::"
 _JUDGE = "unit/test_verify_judge.py::"
@@ -39,7 +40,7 @@ MUTANTS = [
         "buckets that only the target has are not looked into", PROOF, "replication/verify/compare.py",
         "    return {b for b in ours.keys() | theirs.keys() if ours.get(b) != theirs.get(b)}",
         "    return {b for b in ours if ours.get(b) != theirs.get(b)}",
-        (_VERIFY + "test_keys_of_texts", _VERIFY + "test_tables_without_a_key_are_compared_as_multisets"),
+        (_KEYS + "test_keys_of_texts", _KEYS + "test_tables_without_a_key_are_compared_as_multisets"),
     ),
     Mutant(
         "the source's rows behind the target's last one are not read", PROOF, "replication/verify/walk.py",
@@ -171,6 +172,6 @@ MUTANTS = [
         "replication/databases/postgres/checksum.py",
         'return Identifier(*names).as_string(self._conn).replace("%", "%%")',
         'return ".".join(names).replace("%", "%%")',
-        (_VERIFY + "test_names_that_need_quoting",),
+        (_KEYS + "test_names_that_need_quoting",),
     ),
 ]

@@ -61,7 +61,7 @@ MUTANTS = [
         "transactions applied before are not known by their GTID", EXACTLY_ONCE, "replication/stream/run.py",
         "return place.gtid in self.applied",
         "return False",
-        (_READER + "test_transactions_applied_before_are_dropped",),
+        (_REPEATS + "test_transactions_applied_before_are_dropped",),
     ),
     Mutant(
         "transactions applied before are not known by their place", EXACTLY_ONCE, "replication/stream/run.py",
@@ -73,7 +73,7 @@ MUTANTS = [
         "the reader does not remember the GTIDs that it reads", EXACTLY_ONCE, "replication/stream/run.py",
         "            self.applied.add(gtid)\n",
         "            pass\n",
-        (_READER + "test_a_repeated_transaction_and_end_are_dropped",),
+        (_REPEATS + "test_a_repeated_transaction_and_end_are_dropped",),
     ),
     Mutant(
         "the reader does not remember the places that it reads", EXACTLY_ONCE, "replication/stream/run.py",
@@ -98,13 +98,13 @@ MUTANTS = [
         "rows that come again with their numbers are applied", EXACTLY_ONCE, _GRAMMAR,
         "                if order <= current.last_order:\n                    return True\n",
         "                if order <= current.last_order:\n                    return False\n",
-        (_READER + "test_a_stretch_sent_twice_inside_a_transaction_is_dropped",),
+        (_REPEATS + "test_a_stretch_sent_twice_inside_a_transaction_is_dropped",),
     ),
     Mutant(
         "rows that come again under new numbers are applied", EXACTLY_ONCE, _GRAMMAR,
         "            if source.pos >= last.pos:\n                return False\n",
         "            return False\n",
-        (_READER + "test_rows_that_come_again_under_new_numbers",),
+        (_REPEATS + "test_rows_that_come_again_under_new_numbers",),
     ),
     Mutant(
         "MariaDB's new numbers after a restart are taken for repeated rows", NOT_SILENT, _GRAMMAR,
@@ -154,7 +154,7 @@ MUTANTS = [
         "fewer rows than END says are enough", WHOLE, _GRAMMAR,
         "if message.event_count is not None and current.rows < message.event_count:",
         "if False:",
-        (_READER + "test_fewer_rows_than_announced_stop_the_stream",),
+        (_STOPS + "test_fewer_rows_than_announced_stop_the_stream",),
     ),
     Mutant(
         "an END whose rows never came is taken for a repeated one", NOT_SILENT, _GRAMMAR,
@@ -166,20 +166,20 @@ MUTANTS = [
         "a hole in a transaction's numbers is passed over", NOT_SILENT, _GRAMMAR,
         "            if order != current.last_order + 1:",
         "            if order <= current.last_order:",
-        (_READER + "test_a_hole_in_the_rows_of_a_transaction_stops_the_stream",),
+        (_STOPS + "test_a_hole_in_the_rows_of_a_transaction_stops_the_stream",),
     ),
     Mutant(
         "a transaction that never ends is complete", WHOLE, _GRAMMAR,
         "if current.began and current.rows and not ended and not current.repeated:",
         "if False:",
-        (_READER + "test_rows_that_never_end_stop_the_stream",),
+        (_STOPS + "test_rows_that_never_end_stop_the_stream",),
     ),
     Mutant(
         "a transaction that broke off is given up for repeated ones", WHOLE, _GRAMMAR,
         "                self.waiting = current\n",
         "                pass\n",
-        (_READER + "test_a_transaction_that_broke_off_comes_again",
-         _READER + "test_a_transaction_that_broke_off_and_never_comes_again_stops_the_stream"),
+        (_REPEATS + "test_a_transaction_that_broke_off_comes_again",
+         _REPEATS + "test_a_transaction_that_broke_off_and_never_comes_again_stops_the_stream"),
     ),
     Mutant(
         "a torn key change is complete", WHOLE, _GRAMMAR,
@@ -211,7 +211,7 @@ MUTANTS = [
         "an event's unknown column is left out", NOT_SILENT, "replication/stream/rows.py",
         "forbid_unknown_fields=True",
         "forbid_unknown_fields=False",
-        (_READER + "test_an_event_with_an_unknown_column_stops_the_stream",),
+        (_STOPS + "test_an_event_with_an_unknown_column_stops_the_stream",),
     ),
     Mutant(
         "an event's missing column is null", NOT_SILENT, "replication/stream/rows.py",
@@ -236,7 +236,7 @@ MUTANTS = [
         "what was read before an error goes on, and the error is lost", NOT_SILENT, "replication/stream/reader.py",
         "            self._run.put(Failed(error))\n",
         "",
-        (_READER + "test_fewer_rows_than_announced_stop_the_stream",),
+        (_STOPS + "test_fewer_rows_than_announced_stop_the_stream",),
     ),
     # The client of the log
     Mutant(

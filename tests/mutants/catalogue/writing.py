@@ -4,10 +4,11 @@ from tests.mutants.mutant import EXACTLY_ONCE, IDEMPOTENT, KILL, NOT_SILENT, PRO
 
 _APPLIER = "integration/test_applier.py::"
 _TABLES = "integration/test_apply.py::"
-_STATE = "integration/test_postgres_target.py::"
+_STATE = "integration/test_postgres_state.py::"
+_EPOCH = "integration/test_postgres_epoch.py::"
 _CONSUMER = "integration/test_consumer.py::"
 _LEAD = "integration/test_lead.py::"
-_STORE = "integration/test_control_store.py::"
+_CONTROL_AGENTS = "integration/test_control_agents.py::"
 _APPLY = "replication/databases/postgres/apply.py"
 
 # The two halves of applying a small batch
@@ -57,25 +58,25 @@ MUTANTS = [
         "any epoch is ours", EXACTLY_ONCE, "replication/databases/postgres/state.py",
         "if row[0] != epoch or (generation is not None and row[1] != generation):",
         "if False:",
-        (_STATE + "test_old_epoch_and_generation_are_fenced",),
+        (_EPOCH + "test_old_epoch_and_generation_are_fenced",),
     ),
     Mutant(
         "the epoch is looked at, not held", EXACTLY_ONCE, "replication/databases/postgres/state.py",
         "from _cdc.pipeline where name = %s for key share",
         "from _cdc.pipeline where name = %s",
-        (_STATE + "test_whoever_raises_the_epoch_waits_for_a_short_transaction",),
+        (_EPOCH + "test_whoever_raises_the_epoch_waits_for_a_short_transaction",),
     ),
     Mutant(
         "an epoch is used again after a teardown", EXACTLY_ONCE, "replication/databases/postgres/state.py",
         "\"update _cdc.pipeline set epoch = nextval('_cdc.epoch'), generation = %s, source_identity = %s, \"",
         '"update _cdc.pipeline set epoch = epoch + 1, generation = %s, source_identity = %s, "',
-        (_STATE + "test_epochs_are_not_used_again_after_a_teardown",),
+        (_EPOCH + "test_epochs_are_not_used_again_after_a_teardown",),
     ),
     Mutant(
         "two pipelines may have one table", NOT_SILENT, "replication/databases/postgres/state.py",
         "        if taken:\n            raise ConfigurationError(",
         "        if False:\n            raise ConfigurationError(",
-        (_STATE + "test_two_pipelines_cannot_have_one_table",),
+        (_EPOCH + "test_two_pipelines_cannot_have_one_table",),
     ),
     Mutant(
         "an offset that is there is begun anew", IDEMPOTENT, "replication/databases/postgres/state.py",
@@ -224,13 +225,13 @@ MUTANTS = [
         "the heartbeat of a host that was overtaken counts", KILL, "replication/control/beats.py",
         "and not self._may_speak(connection, heartbeat):",
         "and False:",
-        (_STORE + "test_a_consumer_whose_pipeline_another_host_has_is_not_heard",),
+        (_CONTROL_AGENTS + "test_a_consumer_whose_pipeline_another_host_has_is_not_heard",),
     ),
     Mutant(
         "after an outage of the store pipelines are anybody's", KILL, "replication/control/assignments.py",
         "if take_over else t.c.host == host,",
         "if True else t.c.host == host,",
-        (_STORE + "test_a_host_that_comes_back_from_an_outage_lets_the_others_come_first",),
+        (_CONTROL_AGENTS + "test_a_host_that_comes_back_from_an_outage_lets_the_others_come_first",),
     ),
     Mutant(
         "what stops the reader does not stop the consumer", NOT_SILENT, "replication/stream/consumer.py",
