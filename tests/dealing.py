@@ -11,13 +11,17 @@ from xdist.scheduler import LoadScopeScheduling
 
 _DAGSTER = "dagster"
 _FAMILIES = dict.fromkeys(
-    ("test_dagster_start", "test_dagster_health", "test_dagster_alerts", "test_dagster_pages", "test_web"), _DAGSTER
+    (
+        "test_dagster_start", "test_dagster_resume", "test_dagster_health", "test_dagster_alerts",
+        "test_dagster_pages", "test_web",
+    ),
+    _DAGSTER,
 )
 # By what they take where four workers share two cores; all others take less than a minute.
 _LONGEST = (
     _DAGSTER, "test_broken_source", "test_broken_worlds", "test_handover", "test_key_changes", "test_lifecycle",
     "test_lanes", "test_zombies", "test_changes", "test_campaign", "test_change_log", "test_repair", "test_health",
-    "test_background", "test_demo", "test_standby",
+    "test_handover_again", "test_handover_losses", "test_background", "test_demo", "test_standby",
 )  # fmt: skip
 
 
