@@ -27,9 +27,9 @@ from cdc_pipelines.replication.stream.refusal import RefusedError, letter
 from cdc_pipelines.replication.stream.rows import RowCodec
 from cdc_pipelines.replication.stream.schema_event import Rules
 from cdc_pipelines.replication.values import form_for, forms_of
+from tests.unit.log_reading import COLUMNS, KEYED
 from tests.unit.log_records import Log
 from tests.unit.schema_events import changed, without_columns
-from tests.unit.test_log_reader import COLUMNS, KEYED
 from tests.unit.test_pipeline_file import GOOD
 
 KEY = "a secret of more than 16 bytes"

@@ -9,9 +9,9 @@ from cdc_pipelines.replication.stream.messages import SourceBlock, TableChange
 from cdc_pipelines.replication.stream.schema_event import Rules
 from cdc_pipelines.replication.stream.statement import Column, parse
 from cdc_pipelines.replication.table_mapping import column_names
+from tests.unit.log_reading import COLUMNS, KEYED, read
 from tests.unit.log_records import Log
 from tests.unit.schema_events import ALL, ID, V, W, changed, detached, everything, judged, of, redefined
-from tests.unit.test_log_reader import COLUMNS, KEYED, read
 
 LONG = "ü" * 64
 

@@ -11,8 +11,8 @@ from cdc_pipelines.replication.catalog import Column, MappedTable, RowRules, Tab
 from cdc_pipelines.replication.errors import ConfigurationError, PipelineFileError
 from cdc_pipelines.replication.operations.mapping import differences, resolve
 from tests.unit import schema_events
+from tests.unit.log_reading import KEYED
 from tests.unit.schema_events import V, W, changed, detached, redefined
-from tests.unit.test_log_reader import KEYED
 from tests.unit.test_mapping import ID, NAME, pipeline
 
 TOTAL = Column("total", "decimal", "decimal(9,2)", precision=9, scale=2)

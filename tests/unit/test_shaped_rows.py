@@ -8,8 +8,8 @@ import pytest
 from cdc_pipelines.replication.catalog import MappedTable, RowRules
 from cdc_pipelines.replication.stream.batches import Commit, Item, KeyedBatch, OrderedBatch, Part
 from cdc_pipelines.replication.stream.rows import RowCodec
+from tests.unit.log_reading import KEYED, KEYLESS, NEW_KEY, OLD_KEY, UNIQUE, read
 from tests.unit.log_records import Log
-from tests.unit.test_log_reader import KEYED, KEYLESS, NEW_KEY, OLD_KEY, UNIQUE, read
 
 FILTER = RowRules(where="v <> 'out'")
 SOFT = RowRules(deletes="soft")
