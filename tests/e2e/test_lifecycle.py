@@ -175,7 +175,7 @@ def test_an_idle_source_whose_last_statement_was_not_ours_can_be_compared(
         told = pipe.ok("verify", timeout=120).stderr
         held = re.search(r"the consumer was held for ([0-9.]+) s", told)
         assert held, told
-        assert float(held[1]) < 20, f"the source's heartbeat was waited for: {told}"
+        assert float(held[1]) < 20, "the source's heartbeat was waited for"
         assert pipe.status()["lag"]["seconds"] < 5, "others may be writing on this server"
     finally:
         pipe.run(f"drop database {other}")
