@@ -11,7 +11,7 @@ from cdc_pipelines.replication.databases.postgres.verified import walks
 from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.replication.verify import background
 from tests.e2e.conftest import Pipe, wait_until
-from tests.e2e.test_repair import writer
+from tests.e2e.writing import change_all, writing
 
 SCHEMA = (
     "create table account (id bigint unsigned primary key, note varchar(40), balance int not null, at datetime(6))",
@@ -39,7 +39,7 @@ def test_a_table_is_walked_in_slices_while_writers_are_at_work(
     monkeypatch.setenv("CDC_HOME", str(pipe.home))
     thread = background.Background(lambda: rt, logging.getLogger("test"), threading.Event())
     slices, seen = 0, set()
-    with Runtime.open(pipe.name, ControlStore.open()) as rt, writer(pipe) as written:
+    with Runtime.open(pipe.name, ControlStore.open()) as rt, writing(pipe, change_all) as written:
         wait_until(lambda: written[0] > 20, "the writer to be at work")
         while thread.slice(rt) is not None:
             slices += 1

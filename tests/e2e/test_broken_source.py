@@ -18,7 +18,7 @@ from cdc_pipelines.stack.settings import StackSettings
 from tests.conftest import CommandResult, mysql_connection
 from tests.e2e.conftest import edit, wait_until
 from tests.e2e.own_source import KINDS, TABLE, OwnPipe, new_log_file, own_pipe, prepare, purge
-from tests.e2e.test_broken_worlds import resync_mends, stops
+from tests.e2e.pipeline_parts import resync_mends, stops
 from tests.integration.own_servers import own_server
 
 LOG = logging.getLogger("tests.broken_source")

@@ -10,7 +10,7 @@ from cdc_pipelines.stack.settings import StackSettings
 from tests.conftest import CommandResult
 from tests.e2e.conftest import Pipe
 from tests.e2e.own_source import OwnPipe, own_pipe
-from tests.e2e.test_broken_worlds import resync_mends, stops
+from tests.e2e.pipeline_parts import resync_mends, stops
 
 
 def test_cascaded_changes_arrive_where_the_server_logs_them(pipe: Pipe) -> None:

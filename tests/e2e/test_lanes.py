@@ -7,17 +7,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 import psycopg
+import pymysql
 import pytest
 
-from cdc_pipelines.stack.settings import StackSettings, load_env
-from tests.conftest import CommandResult, mysql_connection
+from tests.conftest import CommandResult
 from tests.e2e.conftest import Pipe, edit, processes_of, wait_until
+from tests.e2e.writing import writing
 
 SCHEMA = (
     "create table account (id int primary key, balance int not null)",
@@ -35,41 +36,15 @@ SCHEMA = (
 )
 
 
-@contextmanager
-def writing(pipe: Pipe) -> Iterator[list[int]]:
-    """Changes of every table, without a pause; the list's number is how many transactions there were."""
-    stop, written, failed = threading.Event(), [0], []
-    settings = StackSettings.from_env(load_env())
-    access = settings.mysql if pipe.mysql.port == settings.mysql.port else settings.mariadb
-
-    def write() -> None:
-        try:
-            with mysql_connection(access, pipe.mysql.db.decode()) as connection, connection.cursor() as cursor:
-                while not stop.is_set():
-                    step = written[0]
-                    one, other = 1 + step % 900, 1001 + step % 800
-                    connection.begin()
-                    cursor.execute("update account set balance = balance - 1 where id = %s", (one,))
-                    cursor.execute("update account set balance = balance + 1 where id = %s", (other,))
-                    cursor.execute("update clock set at = %s", (time.time_ns(),))
-                    cursor.execute("insert into visit values ('new', %s)", (step,))
-                    cursor.execute("delete from visit where page = 'new' and n = %s", (step - 3,))
-                    cursor.execute("update word set n = n + 1 where w = %s", (f"Wort {one}",))
-                    cursor.execute("update late set v = %s where id = %s", (f"w{step}", one))
-                    connection.commit()
-                    written[0] += 1
-                    stop.wait(0.01)
-        except Exception as error:  # noqa: BLE001
-            failed.append(error)
-
-    thread = threading.Thread(target=write)
-    thread.start()
-    try:
-        yield written
-    finally:
-        stop.set()
-        thread.join()
-    assert not failed, failed
+def change_every_table(cursor: pymysql.cursors.Cursor, step: int) -> None:
+    one, other = 1 + step % 900, 1001 + step % 800
+    cursor.execute("update account set balance = balance - 1 where id = %s", (one,))
+    cursor.execute("update account set balance = balance + 1 where id = %s", (other,))
+    cursor.execute("update clock set at = %s", (time.time_ns(),))
+    cursor.execute("insert into visit values ('new', %s)", (step,))
+    cursor.execute("delete from visit where page = 'new' and n = %s", (step - 3,))
+    cursor.execute("update word set n = n + 1 where w = %s", (f"Wort {one}",))
+    cursor.execute("update late set v = %s where id = %s", (f"w{step}", one))
 
 
 def more(written: list[int]) -> None:
@@ -137,7 +112,7 @@ def running(
 def test_tables_are_copied_again_while_all_streams_and_everybody_reads(running: Pipe) -> None:
     """Swapped or, where a view hangs on it, merged; by integer, by text, and without a key."""
     pipe, target = running, running.target
-    with writing(pipe) as written:
+    with writing(pipe, change_every_table) as written:
         wait_until(lambda: written[0] > 20, "the writer")
         pipe.arrives("select count(*) from visit where page <> 'new'", [(1800,)])
         target.execute("create index account_balance on account (balance) where balance > 0")
@@ -209,7 +184,7 @@ def struck(pipe: Pipe, point: str, by: int) -> "subprocess.Popen[str]":
 def test_killed_or_frozen_anywhere_it_is_finished_by_the_next(running: Pipe) -> None:
     pipe = running
     phase = "select phase from _cdc.lane where table_name = 'account'"
-    with writing(pipe) as written, Reading(pipe, "select count(*) = 1800 from account") as reading:
+    with writing(pipe, change_every_table) as written, Reading(pipe, "select count(*) = 1800 from account") as reading:
         wait_until(lambda: written[0] > 20, "the writer")
         for words, point in POINTS.items():
             died = struck(pipe, point, signal.SIGKILL)
@@ -249,7 +224,8 @@ def test_killed_or_frozen_anywhere_it_is_finished_by_the_next(running: Pipe) -> 
 def test_tables_are_taken_in_and_left_out_while_all_streams(running: Pipe) -> None:
     """By commands, and by an edited file; the connector is changed without a loss and without a repetition."""
     pipe = running
-    with writing(pipe) as written, Reading(pipe, "select (select count(*) from late) in (0, 1800)") as reading:
+    whole_or_not_there = "select (select count(*) from late) in (0, 1800)"
+    with writing(pipe, change_every_table) as written, Reading(pipe, whole_or_not_there) as reading:
         wait_until(lambda: written[0] > 20, "the writer")
         outcome = pipe.ok("add-table", "late", "--json").json
         assert (outcome["added"], outcome["rows"], outcome["target"]) == (True, 1800, "public.late")

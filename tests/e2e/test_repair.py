@@ -1,10 +1,8 @@
 """`cdc verify --repair`: whatever was changed on the target behind our back is mended, while writers are at work."""
 
 import logging
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import pytest
 import yaml
@@ -14,9 +12,8 @@ from cdc_pipelines.replication.databases.mysql import snapshot
 from cdc_pipelines.replication.databases.mysql.reader import Reader
 from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.replication.verify import verify
-from cdc_pipelines.stack.settings import StackSettings, load_env
-from tests.conftest import mysql_connection
 from tests.e2e.conftest import Pipe, edit, wait_until
+from tests.e2e.writing import change_all, change_keyed, writing
 from tests.plain_compare import plain_compare
 
 SCHEMA = (
@@ -57,42 +54,6 @@ PLANTED = (
 COUNTS = {"account": 49, "line": 18 + 10 + 1, "word": 6 * 2 + 1 + 1, "seat": 4, "visit": 5}
 
 
-@contextmanager
-def writer(pipe: Pipe, *, keyless: bool = True, pause_s: float = 0.005) -> Iterator[list[int]]:
-    """Changes everywhere, also of the rows that were planted upon; the list's one number is how many transactions."""
-    stop, written, failure = threading.Event(), [0], []
-
-    def write() -> None:
-        access = StackSettings.from_env(load_env()).mysql
-        try:
-            with mysql_connection(access, pipe.mysql.db.decode()) as connection, connection.cursor() as cursor:
-                while not stop.is_set():
-                    step = written[0]
-                    connection.begin()
-                    cursor.execute("update account set balance = balance + 1 where id = %s", (100 + step % 41,))
-                    cursor.execute("update line set note = concat('n', %s) where b = %s", (step, 1 + step % 900))
-                    cursor.execute("insert into account values (%s, 'new', 1, now(6))", (10_000 + step,))
-                    if keyless:
-                        cursor.execute("insert into visit values ('p9', %s)", (step,))
-                        cursor.execute("delete from visit where page = 'p9' and n = %s", (step - 5,))
-                    cursor.execute("update word set n = n + 10000 where w = %s", (f"Wort {300 + step % 3}",))
-                    cursor.execute("replace into account values (1900, 'reborn', %s, null)", (step,))
-                    connection.commit()
-                    written[0] += 1
-                    time.sleep(pause_s)
-        except BaseException as error:  # noqa: BLE001 (told by the test)
-            failure.append(error)
-
-    thread = threading.Thread(target=write)
-    thread.start()
-    try:
-        yield written
-    finally:
-        stop.set()
-        thread.join()
-    assert not failure
-
-
 def test_without_a_lock_rows_in_flight_are_no_differences(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
     source = yaml.safe_load(pipe.file.read_text())["source"]
     edit(pipe.file, source=source | {"locking": "none"})
@@ -108,7 +69,7 @@ def test_without_a_lock_rows_in_flight_are_no_differences(pipe: Pipe, monkeypatc
 
     monkeypatch.setattr(snapshot, "_start_all", begin_later)
     monkeypatch.setenv("CDC_HOME", str(pipe.home))
-    with Runtime.open(pipe.name, ControlStore.open()) as rt, writer(pipe, keyless=False) as written:
+    with Runtime.open(pipe.name, ControlStore.open()) as rt, writing(pipe, change_keyed) as written:
         wait_until(lambda: written[0] > 50, "the writer to be at work")
         for _ in range(3):
             report = verify(rt, logging.getLogger("test"))
@@ -122,7 +83,7 @@ def test_what_was_changed_on_the_target_is_mended_under_load(pipe: Pipe) -> None
     pipe.start()
     for statement in PLANTED:
         pipe.target.execute(statement)
-    with writer(pipe) as written:
+    with writing(pipe, change_all) as written:
         wait_until(lambda: written[0] > 50, "the writer to be at work")
         found = pipe.cdc("verify", pipe.name, "--json", "--max-keys", "1000")
         assert found.code == 3, found.stderr
