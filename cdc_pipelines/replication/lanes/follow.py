@@ -51,15 +51,15 @@ class Follower:
             client,
             database=pipeline.source.database,
             pair=self._pair,
-            tables=list(applier.tables.values()),
-            known=applier.known,
+            tables=list(applier.live.mapped.values()),
+            known=applier.live.known,
             offset=applier.offset,
             position=applier.position,
             overlap=applier.overlap,
             limits=pipeline.apply,
             end=end,
             rules=Rules(pipeline.schema_changes, column_name=column_names(pipeline)),
-            statements=applier.statements,
+            statements=applier.live.statements,
         )
         reader.start()
         try:

@@ -1,18 +1,15 @@
 """The applier: turns the items of the log into committed target transactions, each with the offset it reaches."""
 
 import contextlib
-import itertools
 import logging
 from collections.abc import Callable, Sequence
 
 import msgspec
 import psycopg
 
-from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
-from cdc_pipelines.replication.databases.postgres import carried, ddl, schema_log, soft_deletes
+from cdc_pipelines.replication.databases.postgres import carried
 from cdc_pipelines.replication.databases.postgres.alter import ValuesConvertedError
-from cdc_pipelines.replication.databases.postgres.apply import TableApplier
 from cdc_pipelines.replication.databases.postgres.refusals import is_refusal, reason
 from cdc_pipelines.replication.databases.postgres.state import TargetState
 from cdc_pipelines.replication.errors import (
@@ -24,7 +21,7 @@ from cdc_pipelines.replication.errors import (
     RetryableError,
     UnsupportedChangeError,
 )
-from cdc_pipelines.replication.stream import poison, restructure
+from cdc_pipelines.replication.stream import poison
 from cdc_pipelines.replication.stream.batches import (
     AddTable,
     Commit,
@@ -42,12 +39,10 @@ from cdc_pipelines.replication.stream.batches import (
     Redefine,
     RemoveTable,
     RenameTable,
-    SchemaChange,
     Truncate,
 )
-from cdc_pipelines.replication.stream.overlap import Overlap, TableOverlap
+from cdc_pipelines.replication.stream.live_tables import LiveTables
 from cdc_pipelines.replication.stream.refusal import RefusedError, letter
-from cdc_pipelines.replication.stream.rows import RowCodec
 
 Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
@@ -77,24 +72,15 @@ class Applier:
         self.position = MySqlPosition.from_json(offset.position)
         self.events, self.transactions = offset.events, offset.transactions
         self.commit_ms = offset.commit_ms
-        self._numbers = itertools.count()
         self.in_run = False
         self._counts: dict[str, Counts] = {}
+        self.live = LiveTables(conn, pipeline, pair, log)
         self._load_tables()
-        self.overlap = self._load_overlap()
-        self.remapped = False
-        """Whether tables were changed since whoever wants to know has set it back."""
+        self.overlap = self.live.overlap()
         conn.commit()
 
     def _load_tables(self) -> None:
-        self._marks = self._state.table_marks()
-        self.tables: dict[str, MappedTable] = {t.name: t for t in self._state.mapped_tables()}
-        self.known = self._state.log_columns()
-        self.detached = {*self._state.detached(), *(refusal.table for refusal in self._quarantine)}
-        """Tables that stand apart: nothing of them is applied."""
-        self.statements = schema_log.applied_at_last_place(self.conn, self._pipeline)
-        self._appliers: dict[str, TableApplier] = {}
-        self._unsettled = False
+        self.live.load(refusal.table for refusal in self._quarantine)
 
     def renewed(self, quarantine: Sequence[RefusedError] = ()) -> "Applier":
         """A fresh one in place of this one, whose run was abandoned: it may have changed what this one knows.
@@ -110,35 +96,9 @@ class Applier:
 
     def is_outdated(self) -> bool:
         """Between runs: whether a lane or a removal changed the tables, while the consumer stood still."""
-        outdated = self._state.table_marks() != self._marks
+        outdated = self.live.is_outdated()
         self.conn.commit()
         return outdated
-
-    def _load_overlap(self) -> Overlap:
-        tables: dict[str, TableOverlap] = {}
-        for name in self.tables.keys() - self.detached:
-            chunks = self._state.chunks(name)
-            positions = [MySqlPosition.from_json(c.position) for c in chunks if c.state == "done" and c.position]
-            if not chunks or len(positions) < len(chunks):
-                raise ConfigurationError(
-                    f"table {name}: {len(chunks) - len(positions)} chunk(s) of the initial copy are missing",
-                    f"run `cdc start {self._pipeline}`, which copies them.",
-                )
-            tables[name] = TableOverlap([(c.lower, c.upper) for c in chunks], positions)
-        return Overlap(tables)
-
-    def _table_applier(self, name: str) -> TableApplier:
-        """Made when it is needed first. Raises ConfigurationError where the target table is gone."""
-        found = self._appliers.get(name)
-        if found is None:
-            table = self.tables[name]
-            unique = bool(ddl.unique_indexes(self.conn, table)) or self._state.is_to_be_unique(name)
-            found = TableApplier(self.conn, self._codec(name), next(self._numbers), unique=unique)
-            self._appliers[name] = found
-        return found
-
-    def _codec(self, table: str) -> RowCodec:
-        return RowCodec(self.tables[table], *self._pair)
 
     def handle(self, item: Item) -> bool:
         """Apply one item. True where it was a Commit: the run is durable, `offset` and `position` have moved."""
@@ -150,22 +110,20 @@ class Applier:
             match item:
                 case Part():
                     self._part(item)
-                case Truncate() if item.table not in self.detached:
-                    self._guarded(item.table, lambda: self._truncate(item), item.origin)
-                case Redefine() if item.after.name not in self.detached:
+                case Truncate() if item.table not in self.live.detached:
+                    self._guarded(item.table, lambda: self.live.truncate(item), item.origin)
+                case Redefine() if item.after.name not in self.live.detached:
                     self._guarded(item.after.name, lambda: self._redefine(item), item.origin)
                 case AddTable() | RemoveTable():
                     self._guarded(item.table.name, lambda: self._come_or_go(item))
                 case RenameTable():
                     self._guarded(item.before.name, lambda: self._rename(item))
                 case Note():
-                    self._remember(item.notes)
+                    self.live.remember(item.notes)
                 case Detach():
                     self._leave_behind(item)
                 case Learn():
-                    self._state.learn_columns(item.table, item.columns)
-                    self.known[item.table] = item.columns
-                    self._unsettled = True
+                    self.live.learn(item)
                 case Commit():
                     self._commit(item)
                     return True
@@ -204,9 +162,8 @@ class Applier:
         if self.in_run:
             with contextlib.suppress(psycopg.Error):  # a session that was lost has nothing to undo
                 self.conn.rollback()
-            for applier in self._appliers.values():
-                applier.undone()
-            if self._unsettled and not self.conn.broken:
+            self.live.undone()
+            if self.live.unsettled and not self.conn.broken:
                 self._load_tables()
                 self.conn.commit()
         self.in_run = False
@@ -214,13 +171,13 @@ class Applier:
 
     def _part(self, part: Part) -> None:
         for name, batch in part.tables.items():
-            if name in self.detached:  # since the reader handed it over
+            if name in self.live.detached:  # since the reader handed it over
                 continue
             origins = None if part.origins is None else part.origins[name]
             self._guarded(name, lambda n=name, b=batch, o=origins: self._apply(n, b, o), _first(origins))  # type: ignore[misc]
         for name, counts in part.counts.items():
             total = self._counts.setdefault(name, Counts())
-            if name in self.detached:
+            if name in self.live.detached:
                 total.skipped += counts.total
                 continue
             total.inserts += counts.inserts
@@ -229,7 +186,7 @@ class Applier:
             total.truncates += counts.truncates
 
     def _apply(self, table: str, batch: KeyedBatch | CopyBatch | OrderedBatch, origins: Origins | None) -> None:
-        applier = self._table_applier(table)
+        applier = self.live.applier(table)
         if origins is None:
             applier.apply(batch)
             return
@@ -247,14 +204,14 @@ class Applier:
             raise
         except CdcError as error:  # a row that is not there, a table that is gone
             raise RefusedError(
-                table, error.message, event=origin, next_step=error.next_step, key=self._shown_key(table, origin)
+                table, error.message, event=origin, next_step=error.next_step, key=self.live.shown_key(table, origin)
             ) from error
         except psycopg.Error as error:
             if is_refusal(error):
                 details = str(error).strip()
                 raise RefusedError(
                     table, reason(error), details=details, sqlstate=error.sqlstate, event=origin,
-                    key=self._shown_key(table, origin),
+                    key=self.live.shown_key(table, origin),
                 ) from error
             if isinstance(error, psycopg.OperationalError):
                 raise
@@ -263,78 +220,33 @@ class Applier:
                 "mend that on the target, then `cdc start NAME`; the change log keeps what was not applied.",
             ) from error
 
-    def _shown_key(self, table: str, event: Event | None) -> Sequence[object] | None:
-        if event is None or event.key is None or not self.tables[table].hides_key:
-            return None
-        return self._codec(table).shown_key(event.key)
-
     def _detach(self) -> None:
         """Tables that are in quarantine from this run on, with the events that were refused."""
         for refusal in self._quarantine:
-            self._state.hold_letter(letter(refusal, self._codec(refusal.table)))
+            self._state.hold_letter(letter(refusal, self.live.codec(refusal.table)))
             self._state.detach(
                 refusal.table, refusal.reason, "quarantined", position=self.position.to_json(), offset=self.offset
             )
-
-    def _truncate(self, item: Truncate) -> None:
-        # Not by TRUNCATE: a reader's older snapshot would see the table empty, a state that the source was not in.
-        table = self.tables[item.table]
-        for lower, upper in item.ranges or [(None, None)]:
-            if table.rows.soft:
-                soft_deletes.mark_range(self.conn, table, item.at_ms, lower, upper)
-            else:
-                ddl.delete_range(self.conn, table, lower, upper)
 
     # Schema changes
 
     def _redefine(self, item: Redefine) -> None:
         try:
-            restructure.redefine(self.conn, self._state, self._pipeline, item)
+            self.live.redefine(item)
         except ValuesConvertedError as reason:
             note = item.notes[-1]
             self._leave_behind(Detach(msgspec.structs.replace(note, done="detached", what=f"{note.what}; {reason}")))
-            return
-        self._have(item.after)
-        self._remember(item.notes)
 
     def _come_or_go(self, item: AddTable | RemoveTable) -> None:
-        if isinstance(item, AddTable):
-            restructure.add_table(self.conn, self._state, self._pipeline, item, self.position.to_json())
-            self.known[item.table.name] = item.columns
-            self._have(item.table)
-        else:
-            restructure.remove_table(self.conn, self._state, self._pipeline, item)
-            self._forget(item.table.name)
-        self._remember(item.notes)
+        self.live.come_or_go(item, self.position.to_json())
+        if isinstance(item, RemoveTable):
+            self._counts.pop(item.table.name, None)
 
     def _rename(self, item: RenameTable) -> None:
-        restructure.rename_table(self.conn, self._state, self._pipeline, item)
+        self.live.rename(item)
         before, after = item.before.name, item.after.name
         if before in self._counts:
             self._counts[after] = self._counts.pop(before)
-        known = self.known.get(before)
-        self._forget(before)
-        self._have(item.after)
-        if known is not None:
-            self.known[after] = known
-        self._remember(item.notes)
-
-    def _have(self, table: MappedTable) -> None:
-        self.tables[table.name] = table
-        self._appliers.pop(table.name, None)
-        self.remapped = self._unsettled = True
-
-    def _forget(self, table: str) -> None:
-        for each in (self.tables, self._appliers, self.known, self._counts):
-            each.pop(table, None)
-        self.remapped = self._unsettled = True
-
-    def _remember(self, notes: list[SchemaChange]) -> None:
-        for note in notes:
-            schema_log.record(self.conn, self._pipeline, note)
-            place, digests = self.statements
-            self.statements = (note.place, {*digests, note.digest} if note.place == place else {note.digest})
-            self._log.info("table %s %s: %s (%s)", note.table, note.what, note.done, note.statement[:200])
 
     def _leave_behind(self, item: Detach) -> None:
         """The table stands apart from here on, as it was before the change; or the stream ends before it."""
@@ -343,15 +255,14 @@ class Applier:
                 item.table, item.reason, "changed", position=self.position.to_json(), offset=self.offset,
                 relearn=item.relearn,
             )
-            self._remember([item.note])
-            self.detached.add(item.table)
-            self._unsettled = True
+            self.live.remember([item.note])
+            self.live.set_apart(item.table)
             self._log.warning("%s: it is to be copied again; the other tables go on", item.reason)
             return
         self.abandon()
         if not self._alone:
             self._state.require_epoch(self.facts.epoch)
-            self._remember([item.note])
+            self.live.remember([item.note])
             self.conn.commit()
         if item.stops:
             raise UnsupportedChangeError(
@@ -380,7 +291,7 @@ class Applier:
                 "table %s is in quarantine from here on, the other tables go on: %s; `cdc deadletters list %s` shows "
                 "the change", refusal.table, refusal.reason, self._pipeline,
             )
-        self.in_run = self._unsettled = False
+        self.in_run = self.live.unsettled = False
         self._counts, self._quarantine = {}, []
         self.offset = run.next_offset
         self.position = MySqlPosition.from_json(run.position)

@@ -117,17 +117,17 @@ class Consumer:
             self._client,
             database=self._pipeline.source.database,
             pair=self._pair,
-            tables=list(applier.tables.values()),
-            known=applier.known,
+            tables=list(applier.live.mapped.values()),
+            known=applier.live.known,
             offset=applier.offset,
             position=applier.position,
             overlap=applier.overlap,
             limits=self._pipeline.apply,
             stop_at=stop_at,
-            detached=applier.detached,
+            detached=applier.live.detached,
             careful_until=self._quarantine.careful_until,
             rules=Rules(self._pipeline.schema_changes, new_tables(self._pipeline), column_names(self._pipeline)),
-            statements=applier.statements,
+            statements=applier.live.statements,
         )
         self._reader.start()
 
@@ -184,7 +184,7 @@ class Consumer:
         """Read the run's stretch of the log again, without the refused change's table once that is found."""
         assert self._reader is not None
         applier, fetched = self._applier, self._reader.facts.fetched
-        live = len(applier.tables) - len(applier.detached)
+        live = len(applier.live.mapped) - len(applier.live.detached)
         pending: Sequence[RefusedError] = ()
         try:
             gave_way = applier.give_way(refusal)
@@ -214,15 +214,15 @@ class Consumer:
         if isinstance(item, Commit) and item.events:
             beat.last_event_at = moment(time.monotonic())
             self._measures.applied(item.events, item.commits_ms, self._watch.clock_ahead_ms if self._watch else None)
-        if self._applier.remapped:
+        if self._applier.live.remapped:
             self._tell_tables()
         self._tell()
 
     def _tell_tables(self) -> None:
         """What the target has now, for whoever lists the pipeline's tables. Should this fail, the target knows."""
         try:
-            self._store.set_tables(self._record.name, list(self._applier.tables.values()))
-            self._applier.remapped = False
+            self._store.set_tables(self._record.name, list(self._applier.live.mapped.values()))
+            self._applier.live.remapped = False
         except (CdcError, SQLAlchemyError) as error:
             self._log.warning("the tables could not be noted in the control store: %s", secrets.redact(str(error)))
 

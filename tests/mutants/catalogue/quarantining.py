@@ -11,7 +11,7 @@ _LARGE = _REAL + "test_the_refused_row_of_a_large_transaction_is_found_and_none_
 MUTANTS = [
     Mutant(
         "a refused change leaves no letter", NOT_SILENT, "replication/stream/applying.py",
-        "            self._state.hold_letter(letter(refusal, self._codec(refusal.table)))\n",
+        "            self._state.hold_letter(letter(refusal, self.live.codec(refusal.table)))\n",
         "",
         (_APART,),
     ),
@@ -84,7 +84,7 @@ MUTANTS = [
     ),
     Mutant(
         "a table that stands apart is written to", NOT_SILENT, "replication/stream/applying.py",
-        "            if name in self.detached:  # since the reader handed it over\n                continue\n",
+        "            if name in self.live.detached:  # since the reader handed it over\n                continue\n",
         "",
         ("integration/test_applier.py::test_a_table_that_stands_apart_is_not_written_to",),
     ),
