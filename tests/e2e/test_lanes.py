@@ -151,7 +151,7 @@ def test_tables_are_copied_again_while_all_streams_and_everybody_reads(running: 
 POINTS = {  # in the order in which a worker comes by
     "planned": "cdc_pipelines.replication.lanes.worker.copy_missing",
     "copied": "cdc_pipelines.replication.lanes.worker.follower",
-    "parked, to detach": "cdc_pipelines.replication.verify.barrier.Request.hold",
+    "parked, to detach": "cdc_pipelines.replication.verify.request.Request.hold",
     "detached": "cdc_pipelines.replication.lanes.worker.replace",
     "parked, to join": "cdc_pipelines.replication.databases.postgres.state.TargetState.adopt",
 }

@@ -11,7 +11,7 @@ from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.databases.postgres.state import TargetState
 from cdc_pipelines.replication.errors import ConfigurationError, RetryableError
 from cdc_pipelines.replication.stream import parking
-from cdc_pipelines.replication.verify import barrier, verify
+from cdc_pipelines.replication.verify import barrier, request, verify
 from cdc_pipelines.replication.verify.background import Background
 from tests.copied import Copied
 from tests.integration.barrier_stage import LOG, NAME, Consumer, FakeRuntime, consumer, rt
@@ -140,7 +140,7 @@ def test_a_connector_that_does_not_get_there_is_given_up(
 def test_two_comparisons_do_not_share_a_barrier(
     rt: FakeRuntime, copied: Copied, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(barrier, "_BUSY_WAIT_S", 0.3)
+    monkeypatch.setattr(request, "_BUSY_WAIT_S", 0.3)
     copied.target.execute(
         "insert into _cdc.barrier values (%s, 'x', 'parked', null, null, now() + interval '1 minute')", [NAME]
     )
@@ -162,7 +162,7 @@ def test_a_barrier_that_was_taken_away_is_noticed(rt: FakeRuntime, copied: Copie
 
 def test_a_long_wait_keeps_the_barrier_alive(rt: FakeRuntime, copied: Copied) -> None:
     rt.alive()
-    with barrier.Request(rt, 5, ttl_s=0.5):
+    with request.Request(rt, 5, ttl_s=0.5):
         for _ in range(10):
             time.sleep(0.1)
             seen = parking.current(copied.target, NAME)

@@ -21,7 +21,7 @@ from cdc_pipelines.replication.errors import FencedError
 from cdc_pipelines.replication.lanes.follow import Follower
 from cdc_pipelines.replication.lanes.runtime import LaneRuntime
 from cdc_pipelines.replication.operations.runtime import Runtime
-from cdc_pipelines.replication.verify.barrier import Request
+from cdc_pipelines.replication.verify.request import Request
 
 _DEADLINE_S = 120
 _TTL_S = 5.0  # other tables wait for as long, where a lane's process dies while the consumer stands still

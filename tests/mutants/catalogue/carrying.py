@@ -11,7 +11,8 @@ _TARGET = "replication/databases/postgres/carried.py"
 
 MUTANTS = [
     Mutant(
-        "a unique index that is being made is not known to the applier", NOT_SILENT, "replication/stream/live_tables.py",
+        "a unique index that is being made is not known to the applier", NOT_SILENT,
+        "replication/stream/live_tables.py",
         " or self._state.is_to_be_unique(name)",
         "",
         (_APPLIER + "test_a_unique_index_that_is_being_made_is_known_before_it_is_seen",),

@@ -118,13 +118,13 @@ MUTANTS = [
         ("integration/test_mysql_history.py::test_what_other_databases_write_is_nothing_to_wait_for",),
     ),
     Mutant(
-        "two comparisons share a barrier", PROOF, _MEETING,
+        "two comparisons share a barrier", PROOF, "replication/verify/request.py",
         "                \"where b.expires_at < clock_timestamp() or b.state = 'released'\",",
         '                "where true",',
         (_BARRIER + "test_two_comparisons_do_not_share_a_barrier",),
     ),
     Mutant(
-        "a barrier is not kept alive", PROOF, _MEETING,
+        "a barrier is not kept alive", PROOF, "replication/verify/request.py",
         "                self._update(\"expires_at = clock_timestamp() + %s * interval '1 second'\", self._ttl_s)\n",
         "                pass\n",
         (_BARRIER + "test_a_long_wait_keeps_the_barrier_alive",),

@@ -16,6 +16,7 @@ from cdc_pipelines.replication.databases.postgres.dead_letters import DeadLetter
 from cdc_pipelines.replication.databases.postgres.epoch_lock import lock_pipeline
 from cdc_pipelines.replication.databases.postgres.lane_store import LaneStore
 from cdc_pipelines.replication.databases.postgres.state_schema import ensure_schema, schema_exists
+from cdc_pipelines.replication.databases.postgres.table_figures import TableFigures
 from cdc_pipelines.replication.databases.postgres.table_store import TableStore
 from cdc_pipelines.replication.errors import ConfigurationError, FencedError
 
@@ -50,7 +51,7 @@ class LogOffset(msgspec.Struct, frozen=True):
     updated_at: datetime
 
 
-class TargetState(ChunkStore, TableStore, DeadLetterStore):
+class TargetState(ChunkStore, TableStore, TableFigures, DeadLetterStore):
     """The state of pipeline `name` on the target behind `conn`."""
 
     # The pipeline's row
