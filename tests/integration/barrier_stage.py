@@ -33,11 +33,18 @@ class FakeRuntime(Runtime):
         self.beat: Heartbeat | None = None
         self.copied = copied
         self.connector_offset: dict[str, Any] | None = None
-        self.__dict__["connect"] = SimpleNamespace(offsets=lambda name: self._offsets())
+        self.task = "RUNNING"
+        self.__dict__["connect"] = SimpleNamespace(
+            offsets=lambda name: self._offsets(), status=lambda name: self._status()
+        )
         self.__dict__["topics"] = SimpleNamespace(offsets=lambda topic: (0, 77))
 
     def _offsets(self) -> list[dict[str, Any]]:
         return [{"partition": {}, "offset": self.connector_offset}] if self.connector_offset else []
+
+    def _status(self) -> dict[str, Any]:
+        task = {"id": 0, "state": self.task, "trace": "java.lang.RuntimeException: torn"}
+        return {"connector": {"state": "RUNNING"}, "tasks": [task]}
 
     def alive(self, state: str = "streaming", age_s: float = 1, pid: int = 1) -> None:
         self.beat = Heartbeat(NAME, "g", pid, "h", "0", state, datetime.now(UTC) - timedelta(seconds=age_s))

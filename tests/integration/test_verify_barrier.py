@@ -137,6 +137,17 @@ def test_a_connector_that_does_not_get_there_is_given_up(
     assert rows_of_barrier(copied) == []
 
 
+def test_a_failed_connector_is_not_waited_for(rt: FakeRuntime, copied: Copied, consumer: Consumer) -> None:
+    rt.alive()
+    rt.connector_offset = {"file": "binlog.000001", "pos": 4, "gtids": ""}
+    rt.task = "FAILED"
+    copied.run("insert into t values (3, 'c')")
+    consumer.start()
+    with pytest.raises(RetryableError, match="its task failed"), barrier.meet(rt, [], deadline_s=60):
+        pass
+    assert rows_of_barrier(copied) == []
+
+
 def test_two_comparisons_do_not_share_a_barrier(
     rt: FakeRuntime, copied: Copied, monkeypatch: pytest.MonkeyPatch
 ) -> None:

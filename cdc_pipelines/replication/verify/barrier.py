@@ -20,13 +20,15 @@ from cdc_pipelines.replication.databases.mysql.read import SnapshotSession
 from cdc_pipelines.replication.databases.postgres.connection import connect, server_errors
 from cdc_pipelines.replication.databases.postgres.state import TargetState
 from cdc_pipelines.replication.errors import ConfigurationError, RetryableError
-from cdc_pipelines.replication.stream.connector_life import source_offset
+from cdc_pipelines.replication.stream.connector_life import raise_failed, source_offset
 from cdc_pipelines.replication.verify.request import Request, consumer_at_work
 
 if TYPE_CHECKING:
     from cdc_pipelines.replication.operations.runtime import Runtime
 
 _CONNECT_POLL_S = 0.3
+_LOOK_S = 2.0
+_AT_REST = ("MISSING", "PAUSED", "STOPPED")
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def _log_end(rt: "Runtime", position: MySqlPosition, request: Request, deadline_
         raise ConfigurationError(f"pipeline {rt.name} was never started", f"run `cdc start {rt.name}`.")
     name, topic = rt.pipeline.connector_name, facts.log_topic
     known = MySqlPosition.from_json(applied.position) if applied and applied.position else None
-    end = time.monotonic() + deadline_s
+    end, look_at = time.monotonic() + deadline_s, time.monotonic() + _LOOK_S
     while True:
         offset = source_offset(rt.connect, name)
         if offset is not None and offset.get("file") and rt.source.has_told(offset, known, position):
@@ -136,6 +138,9 @@ def _log_end(rt: "Runtime", position: MySqlPosition, request: Request, deadline_
         if request.state() == "reached":  # the log already holds a later transaction
             return rt.topics.offsets(topic)[1]
         request.check_consumer()
+        if time.monotonic() > look_at:
+            _require_moving(rt, name)
+            look_at = time.monotonic() + _LOOK_S
         if time.monotonic() > end:
             raise RetryableError(
                 f"pipeline {rt.name}: connector {name} did not get to {position.gtids or position.file} within "
@@ -143,3 +148,15 @@ def _log_end(rt: "Runtime", position: MySqlPosition, request: Request, deadline_
                 f"look at `cdc status {rt.name}`: is the connector running and its lag falling? Then try again.",
             )
         time.sleep(_CONNECT_POLL_S)
+
+
+def _require_moving(rt: "Runtime", connector: str) -> None:
+    """Raises what made the connector fail, RetryableError where it rests: waiting for it is of no use."""
+    status = rt.connect.status(connector)
+    raise_failed(connector, status)
+    state = "MISSING" if status is None else str(status["connector"]["state"])
+    if state in _AT_REST:
+        raise RetryableError(
+            f"pipeline {rt.name}: connector {connector} is {state}, so the sides can't be brought to one state",
+            f"run `cdc start {rt.name}`, then compare again.",
+        )
