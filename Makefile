@@ -30,8 +30,6 @@ demo-down: ## end what `make demo` left running, and the stack
 # Most tests wait for servers most of the time. How they are dealt to the workers: tests/dealing.py.
 SIDE_BY_SIDE := -n 4 --no-loadscope-reorder
 
-# The servers live for half an hour: a JVM's optimizing compiler takes more of the machine by then than it gives back.
-test: export CDC_STACK_JAVA_OPTIONS := -XX:TieredStopAtLevel=1
 test: setup browser check up ## everything that CI checks: static checks, then all tests on real servers
 	@$(PYTHON_BIN)/python -m pytest $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 import shutil
 from pathlib import Path
 
@@ -33,7 +31,7 @@ def fetch_jars(part: str, layout: Layout) -> None:
 
 
 def java(part: str, layout: Layout, heap: str, options: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """The start of a command line that runs a class out of Kafka's jars; `CDC_STACK_JAVA_OPTIONS` adds to it."""
+    """The start of a command line that runs a class out of Kafka's jars."""
     program = shutil.which("java")
     if program is None:
         raise StackError(f"{part}: `java` is not installed; run scripts/install_os_packages.sh (it brings Java 17)")
@@ -46,7 +44,6 @@ def java(part: str, layout: Layout, heap: str, options: tuple[str, ...] = ()) ->
         f"-XX:ErrorFile={layout.logs(part)}/hs_err_%p.log",
         "-Djava.awt.headless=true",
         *options,
-        *shlex.split(os.environ.get("CDC_STACK_JAVA_OPTIONS", "")),
         "-cp",
         f"{jars(layout)}/libs/*",
     )

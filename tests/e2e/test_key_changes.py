@@ -89,10 +89,10 @@ def test_a_torn_key_change_is_read_again(
 
 def test_restarts_amid_key_changes(shared: Pipe, stack: StackSettings) -> None:
     """Tasks restarted by hand again and again, while every row of a table gets new keys."""
-    pipe, rows = shared, 1 << 15
+    pipe, rows = shared, 1 << 14
     pipe.run(
         "create table t (id bigint primary key, v int)", "insert into t values (1, 0)",
-        *[f"insert into t select id + {1 << n}, {n} from t" for n in range(15)],
+        *[f"insert into t select id + {1 << n}, {n} from t" for n in range(14)],
     )
     name = pipe.configure().json["connector_name"]
     pipe.start()
