@@ -20,9 +20,9 @@ _FAMILIES = dict.fromkeys(
 # By what they take where three workers share two cores, those apart that take all of the machine (a campaign's servers,
 # a million rows, lanes): each of them would make the others miss their times.
 _LONGEST = (
-    _DAGSTER, "test_lanes", "test_broken_source", "test_broken_worlds", "test_handover", "test_key_changes",
-    "test_lifecycle", "test_names_and_keys", "test_zombies", "test_changes", "test_schema_changes",
-    "test_campaign", "test_change_log", "test_repair", "test_demo", "test_health", "test_background", "test_any_values",
+    _DAGSTER, "test_broken_source", "test_broken_worlds", "test_handover", "test_key_changes", "test_lifecycle",
+    "test_lanes", "test_names_and_keys", "test_schema_changes", "test_zombies", "test_repair", "test_changes",
+    "test_change_log", "test_campaign", "test_demo", "test_health", "test_background", "test_any_values",
     "test_handover_losses", "test_handover_again", "test_engine_effects", "test_standby", "test_mysql_snapshot",
     "test_online_tools", "test_kill", "test_session_settings", "test_carry", "test_column_shapes",
 )  # fmt: skip
