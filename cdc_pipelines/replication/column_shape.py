@@ -138,7 +138,8 @@ class Added(Strict):
     from_: Origin | None = Field(
         None, alias="from",
         description="`pipeline`: its name. Of the row's last change: `operation` (`r` copied, `c` inserted, `u` "
-        "updated), `commit_time` (`timestamptz`; of a copied row its snapshot's), `position` (the GTID, else "
+        "updated, `d` deleted where deletes are soft), "
+        "`commit_time` (`timestamptz`; of a copied row its snapshot's), `position` (the GTID, else "
         "file:pos).",
     )
 

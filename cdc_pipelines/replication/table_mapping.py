@@ -117,6 +117,10 @@ def map_table(pipeline: Pipeline, table: Table, choice: TableChoice) -> MappedTa
     )
     if rows.soft:
         _require_name(rows.deleted_column)
+        if rows.deleted_column in shapes.add:
+            raise ConfigurationError(
+                f"shape, add: {rows.deleted_column} is the column of deletes' times; give one of them another name"
+            )
     return MappedTable(
         table, pipeline.target.schema_, target_name, tuple(columns), whole=choice.columns is None,
         rules=pipeline.values.rules(), rows=rows,

@@ -19,14 +19,12 @@ from cdc_pipelines.replication.operations.settings_changes import settings_chang
 from cdc_pipelines.replication.pipeline import Pipeline
 from cdc_pipelines.replication.pipeline_file import parse_pipeline
 from cdc_pipelines.replication.position import Place
-from cdc_pipelines.replication.stream import messages
 from cdc_pipelines.replication.stream.batches import Detach, Event, Redefine, RenameTable
-from cdc_pipelines.replication.stream.definitions import Definitions
-from cdc_pipelines.replication.stream.overlap import Overlap
 from cdc_pipelines.replication.stream.refusal import RefusedError, letter
 from cdc_pipelines.replication.stream.rows import RowCodec
 from cdc_pipelines.replication.stream.schema_event import Rules
 from cdc_pipelines.replication.values import form_for, forms_of
+from tests.unit import schema_events
 from tests.unit.log_reading import COLUMNS, KEYED
 from tests.unit.log_records import Log
 from tests.unit.schema_events import changed, without_columns
@@ -245,13 +243,7 @@ ID, V = COLUMNS
 
 def judged(log: Log, table: MappedTable = SHAPED) -> list[Any]:
     """What the log's schema event comes to."""
-    tables = Definitions("shop", ("mysql", "postgres"), [table], {}, Overlap({}), Rules(new_table=renamed))
-    items: list[Any] = []
-    for record in log.records:
-        message = messages.decode(record.value(), record.offset())
-        assert message.source is not None
-        snapshot = message.source.snapshot is not None
-        items += tables.learnt(message) if snapshot else tables.changes(message, message.place())
+    items = schema_events.judged(log, Rules(new_table=renamed), table=table)
     return [item for item in items if isinstance(item, Redefine | Detach | RenameTable)]
 
 

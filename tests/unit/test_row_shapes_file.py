@@ -38,6 +38,7 @@ def shaped(more: str = "", **shape: Any) -> MappedTable:
         ({"nope": {"where": "id = 1"}}, "shape: nope is no table of this pipeline"),
         ({"log": {"deletes": "soft"}}, "shape.log.deletes: soft needs a key"),
         ({"orders": {"deletes": "soft", "deleted_column": "name"}}, "the table has a column name of its own"),
+        ({"orders": {"deletes": "soft", "add": {"_deleted_at": {"value": 1}}}}, "is the column of deletes' times"),
         ({"orders": {"deletes": "soft", "deleted_column": "xmin"}}, "PostgreSQL can't have a column xmin"),
     ],
 )
