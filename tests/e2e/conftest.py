@@ -108,9 +108,9 @@ class Pipe:
         except AssertionError as error:
             raise AssertionError(f"{error}\nexpected {expected}\nseen     {seen}\n{self.log_tail()}") from None
 
-    def equal(self) -> dict[str, Any]:
+    def equal(self, timeout: float = 300) -> dict[str, Any]:
         """Both sides are equal at one source position; the report of `cdc verify`."""
-        done = self.cdc("verify", self.name, "--json")
+        done = self.cdc("verify", self.name, "--json", timeout=timeout)
         assert done.code == 0, f"verify: exit {done.code}\n{done.stdout[-3000:]}\n{done.stderr}\n{self.log_tail()}"
         return done.json
 
@@ -135,6 +135,25 @@ def processes_of(home: Path) -> list[psutil.Process]:
         except psutil.Error:
             continue
     return found
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Beside a failure, what its pipelines said of themselves: it may not be seen again."""
+    report = yield
+    if report.failed and call.when == "call":
+        for pipe in (value for value in getattr(item, "funcargs", {}).values() if isinstance(value, Pipe)):
+            report.sections.append((f"status of {pipe.name}", told(pipe)))
+            report.sections.append((f"logs of {pipe.name}", pipe.log_tail(60)))
+    return report
+
+
+def told(pipe: Pipe) -> str:
+    """Its status without the tables."""
+    try:
+        return json.dumps({name: part for name, part in pipe.status().items() if name != "tables"}, indent=1)
+    except Exception as error:  # noqa: BLE001 (it must not take the failure's place)
+        return repr(error)
 
 
 @contextmanager

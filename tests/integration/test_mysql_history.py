@@ -271,6 +271,16 @@ def test_what_other_databases_write_is_nothing_to_wait_for(own: SourceServer) ->
         assert not source.has_told(offset, None, source.position()), statement
         other.run("delete from other.x where id > 3")
 
+    for statement in ("create or replace sql security invoker view shop.v as select 1 as one", "drop view shop.v",
+                      "/* by hand */ analyze table shop.t", "create procedure shop.p() select 1",
+                      "drop procedure shop.p",
+                      "create trigger shop.r before insert on shop.t for each row set @n = 1", "drop trigger shop.r",
+                      "grant select on shop.t to cdc"):  # fmt: skip
+        at = source.position()
+        offset = at.connect_offset() | {"gtids": at.gtids}
+        other.run("use shop", statement, "use mysql")
+        assert source.has_told(offset, None, source.position()), statement
+
     # Our last transaction is applied: its place is that of its last rows event, the offset where it began
     begin = source.position()
     write(own)

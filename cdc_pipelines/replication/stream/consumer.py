@@ -237,6 +237,13 @@ class Consumer:
         """Whether nothing that was read waits to be applied."""
         return not reader.queue.unfinished_tasks and not self._applier.in_run and not reader.gathering
 
+    def _is_done_to(self, offset: int) -> bool:
+        """Whether all changes before this offset of the log are applied."""
+        reader = self._reader
+        assert reader is not None
+        read = reader.facts.next_offset  # looked at first: what is read after it may wait
+        return self._applier.offset >= offset or (read >= offset and self._idle(reader))
+
     def _look(self, beat: Heartbeat) -> None:
         """Bring a beat up to date, in its own thread: the applier may be waiting, for a lock on the target."""
         reader = self._reader
@@ -324,6 +331,6 @@ class Consumer:
                 conn.commit()
                 if seen is None or seen.id != barrier_id or seen.expired:
                     return False
-                if seen.end_offset is not None and self._applier.offset >= seen.end_offset:
+                if seen.end_offset is not None and self._is_done_to(seen.end_offset):
                     return True
         return False

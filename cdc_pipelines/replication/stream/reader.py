@@ -110,8 +110,12 @@ class LogReader(threading.Thread):
 
     @property
     def gathering(self) -> bool:
-        """Whether changes have been read that are not handed over yet."""
-        return self._run.events > 0 or not self._grammar.between
+        """Whether changes have been read that are not handed over yet.
+
+        A transaction of which nothing but its begin has been read holds none, and may stay so: MariaDB's connector
+        begins one for each statement that it tells nothing of.
+        """
+        return self._run.events > 0 or self._grammar.half_read is not None
 
     def run(self) -> None:
         try:

@@ -112,10 +112,22 @@ MUTANTS = [
     ),
     Mutant(
         "all that the connector has not read is of other databases", PROOF,
-        "replication/databases/mysql/foreign_writes.py",
-        "        return not any(name in info.casefold() for name in names)\n",
-        "        return True\n",
+        "replication/databases/mysql/log_stretch.py",
+        "        of_another = not any(name in info.casefold() for name in names)\n",
+        "        of_another = True\n",
         ("integration/test_mysql_history.py::test_what_other_databases_write_is_nothing_to_wait_for",),
+    ),
+    Mutant(
+        "a statement that was applied last is waited for", PROOF, "replication/databases/mysql/log_stretch.py",
+        "    first = after.pos + 1 if applied and not after.exact else after.pos\n",
+        "    first = after.pos\n",
+        ("e2e/test_idle_source.py::test_nothing_is_waited_for[mariadb]",),
+    ),
+    Mutant(
+        "a transaction that only began is waited for", PROOF, "replication/stream/reader.py",
+        "        return self._run.events > 0 or self._grammar.half_read is not None\n",
+        "        return self._run.events > 0 or not self._grammar.between\n",
+        ("e2e/test_idle_source.py::test_nothing_is_waited_for[mariadb]",),
     ),
     Mutant(
         "two comparisons share a barrier", PROOF, "replication/verify/request.py",

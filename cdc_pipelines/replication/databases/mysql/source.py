@@ -15,8 +15,8 @@ from cdc_pipelines.replication.catalog import Table
 from cdc_pipelines.replication.databases.mysql import extras, introspect
 from cdc_pipelines.replication.databases.mysql.binlog import binlog_status, value
 from cdc_pipelines.replication.databases.mysql.connection import connect, connect_reader
-from cdc_pipelines.replication.databases.mysql.foreign_writes import all_foreign
 from cdc_pipelines.replication.databases.mysql.history import log_runway, require_reachable, require_same_history
+from cdc_pipelines.replication.databases.mysql.log_stretch import leaves_alone
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.databases.mysql.reader import Reader
 from cdc_pipelines.replication.databases.mysql.snapshot import Snapshot, mariadb_position, open_snapshot, touch
@@ -125,20 +125,22 @@ class MySqlSource:
     def has_told(self, offset: dict[str, Any], applied: MySqlPosition | None, position: MySqlPosition) -> bool:
         """Whether a connector that has committed `offset` has told all that the database has up to `position`.
 
-        What is left of the log up to there, behind what was `applied`, may be other databases' alone; see
-        `foreign_writes`.
+        What is left of the log up to there, behind what was `applied`, may leave its tables alone; see
+        `log_stretch`.
         """
         read = MySqlPosition.from_connect_offset(offset, position)
         if read.has_read(position):
             return True
-        # Behind DDL of another database the offset may stay where our last transaction began.
-        known = read if applied is None else max(read, applied, key=lambda p: (log_file_number(p.file), p.pos))
-        return self.is_unchanged(known, position)
-
-    def is_unchanged(self, since: MySqlPosition, until: MySqlPosition) -> bool:
-        """Whether the log is known to have nothing of the database between two places; see `foreign_writes`."""
+        # Behind DDL that the connector tells nothing of, the offset may stay where the last transaction began.
+        if applied is not None and _place(applied) >= _place(read):
+            return self.is_unchanged(applied, position)
         with self.session() as conn:
-            return all_foreign(conn, self.spec.database, since, until)
+            return leaves_alone(conn, self.spec.database, read, position)
+
+    def is_unchanged(self, applied: MySqlPosition, until: MySqlPosition) -> bool:
+        """Whether the log is known to leave the database's tables alone behind what was applied; see `log_stretch`."""
+        with self.session() as conn:
+            return leaves_alone(conn, self.spec.database, applied, until, applied=True)
 
     def log_runway(self, position: MySqlPosition) -> dict[str, Any]:
         """How long the log will still reach back to `position`; see `history.log_runway`."""
@@ -151,6 +153,10 @@ class MySqlSource:
             if self._conn is not None and self._conn.open:
                 self._conn.close()
             self._conn = None
+
+
+def _place(position: MySqlPosition) -> tuple[int, int]:
+    return log_file_number(position.file), position.pos
 
 
 class Guard:
