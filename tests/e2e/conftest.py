@@ -120,19 +120,21 @@ class Pipe:
 
     def processes(self, *words: str) -> list[psutil.Process]:
         """Processes of this test's home whose command line has all of the words."""
-        return [p for p in processes_of(self.home) if all(word in p.cmdline() for word in words)]
+        return processes_of(self.home, *words)
 
     def consumer(self) -> psutil.Process:
         return wait_until(lambda: next(iter(self.processes("consume", self.name)), None), "a consumer process")
 
 
-def processes_of(home: Path) -> list[psutil.Process]:
+def processes_of(home: Path, *words: str) -> list[psutil.Process]:
+    """Our processes of this home that are alive, with all of the words in their command lines."""
     found = []
-    for process in psutil.process_iter(["cmdline", "environ"]):
+    for process in psutil.process_iter():
         try:
-            if process.environ().get("CDC_HOME") == str(home) and "cdc_pipelines.cli" in process.cmdline():
+            ours = {"cdc_pipelines.cli", *words} <= set(process.cmdline())
+            if ours and process.environ().get("CDC_HOME") == str(home):
                 found.append(process)
-        except psutil.Error:
+        except psutil.Error:  # it ended, or is another user's
             continue
     return found
 
