@@ -1,10 +1,12 @@
 """Every kind of change arrives, in whole transactions, after a copy that writers were at work under."""
 
-import threading
 import time
 from collections.abc import Callable
 
+import pymysql
+
 from tests.e2e.conftest import Pipe, wait_until
+from tests.e2e.writing import writing
 
 SCHEMA = (
     "create table account (id bigint unsigned primary key, owner varchar(40), balance decimal(12,2) not null)",
@@ -23,36 +25,7 @@ def test_the_whole_way_with_writers_at_work_while_the_copy_runs(make_pipe: Calla
         "insert into entry select id % 500, id, concat('a\\tb\\n', id), now(6) from account where id <= 20000",
         "insert into visit select concat('p', id % 50), now(3), id / 7 from account where id <= 5000",
     )
-    stop = threading.Event()
-    written = [0]
-    failure: list[BaseException] = []
-
-    def write() -> None:
-        from cdc_pipelines.stack.settings import StackSettings, load_env
-        from tests.conftest import mysql_connection
-
-        connection = mysql_connection(StackSettings.from_env(load_env()).mysql, pipe.mysql.db.decode())
-        try:
-            with connection, connection.cursor() as cursor:
-                step = 0
-                while not stop.is_set():
-                    step += 1
-                    a, b = 1 + step * 7 % 60000, 1 + step * 13 % 60000
-                    connection.begin()
-                    cursor.execute("update account set balance = balance - 1 where id = %s", (a,))
-                    cursor.execute("update account set balance = balance + 1 where id = %s", (b,))
-                    cursor.execute("insert into visit values (%s, now(3), %s)", (f"p{step % 9}", step))
-                    if step % 5 == 0:
-                        cursor.execute("delete from entry where account = %s limit 3", (step % 500,))
-                        cursor.execute("update account set id = id + 1000000 where id = %s", (1 + step * 17 % 60000,))
-                    connection.commit()
-                    written[0] += 1
-        except BaseException as error:  # noqa: BLE001 (told by the test)
-            failure.append(error)
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
+    with writing(pipe, _transfer) as written:
         wait_until(lambda: written[0] > 100, "the writer to be at work")
         pipe.configure()
         outcome = pipe.start()
@@ -61,15 +34,21 @@ def test_the_whole_way_with_writers_at_work_while_the_copy_runs(make_pipe: Calla
         report = pipe.equal()  # exact under load
         assert {t["table"] for t in report["tables"]} == {"account", "entry", "visit"}
         wait_until(lambda: written[0] > during + 200, "more writes")
-    finally:
-        stop.set()
-        writer.join()
-    assert not failure
     pipe.equal()
     total = pipe.source_rows("select sum(balance), count(*) from account")
     assert pipe.rows("select sum(balance), count(*) from account") == total
     counted = pipe.source_rows("select count(*), count(distinct weight) from visit")
     assert pipe.rows("select count(*), count(distinct weight) from visit") == counted
+
+
+def _transfer(cursor: pymysql.cursors.Cursor, step: int) -> None:
+    a, b = 1 + step * 7 % 60000, 1 + step * 13 % 60000
+    cursor.execute("update account set balance = balance - 1 where id = %s", (a,))
+    cursor.execute("update account set balance = balance + 1 where id = %s", (b,))
+    cursor.execute("insert into visit values (%s, now(3), %s)", (f"p{step % 9}", step))
+    if step % 5 == 0:
+        cursor.execute("delete from entry where account = %s limit 3", (step % 500,))
+        cursor.execute("update account set id = id + 1000000 where id = %s", (1 + step * 17 % 60000,))
 
 
 def test_each_kind_of_change(pipe: Pipe) -> None:

@@ -1,6 +1,7 @@
 """Both kinds of MySQL server as a source, for tests that must hold on each, alone or with a target beside it."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +24,7 @@ __all__ = ["dagster", "make_dagster_pipe", "page"]
 
 @dataclass
 class SourceServer:
-    """One server of the stack with a database of the test's own."""
+    """One server with a database of the test's own."""
 
     flavor: str
     access: ServerAccess
@@ -59,21 +60,26 @@ def server(
     request: pytest.FixtureRequest, stack: StackSettings, unique: Callable[[str], str]
 ) -> Iterator[SourceServer]:
     """MySQL and MariaDB in turn, each with an empty database that lives for this test."""
-    flavor = request.param
-    access: ServerAccess = getattr(stack, flavor)
-    name = unique("source")
+    access: ServerAccess = getattr(stack, request.param)
+    password = f"${{env:CDC_STACK_{request.param.upper()}_PASSWORD}}"
+    with source_server(request.param, access, unique("source"), password) as found:
+        yield found
+
+
+@contextmanager
+def source_server(flavor: str, access: ServerAccess, database: str, password: str) -> Iterator[SourceServer]:
+    """A server with an empty database; `password` is a reference."""
     spec = Source(
-        type=flavor, host=access.host, port=access.port, database=name, user=access.user,
-        password=f"${{env:CDC_STACK_{flavor.upper()}_PASSWORD}}",
+        type=flavor, host=access.host, port=access.port, database=database, user=access.user, password=password
     )
     with mysql_connection(access) as connection, connection.cursor() as cursor:
-        cursor.execute(f"create database `{name}` character set utf8mb4")
+        cursor.execute(f"create database `{database}` character set utf8mb4")
         source = MySqlSource(spec)
         try:
-            yield SourceServer(flavor, access, name, source)
+            yield SourceServer(flavor, access, database, source)
         finally:
             source.close()
-            cursor.execute(f"drop database if exists `{name}`")
+            cursor.execute(f"drop database if exists `{database}`")
 
 
 @pytest.fixture

@@ -41,10 +41,11 @@ def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = 60) -> 
     """The condition's first true value."""
     deadline = time.monotonic() + timeout_s
     while True:
+        began = time.monotonic()
         if value := condition():
             return value
         assert time.monotonic() < deadline, f"waited {timeout_s:.0f} s for: {what}"
-        time.sleep(0.1)
+        time.sleep(max(0.1, 2 * (time.monotonic() - began)))  # a look is Dagster's work, too
 
 
 @dataclass

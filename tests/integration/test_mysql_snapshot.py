@@ -1,13 +1,37 @@
 """Snapshots on the real servers: their position is exact, whoever writes meanwhile."""
 
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
+
 import pytest
 
 from cdc_pipelines.replication.databases.mysql import snapshot as snapshot_module
 from cdc_pipelines.replication.databases.mysql.gtid import MariaDbGtidSet, MySqlGtidSet
 from cdc_pipelines.replication.errors import ConfigurationError
 from cdc_pipelines.replication.position import log_file_number
-from tests.integration.conftest import SourceServer
+from cdc_pipelines.stack.settings import ServerAccess
+from tests.integration.conftest import SourceServer, source_server
+from tests.integration.own_servers import own_server
 from tests.integration.writers import ONLY_MARIADB, ONLY_MYSQL, Writers, our_transactions, two_tables
+
+
+@pytest.fixture(scope="module")
+def access_to() -> Iterator[Callable[[str], ServerAccess]]:
+    """Servers of this module's own: what these writers write, every connector of a server reads."""
+    with ExitStack() as ends:
+        yield cache(lambda flavor: ends.enter_context(own_server(flavor)))
+
+
+@pytest.fixture(params=["mysql", "mariadb"])
+def server(
+    request: pytest.FixtureRequest, access_to: Callable[[str], ServerAccess], unique: Callable[[str], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[SourceServer]:
+    access = access_to(request.param)
+    monkeypatch.setenv("OWN_PASSWORD", access.password)
+    with source_server(request.param, access, unique("source"), "${env:OWN_PASSWORD}") as found:
+        yield found
 
 
 @pytest.mark.parametrize(("writers", "hold_s", "sessions"), [(2, 0, 3), (8, 0.003, 2), (1, 0, 1)])
@@ -20,7 +44,7 @@ def test_every_session_sees_exactly_the_position(
     start = server.source.position()
     seen = []
     with Writers(server, writers, hold_s) as running:
-        for _ in range(15):
+        for _ in range(10):
             with server.source.open_snapshot(sessions, tables) as snapshot:
                 assert len(snapshot.sessions) == sessions
                 counts = {
@@ -85,7 +109,7 @@ def test_without_the_lock_the_snapshot_holds_all_of_its_position(server: SourceS
     start = source.position()
     seen = []
     with Writers(server, 4, 0):
-        for _ in range(15):
+        for _ in range(10):
             with source.open_snapshot(2, tables) as snapshot:
                 rows = [s.query("select count(*) from a")[0][0] for s in snapshot.sessions]
                 seen.append((snapshot.position, rows))
