@@ -199,6 +199,11 @@ class Run:
         if due or (not idle and self._queue.empty()):
             self.send()
 
+    def send_early(self) -> None:
+        """What is whole need not wait for a transaction that begins and may be long, unless the applier is busy."""
+        if self.events and self._queue.empty():
+            self.send()
+
     def flush_part(self) -> None:
         part = self._part
         if part.events or part.counts:
