@@ -270,4 +270,4 @@ def test_a_target_that_went_away_is_worth_another_try(stage: Stage) -> None:
     stage.start()
     wait_for(lambda: stage.ids() == [2, 3], "the next one to apply the rest")
     with pytest.raises(psycopg.Error):
-        running.consumer._applier.conn.execute("select 1")
+        running.consumer._stream.applier.conn.execute("select 1")

@@ -15,8 +15,8 @@ MUTANTS = [
         _RESYNC,
     ),
     Mutant(
-        "a consumer goes on with the tables it knew", NOT_SILENT, "replication/stream/consumer.py",
-        "        if self._applier.is_outdated():\n",
+        "a consumer goes on with the tables it knew", NOT_SILENT, "replication/stream/streaming.py",
+        "        if self.applier.is_outdated():\n",
         "        if False:\n",
         _RESYNC,
     ),
