@@ -32,8 +32,8 @@ MUTANTS = [
     ),
     Mutant(
         "each part is committed by itself", WHOLE, "replication/stream/applying.py",
-        "            total.truncates += counts.truncates\n",
-        "            total.truncates += counts.truncates\n        self.conn.commit()\n",
+        "        self._tally.add(part.counts, self.live.detached)\n",
+        "        self._tally.add(part.counts, self.live.detached)\n        self.conn.commit()\n",
         (_APPLIER + "test_a_run_is_seen_as_a_whole_with_its_offset",),
     ),
     Mutant(
