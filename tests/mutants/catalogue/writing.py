@@ -107,7 +107,7 @@ MUTANTS = [
     ),
     Mutant(
         "the target's unique indexes are not looked for", WHOLE, "replication/stream/live_tables.py",
-        "unique = bool(ddl.unique_indexes(self._conn, table))",
+        "unique = bool(existing.unique_indexes(self._conn, table))",
         "unique = False",
         (_APPLIER + "test_unique_values_change_hands",),
     ),
