@@ -17,12 +17,13 @@ from cdc_pipelines.replication.stream.batches import (
     TableItem,
     Truncate,
 )
+from cdc_pipelines.replication.stream.ddl_statements import parse
+from cdc_pipelines.replication.stream.ddl_tokens import Name
 from cdc_pipelines.replication.stream.messages import Message, SourceBlock, TableChange
 from cdc_pipelines.replication.stream.overlap import Overlap
 from cdc_pipelines.replication.stream.rows import RowCodec
 from cdc_pipelines.replication.stream.schema_changes import Judge
 from cdc_pipelines.replication.stream.schema_event import Event, Rules, describe
-from cdc_pipelines.replication.stream.statement import Name, parse
 
 
 class Definitions:
