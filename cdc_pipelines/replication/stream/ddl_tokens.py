@@ -1,4 +1,4 @@
-"""The words of a DDL statement, and a cursor over them: comments and spaces left out, quotes and brackets understood."""
+"""The words of a DDL statement, and a cursor over them: comments and spaces left out, quotes understood."""
 
 import re
 from collections.abc import Iterator
