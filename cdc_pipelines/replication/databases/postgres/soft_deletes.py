@@ -85,7 +85,7 @@ def carry_over(conn: psycopg.Connection, old: MappedTable, new: MappedTable, col
     found = existing.find(conn, old.target_schema, old.target_name)
     if found is None or column not in found.columns:
         return 0
-    there = {name: existing.type for name, existing in found.columns.items()}
+    there = {name: column.type for name, column in found.columns.items()}
     shared = [(name, kind) for name, kind in new.landing if name in there and name != new.rows.deleted_column]
     if not {key.target_name for key in new.key} <= {name for name, _ in shared}:
         return 0  # another key: the rows can't be told
