@@ -6,11 +6,11 @@ import psycopg
 import pytest
 
 from cdc_pipelines.replication.catalog import Column, MappedColumn, MappedTable, Table
+from cdc_pipelines.replication.changes.batches import Redefine
+from cdc_pipelines.replication.changes.conversions import questions
 from cdc_pipelines.replication.databases.postgres import ddl, existing
 from cdc_pipelines.replication.databases.postgres.alter import ValuesConvertedError, redefine
 from cdc_pipelines.replication.errors import UnsupportedChangeError
-from cdc_pipelines.replication.stream.batches import Redefine
-from cdc_pipelines.replication.stream.conversions import questions
 from cdc_pipelines.replication.values import form_for
 
 ID = Column("id", "int", "int", nullable=False)

@@ -12,6 +12,7 @@ import msgspec
 import psycopg
 import pytest
 
+from cdc_pipelines.replication.changes.batches import RenameTable
 from cdc_pipelines.replication.control.store import ControlStore
 from cdc_pipelines.replication.databases.postgres import carried, shadow
 from cdc_pipelines.replication.operations import carry_work
@@ -21,7 +22,6 @@ from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.replication.operations.start import step_copy_all, step_plan
 from cdc_pipelines.replication.pipeline import Pipeline
 from cdc_pipelines.replication.stream import restructure
-from cdc_pipelines.replication.stream.batches import RenameTable
 from cdc_pipelines.stack.settings import StackSettings
 from tests.copied import Copied
 

@@ -14,7 +14,7 @@ import pytest
 from confluent_kafka import Producer
 
 from cdc_pipelines.replication.catalog import MappedTable
-from cdc_pipelines.replication.copy.chunk import Chunk
+from cdc_pipelines.replication.chunk import Chunk
 from cdc_pipelines.replication.databases.postgres import ddl
 from cdc_pipelines.replication.databases.postgres.connection import connect
 from cdc_pipelines.replication.databases.postgres.state import TargetState, ensure_schema

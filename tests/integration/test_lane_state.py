@@ -4,7 +4,7 @@ import psycopg
 import pytest
 
 from cdc_pipelines.replication.catalog import Column, MappedColumn, MappedTable, Table
-from cdc_pipelines.replication.copy.chunk import Chunk
+from cdc_pipelines.replication.chunk import Chunk
 from cdc_pipelines.replication.databases.postgres import ddl, existing
 from cdc_pipelines.replication.databases.postgres.lane_store import LaneStore, state_name
 from cdc_pipelines.replication.databases.postgres.shadow import create_shadow

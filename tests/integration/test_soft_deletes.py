@@ -7,13 +7,13 @@ import psycopg
 import pytest
 
 from cdc_pipelines.replication.catalog import Column, MappedColumn, MappedTable, RowRules, Table
+from cdc_pipelines.replication.changes.batches import SMALL, KeyedBatch
+from cdc_pipelines.replication.changes.rows import RowCodec
 from cdc_pipelines.replication.databases.postgres import ddl, existing, soft_deletes
 from cdc_pipelines.replication.databases.postgres.apply import TableApplier
 from cdc_pipelines.replication.databases.postgres.shadow import create_shadow, take_place
 from cdc_pipelines.replication.databases.postgres.state import TargetState, ensure_schema
 from cdc_pipelines.replication.operations.generation import _empty_table
-from cdc_pipelines.replication.stream.batches import SMALL, KeyedBatch
-from cdc_pipelines.replication.stream.rows import RowCodec
 
 ID = Column("id", "int", "int", nullable=False)
 V = Column("v 1%", "varchar", "varchar(9)", nullable=False, length=9)

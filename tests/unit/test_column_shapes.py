@@ -10,6 +10,8 @@ import pytest
 import yaml
 
 from cdc_pipelines.replication.catalog import Column, MappedTable, Table, mapped_table_from_json, to_json
+from cdc_pipelines.replication.changes.batches import Event
+from cdc_pipelines.replication.changes.rows import RowCodec
 from cdc_pipelines.replication.column_shape import ColumnShape
 from cdc_pipelines.replication.copy.plan import plan
 from cdc_pipelines.replication.databases.mysql.ranges import is_exact
@@ -19,9 +21,7 @@ from cdc_pipelines.replication.operations.settings_changes import settings_chang
 from cdc_pipelines.replication.pipeline import Pipeline
 from cdc_pipelines.replication.pipeline_file import parse_pipeline
 from cdc_pipelines.replication.position import Place
-from cdc_pipelines.replication.stream.batches import Event
 from cdc_pipelines.replication.stream.refusal import RefusedError, letter
-from cdc_pipelines.replication.stream.rows import RowCodec
 from cdc_pipelines.replication.values import form_for, forms_of
 from tests.unit.test_pipeline_file import GOOD
 

@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
+from cdc_pipelines.replication.changes.batches import AddTable
 from cdc_pipelines.replication.errors import ConfigurationError
-from cdc_pipelines.replication.stream.batches import AddTable
 from cdc_pipelines.replication.stream.ddl_statements import parse
 from cdc_pipelines.replication.stream.messages import SourceBlock, TableChange
 from cdc_pipelines.replication.stream.schema_event import Rules

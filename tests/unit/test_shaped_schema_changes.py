@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from cdc_pipelines.replication.catalog import MappedTable, Table
+from cdc_pipelines.replication.changes.batches import Detach, Redefine, RenameTable
 from cdc_pipelines.replication.column_shape import AddedColumn, ColumnShape
-from cdc_pipelines.replication.stream.batches import Detach, Redefine, RenameTable
 from cdc_pipelines.replication.stream.schema_event import Rules
 from tests.unit import schema_events
 from tests.unit.log_reading import COLUMNS, KEYED

@@ -12,7 +12,7 @@ import psycopg
 
 from cdc_pipelines.replication.added_columns import of_copied_rows
 from cdc_pipelines.replication.catalog import MappedTable
-from cdc_pipelines.replication.copy.chunk import Chunk
+from cdc_pipelines.replication.chunk import Chunk
 from cdc_pipelines.replication.copy.progress import Progress
 from cdc_pipelines.replication.databases.mysql.ranges import KeyRange, is_exact
 from cdc_pipelines.replication.databases.postgres import ddl, existing, soft_deletes

@@ -7,10 +7,10 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from cdc_pipelines.replication.changes.batches import AtBarrier, Failed
 from cdc_pipelines.replication.databases.postgres.connection import connect, take_replica_role
 from cdc_pipelines.replication.lanes.runtime import LaneRuntime
 from cdc_pipelines.replication.stream.applying import Applier
-from cdc_pipelines.replication.stream.batches import AtBarrier, Failed
 from cdc_pipelines.replication.stream.log_client import WAIT_MS
 from cdc_pipelines.replication.stream.read_ahead import ReadAhead
 from cdc_pipelines.replication.stream.schema_event import Rules

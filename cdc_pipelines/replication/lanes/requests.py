@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from cdc_pipelines.replication.catalog import MappedTable
-from cdc_pipelines.replication.copy.chunk import Chunk
+from cdc_pipelines.replication.chunk import Chunk
 from cdc_pipelines.replication.copy.progress import Progress
 from cdc_pipelines.replication.databases.postgres import ddl
 from cdc_pipelines.replication.databases.postgres.lane_store import LaneStore

@@ -6,6 +6,8 @@ from typing import Any
 import msgspec
 import psycopg
 
+from cdc_pipelines.replication.changes.batches import KeyedBatch, OrderedBatch
+from cdc_pipelines.replication.changes.rows import RowCodec
 from cdc_pipelines.replication.databases.postgres import existing
 from cdc_pipelines.replication.databases.postgres.apply import TableApplier
 from cdc_pipelines.replication.databases.postgres.connection import server_errors, take_replica_role
@@ -15,8 +17,6 @@ from cdc_pipelines.replication.databases.postgres.state import TargetState
 from cdc_pipelines.replication.errors import CdcError, ConfigurationError
 from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.replication.stream import poison
-from cdc_pipelines.replication.stream.batches import KeyedBatch, OrderedBatch
-from cdc_pipelines.replication.stream.rows import RowCodec
 
 OPERATIONS = {"c": "insert", "r": "insert", "u": "update", "d": "delete", "t": "truncate", "s": "schema change"}
 _LOCK_WAIT_S = 5

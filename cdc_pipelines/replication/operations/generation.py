@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import psycopg
 
 from cdc_pipelines.replication.catalog import MappedTable
-from cdc_pipelines.replication.copy.chunk import Chunk
+from cdc_pipelines.replication.chunk import Chunk
 from cdc_pipelines.replication.copy.plan import plan
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.databases.postgres import ddl, existing, soft_deletes

@@ -11,7 +11,7 @@ from typing import Any
 
 from cdc_pipelines.replication.agent import ensure_agent
 from cdc_pipelines.replication.alerts.channels import check_channels
-from cdc_pipelines.replication.copy.chunk import Chunk
+from cdc_pipelines.replication.chunk import Chunk
 from cdc_pipelines.replication.copy.progress import Progress
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.errors import (

@@ -8,20 +8,7 @@ from contextlib import AbstractContextManager
 import msgspec
 import psycopg
 
-from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
-from cdc_pipelines.replication.databases.postgres import carried
-from cdc_pipelines.replication.databases.postgres.alter import ValuesConvertedError
-from cdc_pipelines.replication.databases.postgres.refusals import reason
-from cdc_pipelines.replication.databases.postgres.state import TargetState
-from cdc_pipelines.replication.errors import (
-    ConfigurationError,
-    IntegrityError,
-    ResyncRequiredError,
-    RetryableError,
-    UnsupportedChangeError,
-)
-from cdc_pipelines.replication.stream import poison
-from cdc_pipelines.replication.stream.batches import (
+from cdc_pipelines.replication.changes.batches import (
     AddTable,
     Commit,
     CopyBatch,
@@ -39,6 +26,19 @@ from cdc_pipelines.replication.stream.batches import (
     RenameTable,
     Truncate,
 )
+from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
+from cdc_pipelines.replication.databases.postgres import carried
+from cdc_pipelines.replication.databases.postgres.alter import ValuesConvertedError
+from cdc_pipelines.replication.databases.postgres.refusals import reason
+from cdc_pipelines.replication.databases.postgres.state import TargetState
+from cdc_pipelines.replication.errors import (
+    ConfigurationError,
+    IntegrityError,
+    ResyncRequiredError,
+    RetryableError,
+    UnsupportedChangeError,
+)
+from cdc_pipelines.replication.stream import poison
 from cdc_pipelines.replication.stream.live_tables import LiveTables
 from cdc_pipelines.replication.stream.refusal import RefusedError, letter, refusals_told
 from cdc_pipelines.replication.stream.tally import Tally

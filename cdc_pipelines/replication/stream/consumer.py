@@ -10,6 +10,7 @@ import psycopg
 from sqlalchemy.exc import SQLAlchemyError
 
 from cdc_pipelines.replication import processes, secrets
+from cdc_pipelines.replication.changes.batches import Commit
 from cdc_pipelines.replication.connect import ConnectClient
 from cdc_pipelines.replication.control.store import ControlStore, Heartbeat, PipelineRecord
 from cdc_pipelines.replication.databases.mysql.source import MySqlSource
@@ -21,13 +22,12 @@ from cdc_pipelines.replication.errors import (
     RetryableError,
     TornLogError,
 )
-from cdc_pipelines.replication.metrics.measures import Measures
 from cdc_pipelines.replication.stream import parking
 from cdc_pipelines.replication.stream.applying import Applier
-from cdc_pipelines.replication.stream.batches import Commit
 from cdc_pipelines.replication.stream.lead import session_purpose, take_lead
 from cdc_pipelines.replication.stream.live_tables import LiveTables
 from cdc_pipelines.replication.stream.log_topic import LogTopics
+from cdc_pipelines.replication.stream.measures import Measures
 from cdc_pipelines.replication.stream.pulse import Pulse, moment
 from cdc_pipelines.replication.stream.rewind import rewind
 from cdc_pipelines.replication.stream.streaming import Stream

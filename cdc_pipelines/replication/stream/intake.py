@@ -3,16 +3,16 @@
 from collections.abc import Iterable
 from typing import Any
 
+from cdc_pipelines.replication.changes.batches import AtBarrier, Detach, Key, Learn, Redefine, Row, TableItem, Truncate
+from cdc_pipelines.replication.changes.rows import RowCodec
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.position import Place
 from cdc_pipelines.replication.stream import messages
-from cdc_pipelines.replication.stream.batches import AtBarrier, Detach, Key, Learn, Redefine, Row, TableItem, Truncate
 from cdc_pipelines.replication.stream.definitions import Definitions
 from cdc_pipelines.replication.stream.grammar import Grammar, Open
 from cdc_pipelines.replication.stream.messages import Message
 from cdc_pipelines.replication.stream.overlap import Overlap
 from cdc_pipelines.replication.stream.refusal import event_of
-from cdc_pipelines.replication.stream.rows import RowCodec
 from cdc_pipelines.replication.stream.run import OPS, Run
 from cdc_pipelines.replication.stream.schema_event import Statements
 from cdc_pipelines.replication.stream.shaping import deleted, shaped

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 import psycopg
 
+from cdc_pipelines.replication.changes.batches import AtBarrier
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.errors import RetryableError
-from cdc_pipelines.replication.stream.batches import AtBarrier
 from cdc_pipelines.replication.stream.streaming import Stream
 
 _LOOK_EVERY_S, _POLL_S = 0.25, 0.02

@@ -3,10 +3,10 @@
 import queue
 from collections.abc import Collection
 
+from cdc_pipelines.replication.changes.batches import Item
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.pipeline import Pipeline
 from cdc_pipelines.replication.stream.applying import Applier
-from cdc_pipelines.replication.stream.batches import Item
 from cdc_pipelines.replication.stream.log_client import WAIT_MS, LogClient
 from cdc_pipelines.replication.stream.reader import LogReader
 from cdc_pipelines.replication.stream.schema_event import Rules

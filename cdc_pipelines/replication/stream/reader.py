@@ -13,9 +13,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from cdc_pipelines.replication.catalog import MappedTable
+from cdc_pipelines.replication.changes.batches import CopyBatch, Failed, Item, KeyedBatch
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.pipeline import Apply
-from cdc_pipelines.replication.stream.batches import CopyBatch, Failed, Item, KeyedBatch
 from cdc_pipelines.replication.stream.definitions import Definitions
 from cdc_pipelines.replication.stream.intake import Intake
 from cdc_pipelines.replication.stream.log_client import LogClient

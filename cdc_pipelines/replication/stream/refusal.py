@@ -8,12 +8,12 @@ import msgspec
 import psycopg
 
 from cdc_pipelines.replication.catalog import to_json
+from cdc_pipelines.replication.changes.batches import Event, Key
+from cdc_pipelines.replication.changes.rows import RowCodec
 from cdc_pipelines.replication.databases.postgres.dead_letters import NewLetter
 from cdc_pipelines.replication.databases.postgres.refusals import is_refusal, reason
 from cdc_pipelines.replication.errors import CdcError, FencedError, IntegrityError, RetryableError
-from cdc_pipelines.replication.stream.batches import Event, Key
 from cdc_pipelines.replication.stream.messages import Message
-from cdc_pipelines.replication.stream.rows import RowCodec
 
 
 class RefusedError(IntegrityError):

@@ -6,12 +6,12 @@ import psycopg
 from psycopg import sql
 
 from cdc_pipelines.replication.catalog import MappedTable
-from cdc_pipelines.replication.copy.chunk import Chunk
+from cdc_pipelines.replication.changes.batches import AddTable, Redefine, RemoveTable, RenameTable
+from cdc_pipelines.replication.chunk import Chunk
 from cdc_pipelines.replication.databases.postgres import alter, carried, ddl, existing
 from cdc_pipelines.replication.databases.postgres.lane_store import LaneStore
 from cdc_pipelines.replication.databases.postgres.state import CLAIMED_FIX, TargetState
 from cdc_pipelines.replication.errors import UnsupportedChangeError
-from cdc_pipelines.replication.stream.batches import AddTable, Redefine, RemoveTable, RenameTable
 
 
 def redefine(conn: psycopg.Connection, state: TargetState, pipeline: str, item: Redefine) -> None:

@@ -5,11 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
-from cdc_pipelines.replication.errors import ResyncRequiredError
-from cdc_pipelines.replication.pipeline import Apply
-from cdc_pipelines.replication.position import Place, log_file_number
-from cdc_pipelines.replication.stream.batches import (
+from cdc_pipelines.replication.changes.batches import (
     Commit,
     CopyBatch,
     Counts,
@@ -23,6 +19,10 @@ from cdc_pipelines.replication.stream.batches import (
     TableItem,
     Truncate,
 )
+from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
+from cdc_pipelines.replication.errors import ResyncRequiredError
+from cdc_pipelines.replication.pipeline import Apply
+from cdc_pipelines.replication.position import Place, log_file_number
 
 OPS = frozenset("crud")
 

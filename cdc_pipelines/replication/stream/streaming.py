@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 
 import psycopg
 
+from cdc_pipelines.replication.changes.batches import AtBarrier, Commit, Failed, Item
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.errors import RetryableError
 from cdc_pipelines.replication.pipeline import Pipeline
 from cdc_pipelines.replication.stream.applying import Applier
-from cdc_pipelines.replication.stream.batches import AtBarrier, Commit, Failed, Item
 from cdc_pipelines.replication.stream.log_topic import LogTopics
 from cdc_pipelines.replication.stream.quarantine import Quarantine
 from cdc_pipelines.replication.stream.read_ahead import ReadAhead

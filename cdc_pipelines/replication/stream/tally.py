@@ -2,8 +2,8 @@
 
 from collections.abc import Collection, Mapping
 
+from cdc_pipelines.replication.changes.batches import Counts
 from cdc_pipelines.replication.databases.postgres.state import TargetState
-from cdc_pipelines.replication.stream.batches import Counts
 
 
 class Tally:

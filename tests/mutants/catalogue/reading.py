@@ -16,7 +16,7 @@ MUTANTS = [
         (_READER + "test_what_a_chunk_holds_is_not_applied_again",),
     ),
     Mutant(
-        "a changed unique key leaves its old row", NOT_SILENT, "replication/stream/rows.py",
+        "a changed unique key leaves its old row", NOT_SILENT, "replication/changes/rows.py",
         "self.splits_key_changes = bool(table.key_indexes) and table.source.primary",
         "self.splits_key_changes = bool(table.key_indexes)",
         (_READER + "test_a_changed_unique_key_that_the_connector_does_not_take_for_the_key_leaves_no_old_row",),
@@ -208,13 +208,13 @@ MUTANTS = [
     ),
     # Schema changes and what can't be read
     Mutant(
-        "an event's unknown column is left out", NOT_SILENT, "replication/stream/rows.py",
+        "an event's unknown column is left out", NOT_SILENT, "replication/changes/rows.py",
         "forbid_unknown_fields=True",
         "forbid_unknown_fields=False",
         (_STOPS + "test_an_event_with_an_unknown_column_stops_the_stream",),
     ),
     Mutant(
-        "an event's missing column is null", NOT_SILENT, "replication/stream/rows.py",
+        "an event's missing column is null", NOT_SILENT, "replication/changes/rows.py",
         '= [(f"c{i}", form.json | None) for i, form in enumerate(self._read_forms)]',
         '= [(f"c{i}", form.json | None, None) for i, form in enumerate(self._read_forms)]',
         (_STOPS + "test_an_event_without_one_of_the_columns_stops_the_stream",),

@@ -10,9 +10,8 @@ import psycopg
 from psycopg import sql
 
 from cdc_pipelines.replication.catalog import MappedColumn, MappedTable
-from cdc_pipelines.replication.databases.postgres import ddl, existing
-from cdc_pipelines.replication.stream.batches import Redefine
-from cdc_pipelines.replication.stream.conversions import (
+from cdc_pipelines.replication.changes.batches import Redefine
+from cdc_pipelines.replication.changes.conversions import (
     Beyond,
     EndsInSpace,
     Equals,
@@ -25,6 +24,7 @@ from cdc_pipelines.replication.stream.conversions import (
     Outside,
     Question,
 )
+from cdc_pipelines.replication.databases.postgres import ddl, existing
 
 
 class ValuesConvertedError(Exception):
