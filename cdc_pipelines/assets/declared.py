@@ -57,7 +57,7 @@ def _from_files(directory: Path) -> Iterator[DeclaredPipeline]:
         try:
             spec = load_pipeline(file)
         except CdcError as error:
-            log.error("pipeline file left out of the definitions: %s", error)
+            log.error("pipeline file left out of the definitions: %s", redact(str(error)))
             continue
         if isinstance(spec.tables, str):
             # `all` tables: only the source knows which, and `configure` asks it.

@@ -6,7 +6,7 @@ import dagster as dg
 
 from cdc_pipelines.assets.declared import DeclaredPipeline, DeclaredTable
 from cdc_pipelines.replication.catalog import DELETED_TYPE, MappedTable
-from cdc_pipelines.replication.copy.chunk import Chunk
+from cdc_pipelines.replication.chunk import Chunk
 from cdc_pipelines.replication.errors import CdcError
 from cdc_pipelines.replication.pipeline import Server, Source
 from cdc_pipelines.replication.verify import TableVerified

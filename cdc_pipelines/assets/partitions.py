@@ -10,7 +10,7 @@ import dagster as dg
 
 from cdc_pipelines.assets.metadata import chunk_metadata
 from cdc_pipelines.assets.names import ChunkPartition, partitions_name, table_key
-from cdc_pipelines.replication.copy.chunk import Chunk
+from cdc_pipelines.replication.chunk import Chunk
 
 
 def materialization(pipeline: str, generation: int, chunk: Chunk) -> dg.AssetMaterialization:

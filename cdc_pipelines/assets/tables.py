@@ -14,7 +14,7 @@ from cdc_pipelines.assets.declared import DeclaredPipeline, DeclaredTable
 from cdc_pipelines.assets.metadata import chunk_metadata, source_metadata, target_metadata
 from cdc_pipelines.assets.names import ChunkPartition, node_name, partitions_name, source_key, table_key
 from cdc_pipelines.assets.observations import FRESH_FAIL_S, FRESH_WARN_S
-from cdc_pipelines.replication.copy.chunk import Chunk
+from cdc_pipelines.replication.chunk import Chunk
 from cdc_pipelines.replication.errors import ConfigurationError
 from cdc_pipelines.replication.lanes import requests as lanes
 from cdc_pipelines.replication.operations import start as engine

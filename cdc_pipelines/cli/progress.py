@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import click
 
-from cdc_pipelines.replication.copy.chunk import Chunk
+from cdc_pipelines.replication.chunk import Chunk
 from cdc_pipelines.replication.copy.progress import Progress
 
 

@@ -50,7 +50,7 @@ def list_(name: str, as_json: bool) -> None:
 def release(name: str, table: str) -> None:
     """Give TABLE back to the stream of pipeline NAME: it is copied again, and its dead letters are settled."""
     from cdc_pipelines.cli.progress import telling_progress
-    from cdc_pipelines.replication.operations.release import release as give_back
+    from cdc_pipelines.replication.lanes.release import release as give_back
     from cdc_pipelines.replication.operations.runtime import Runtime
 
     with Runtime.open(name) as rt, telling_progress() as (progress, on_chunk):

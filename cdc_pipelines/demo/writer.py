@@ -81,7 +81,7 @@ class ShopWriter:
         try:
             self.stop()
         except Exception:
-            if error is None:
+            if error is None:  # else what went wrong in the block first is what to tell
                 raise
 
     def start(self) -> None:

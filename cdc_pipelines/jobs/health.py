@@ -14,6 +14,7 @@ from cdc_pipelines.replication.health import healing
 from cdc_pipelines.replication.health.status import status
 from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.replication.secrets import redact
+from cdc_pipelines.resources.failures import masked
 from cdc_pipelines.resources.pipelines import PipelinesResource, tag_run
 
 INCIDENT_TAG = "cdc/incident"
@@ -116,7 +117,7 @@ def mend(context: dg.OpExecutionContext, config: IncidentConfig, pipelines: Pipe
         raise
     except CdcError as error:  # tried again by the next look, after a pause: not by this run
         keep("failed", str(error))
-        raise dg.Failure(redact(error.message), allow_retries=False) from error
+        raise dg.Failure(redact(error.message), allow_retries=False) from masked(error)
     keep("done", done)
     context.log.info("pipeline %s: %s", config.pipeline, done)
     context.add_output_metadata({"done": done})

@@ -22,7 +22,7 @@ from cdc_pipelines.assets.partitions import materialization, missing_events, reg
 from cdc_pipelines.assets.tables import COPY_POOL
 from cdc_pipelines.jobs.config import PipelineConfig, StartConfig
 from cdc_pipelines.jobs.executors import PRELOAD
-from cdc_pipelines.replication.copy.chunk import Chunk
+from cdc_pipelines.replication.chunk import Chunk
 from cdc_pipelines.replication.operations import start as engine
 from cdc_pipelines.replication.operations.carried_outcome import words
 from cdc_pipelines.resources.failures import RETRIES, prerequisites_table

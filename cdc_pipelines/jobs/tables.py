@@ -10,7 +10,7 @@ from cdc_pipelines.assets.partitions import unregister
 from cdc_pipelines.jobs.config import AddTableConfig, RemoveTableConfig, TablesConfig
 from cdc_pipelines.jobs.single import job_of
 from cdc_pipelines.replication.lanes import requests
-from cdc_pipelines.replication.operations.release import release
+from cdc_pipelines.replication.lanes.release import release
 from cdc_pipelines.resources.failures import RETRIES
 from cdc_pipelines.resources.pipelines import PipelinesResource
 

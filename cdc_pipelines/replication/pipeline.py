@@ -259,6 +259,11 @@ class Pipeline(Strict):
         return self
 
     @property
+    def pair(self) -> tuple[str, str]:
+        """The types of the source's and the target's server."""
+        return self.source.type, self.target.type
+
+    @property
     def connector_name(self) -> str:
         return self.connect.connector or f"cdc_{self.client}_{self.config}"
 

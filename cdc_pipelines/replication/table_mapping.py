@@ -104,7 +104,7 @@ def map_table(pipeline: Pipeline, table: Table, choice: TableChoice) -> MappedTa
         try:
             rules = heeded(column, pipeline.values.rules(table.name, source_name))
             shape = _shape(shapes, table.name, source_name)
-            form = form_for(column, pipeline.source.type, pipeline.target.type, table.name, rules, shape)
+            form = form_for(column, *pipeline.pair, table.name, rules, shape)
         except CdcError as error:
             problems.append(f"{error.message} ({error.next_step})")
             continue
@@ -112,8 +112,7 @@ def map_table(pipeline: Pipeline, table: Table, choice: TableChoice) -> MappedTa
     if problems:
         raise ConfigurationError("; ".join(problems))
     rows = rules_of_rows(
-        pipeline.shape.get(table.name), table, tuple(columns), (pipeline.source.type, pipeline.target.type),
-        pipeline.values,
+        pipeline.shape.get(table.name), table, tuple(columns), pipeline.pair, pipeline.values
     )
     if rows.soft:
         _require_name(rows.deleted_column)

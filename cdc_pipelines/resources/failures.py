@@ -44,7 +44,10 @@ def explained(context: Context, pipeline: str) -> Iterator[None]:
     except (RetryableError, *_OUTAGES) as error:
         if context.retry_number < RETRIES.max_retries:
             context.log.warning("%s\nThe step will be tried again.", redact(str(error)))
-            raise
+            shown = masked(error)
+            if shown is error:
+                raise
+            raise shown from shown.__cause__
         fail(error, pipeline)
     except dg.Failure:
         raise
@@ -64,7 +67,30 @@ def fail(error: Exception, pipeline: str) -> NoReturn:
     if isinstance(error, PrerequisiteError):
         metadata["prerequisites"] = prerequisites_table(error.results)
         metadata["next step"] = dg.MetadataValue.md(prerequisites_fixes(error))
-    raise dg.Failure(redact(message), metadata=metadata, allow_retries=False) from error
+    raise dg.Failure(redact(message), metadata=metadata, allow_retries=False) from masked(error)
+
+
+def masked(error: BaseException) -> BaseException:
+    """The error without secrets in its words, nor in those of what led to it: Dagster keeps them all.
+
+    An error of the engine is masked itself. Any other that tells a secret gives way to one of the same name, with its
+    traceback.
+    """
+    led_to = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    words, shown = str(error), error
+    if isinstance(error, CdcError):
+        error.message, error.next_step = redact(error.message), redact(error.next_step)
+        error.args = tuple(redact(part) if isinstance(part, str) else part for part in error.args)
+    elif redact(words) != words:
+        kind = type(error)
+        stand_in = type(kind.__name__, (Exception,), {"__module__": kind.__module__})
+        shown = stand_in(redact(words)).with_traceback(error.__traceback__)
+        shown.__cause__ = None  # nor the error that it stands for
+    if led_to is not None:
+        before = masked(led_to)
+        if shown is not error or before is not led_to:
+            shown.__cause__ = before
+    return shown
 
 
 def prerequisites_table(results: tuple[CheckResult, ...] | list[CheckResult]) -> dg.MetadataValue:

@@ -12,8 +12,8 @@ from pathlib import Path
 import requests
 
 from cdc_pipelines.stack.downloads import maven_archive
-from cdc_pipelines.stack.jvm import KAFKA_VERSION, fetch_jars, java, write_logging
-from cdc_pipelines.stack.part import NotReadyError, Part, fingerprint, server_environment
+from cdc_pipelines.stack.jvm import JvmPart, fetch_jars, java, write_logging
+from cdc_pipelines.stack.part import NotReadyError, fingerprint, server_environment
 from cdc_pipelines.stack.process import Launch, tail
 from cdc_pipelines.stack.settings import HOST, passwords
 
@@ -25,22 +25,13 @@ _PLUGINS = {
 _JDBC_SINK = {"io.debezium.connector.jdbc.JdbcSinkConnector": ("debezium-connector-jdbc", "3.6.0.Final")}
 
 
-class Connect(Part):
+class Connect(JvmPart):
     name = "connect"
     needs = ("kafka",)
 
     @property
     def config_file(self) -> Path:
         return self.layout.conf(self.name) / "worker.properties"
-
-    @property
-    def version(self) -> str:
-        return KAFKA_VERSION
-
-    @property
-    def console(self) -> Path:
-        """What the JVM itself prints; its log proper is written by log4j."""
-        return self.layout.logs(self.name) / "console.log"
 
     @property
     def plugins(self) -> dict[str, Path]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from cdc_pipelines.stack.downloads import maven_jars
 from cdc_pipelines.stack.errors import StackError
 from cdc_pipelines.stack.layout import Layout
+from cdc_pipelines.stack.part import Part
 
 KAFKA_VERSION = "4.3.1"
 _ARTIFACTS = (
@@ -20,6 +21,19 @@ _ARTIFACTS = (
     "org.apache.logging.log4j:log4j-slf4j-impl:2.25.1",
     "org.apache.logging.log4j:log4j-core:2.25.1",
 )
+
+
+class JvmPart(Part):
+    """A part that runs out of Kafka's jars."""
+
+    @property
+    def version(self) -> str:
+        return KAFKA_VERSION
+
+    @property
+    def console(self) -> Path:
+        """What the JVM itself prints; its log proper is written by log4j."""
+        return self.layout.logs(self.name) / "console.log"
 
 
 def jars(layout: Layout) -> Path:

@@ -9,29 +9,20 @@ from pathlib import Path
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from cdc_pipelines.stack.jvm import KAFKA_VERSION, fetch_jars, jars, java, write_logging
-from cdc_pipelines.stack.part import NotReadyError, Part, fingerprint, server_environment
+from cdc_pipelines.stack.jvm import JvmPart, fetch_jars, jars, java, write_logging
+from cdc_pipelines.stack.part import NotReadyError, fingerprint, server_environment
 from cdc_pipelines.stack.process import Launch, tail
 from cdc_pipelines.stack.settings import HOST
 
 PROBE_TOPIC = "cdc-stack-probe"
 
 
-class Kafka(Part):
+class Kafka(JvmPart):
     name = "kafka"
 
     @property
     def config_file(self) -> Path:
         return self.layout.conf(self.name) / "server.properties"
-
-    @property
-    def version(self) -> str:
-        return KAFKA_VERSION
-
-    @property
-    def console(self) -> Path:
-        """What the JVM itself prints; its log proper is written by log4j."""
-        return self.layout.logs(self.name) / "console.log"
 
     def missing(self) -> str | None:
         return None if jars(self.layout).exists() else "Kafka and Kafka Connect (about 60 MB)"

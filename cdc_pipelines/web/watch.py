@@ -129,7 +129,7 @@ class Watch:
         try:
             facts = self.status(record)
         except Exception as error:  # noqa: BLE001 - one pipeline's trouble must not end the others' history
-            _log.warning("pipeline %s: no status: %s", record.name, error)
+            _log.warning("pipeline %s: no status: %s: %s", record.name, type(error).__name__, error)
             return
         lag = facts["lag"]
         self._of(record.name).samples.append(
@@ -141,7 +141,7 @@ class Watch:
             try:
                 self.sample()
             except Exception as error:  # noqa: BLE001 - the store may be back at the next round
-                _log.warning("no round of statuses: %s", error)
+                _log.warning("no round of statuses: %s: %s", type(error).__name__, error)
             self._stop.wait(self._every_s)
 
     def _ask(self, record: PipelineRecord) -> Facts:

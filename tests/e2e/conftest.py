@@ -20,6 +20,7 @@ from cdc_pipelines.replication.errors import CdcError
 from cdc_pipelines.replication.health.status import status
 from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.stack.settings import StackSettings
+from tests.both_sides import BothSides
 from tests.command_server import CommandServer
 from tests.conftest import (
     CommandResult,
@@ -45,7 +46,7 @@ def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = 60) -
 
 
 @dataclass
-class Pipe:
+class Pipe(BothSides):
     """One pipeline between this test's own two databases."""
 
     name: str
@@ -77,20 +78,6 @@ class Pipe:
             Runtime.open(self.name, store, impatient=True) as rt,
         ):
             return json.loads(json.dumps(status(rt), default=str))
-
-    def run(self, *statements: str) -> None:
-        """Statements on the source, each its own transaction unless they say otherwise."""
-        with self.mysql.cursor() as cursor:
-            for statement in statements:
-                cursor.execute(statement)
-
-    def source_rows(self, query: str) -> list[tuple[Any, ...]]:
-        with self.mysql.cursor() as cursor:
-            cursor.execute(query)
-            return [tuple(row) for row in cursor.fetchall()]
-
-    def rows(self, query: str) -> list[tuple[Any, ...]]:
-        return self.target.execute(query).fetchall()  # type: ignore[arg-type]
 
     def arrives(self, query: str, expected: Any, timeout_s: float = 60) -> None:
         """Wait until a query on the target gives these rows."""

@@ -10,7 +10,7 @@ import pytest
 from psycopg import sql
 
 from cdc_pipelines.replication.catalog import MappedTable
-from cdc_pipelines.replication.copy.chunk import Chunk
+from cdc_pipelines.replication.chunk import Chunk
 from cdc_pipelines.replication.copy.move import copy_chunks
 from cdc_pipelines.replication.copy.plan import plan
 from cdc_pipelines.replication.databases.mysql.snapshot import Snapshot

@@ -27,6 +27,7 @@ from cdc_pipelines.replication.operations.configure import configure
 from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.replication.verify import verify
 from cdc_pipelines.stack.settings import StackSettings
+from tests.both_sides import BothSides
 from tests.conftest import PROJECT, postgres_connection
 
 _PARTITIONS = """
@@ -122,7 +123,7 @@ def dagster(stack: StackSettings, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 @dataclass
-class DagsterPipe:
+class DagsterPipe(BothSides):
     """One pipeline between this test's own two databases, driven through Dagster."""
 
     name: str
@@ -134,21 +135,6 @@ class DagsterPipe:
     @property
     def client(self) -> DagsterClient:
         return self.dagster.client
-
-    def run(self, *statements: str) -> None:
-        """Statements on the source."""
-        with self.mysql.cursor() as cursor:
-            for statement in statements:
-                cursor.execute(statement)
-
-    def source_rows(self, query: str) -> list[tuple[Any, ...]]:
-        with self.mysql.cursor() as cursor:
-            cursor.execute(query)
-            return [tuple(row) for row in cursor.fetchall()]
-
-    def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """Rows of the target."""
-        return self.target.execute(query).fetchall()  # type: ignore[arg-type]
 
     def configure(self) -> None:
         """Not through Dagster, as `compare` is not: each run of its own would cost the tests many seconds."""

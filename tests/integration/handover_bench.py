@@ -18,7 +18,7 @@ from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.databases.mysql.source import MySqlSource
 from cdc_pipelines.replication.operations.mapping import resolve
 from cdc_pipelines.replication.pipeline import Pipeline
-from cdc_pipelines.replication.stream import handover
+from cdc_pipelines.replication.stream import connector_life, handover
 from cdc_pipelines.replication.stream.log_topic import LogTopics
 from cdc_pipelines.stack.settings import StackSettings
 from tests.integration.conftest import SourceServer
@@ -117,7 +117,7 @@ class Bench:
         return [r for r in self.log_until(lambda records: row_id(records[-1]) == last) if row_id(r) is not None]
 
     def state(self) -> dict[str, Any]:
-        return handover.connector_state(self.client, self.name)
+        return connector_life.connector_state(self.client, self.name)
 
 
 def row_id(record: Record) -> int | None:
@@ -165,7 +165,7 @@ def make_bench(stack: StackSettings) -> Iterator[Callable[..., Bench]]:
 
     yield make
     for bench in made:
-        handover.teardown_connector(bench.client, bench.topics, bench.pipeline)
+        connector_life.teardown_connector(bench.client, bench.topics, bench.pipeline)
         bench.source.close()
 
 

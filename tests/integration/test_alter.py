@@ -6,11 +6,11 @@ import psycopg
 import pytest
 
 from cdc_pipelines.replication.catalog import Column, MappedColumn, MappedTable, Table
-from cdc_pipelines.replication.databases.postgres import ddl
+from cdc_pipelines.replication.changes.batches import Redefine
+from cdc_pipelines.replication.changes.conversions import questions
+from cdc_pipelines.replication.databases.postgres import ddl, existing
 from cdc_pipelines.replication.databases.postgres.alter import ValuesConvertedError, redefine
 from cdc_pipelines.replication.errors import UnsupportedChangeError
-from cdc_pipelines.replication.stream.batches import Redefine
-from cdc_pipelines.replication.stream.conversions import questions
 from cdc_pipelines.replication.values import form_for
 
 ID = Column("id", "int", "int", nullable=False)
@@ -92,7 +92,7 @@ def test_a_type_is_followed_where_it_converts_no_value(
             with pytest.raises(ValuesConvertedError, match="converted values of v"):
                 redefine(target, change)
     redefine(target, change)
-    assert ddl.check_existing(target, becomes, pipeline=None) == ["holds rows that this pipeline did not write"]
+    assert existing.misfits(target, becomes, pipeline=None) == ["holds rows that this pipeline did not write"]
     (kept,) = target.execute("select v::text from t").fetchone() or ("",)
     assert _same(kept, value), kept
 
@@ -151,7 +151,7 @@ def test_another_key_and_none(target: psycopg.Connection) -> None:
     origins = {"id": "id", "v": "v"}
     redefine(target, Redefine(was, wider := table(ID, v, key=("id", "v")), origins=origins))
     target.execute("insert into t values (1, 1), (1, 2)")
-    assert (found := ddl.find(target, "public", "t")) is not None
+    assert (found := existing.find(target, "public", "t")) is not None
     assert found.keys == (("id", "v"),)
     redefine(target, Redefine(wider, table(ID, v, key=()), origins=origins))
     target.execute("insert into t values (1, 1)")

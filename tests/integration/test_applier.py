@@ -9,7 +9,9 @@ import psycopg
 import pytest
 
 from cdc_pipelines.replication.catalog import Column, MappedColumn, MappedTable, Table
-from cdc_pipelines.replication.copy.chunk import Chunk
+from cdc_pipelines.replication.changes.batches import SMALL, Commit, Counts, KeyedBatch, Part, Truncate
+from cdc_pipelines.replication.changes.rows import RowCodec
+from cdc_pipelines.replication.chunk import Chunk
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.databases.postgres import ddl
 from cdc_pipelines.replication.databases.postgres.carried_store import Carried, CarriedStore
@@ -18,9 +20,7 @@ from cdc_pipelines.replication.databases.postgres.state import TargetState, ensu
 from cdc_pipelines.replication.errors import ConfigurationError, FencedError, IntegrityError
 from cdc_pipelines.replication.pipeline import Target
 from cdc_pipelines.replication.stream.applying import Applier
-from cdc_pipelines.replication.stream.batches import SMALL, Commit, Counts, KeyedBatch, Part, Truncate
 from cdc_pipelines.replication.stream.refusal import RefusedError
-from cdc_pipelines.replication.stream.rows import RowCodec
 from cdc_pipelines.stack.settings import StackSettings
 
 ID = Column("id", "bigint", "bigint", nullable=False)

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
+from cdc_pipelines.replication.changes.batches import Commit, Learn
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.databases.postgres.state import TargetState
 from cdc_pipelines.replication.errors import RetryableError
 from cdc_pipelines.replication.stream.applying import Applier
-from cdc_pipelines.replication.stream.batches import Commit, Learn
 
 POSITION = MySqlPosition("binlog.000001", 4).to_json()
 

@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cdc_pipelines.replication.catalog import Column, MappedColumn, MappedTable, Table
+from cdc_pipelines.replication.changes.batches import SMALL, KeyedBatch, OrderedBatch
+from cdc_pipelines.replication.changes.rows import RowCodec
 from cdc_pipelines.replication.databases.postgres.apply import TableApplier
 from cdc_pipelines.replication.errors import IntegrityError
-from cdc_pipelines.replication.stream.batches import SMALL, KeyedBatch, OrderedBatch
-from cdc_pipelines.replication.stream.rows import RowCodec
 
 ID = Column("id", "bigint", "bigint unsigned", nullable=False, unsigned=True)
 CODE = Column('co`de "x', "varchar", "varchar(12)", length=12)

@@ -14,9 +14,9 @@ import psycopg
 import pymysql
 import pytest
 
+from cdc_pipelines.replication.chunk import Chunk
 from cdc_pipelines.replication.control.leases import Lease
 from cdc_pipelines.replication.control.store import ControlStore
-from cdc_pipelines.replication.copy.chunk import Chunk
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.databases.postgres import ddl
 from cdc_pipelines.replication.errors import (

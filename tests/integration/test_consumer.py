@@ -14,7 +14,7 @@ import pytest
 from confluent_kafka import Producer
 
 from cdc_pipelines.replication.catalog import MappedTable
-from cdc_pipelines.replication.copy.chunk import Chunk
+from cdc_pipelines.replication.chunk import Chunk
 from cdc_pipelines.replication.databases.postgres import ddl
 from cdc_pipelines.replication.databases.postgres.connection import connect
 from cdc_pipelines.replication.databases.postgres.state import TargetState, ensure_schema
@@ -270,4 +270,4 @@ def test_a_target_that_went_away_is_worth_another_try(stage: Stage) -> None:
     stage.start()
     wait_for(lambda: stage.ids() == [2, 3], "the next one to apply the rest")
     with pytest.raises(psycopg.Error):
-        running.consumer._applier.conn.execute("select 1")
+        running.consumer._stream.applier.conn.execute("select 1")

@@ -5,7 +5,7 @@ import threading
 import psycopg
 import pytest
 
-from cdc_pipelines.replication.copy.chunk import Chunk
+from cdc_pipelines.replication.chunk import Chunk
 from cdc_pipelines.replication.databases.mysql.snapshot import Snapshot
 from cdc_pipelines.replication.databases.postgres import ddl
 from cdc_pipelines.replication.databases.postgres.state import TargetState

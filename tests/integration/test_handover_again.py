@@ -24,8 +24,8 @@ def test_a_healthy_connector_is_kept(bench: Bench) -> None:
 
 def test_pause_and_resume(bench: Bench) -> None:
     bench.hand_over()
-    assert handover.pause(bench.client, bench.pipeline)
-    assert handover.pause(bench.client, bench.pipeline)
+    assert connector_life.pause(bench.client, bench.pipeline)
+    assert connector_life.pause(bench.client, bench.pipeline)
     assert bench.state()["state"] == "PAUSED"
     assert not bench.state()["healthy"]
     bench.server.run("insert into item values (4, 'while paused', 1)")
@@ -33,21 +33,21 @@ def test_pause_and_resume(bench: Bench) -> None:
     assert bench.state()["healthy"]
     bench.server.run("insert into item values (5, 'last', 1)")
     assert ids(bench.rows_until(5)) == [2, 3, 4, 5]
-    assert not handover.pause(bench.client, bench.pipeline.model_copy(update={"config": 0}))
+    assert not connector_life.pause(bench.client, bench.pipeline.model_copy(update={"config": 0}))
 
 
 @ONLY_MYSQL
 def test_the_healer_resumes_what_is_paused_and_leaves_what_is_stopped(bench: Bench) -> None:
     with pytest.raises(ConfigurationError, match="does not exist"):
-        handover.ensure_running(bench.client, bench.pipeline, bench.generation)
+        connector_life.ensure_running(bench.client, bench.pipeline, bench.generation)
     bench.hand_over()
-    handover.pause(bench.client, bench.pipeline)
-    assert handover.ensure_running(bench.client, bench.pipeline, bench.generation)["healthy"]
+    connector_life.pause(bench.client, bench.pipeline)
+    assert connector_life.ensure_running(bench.client, bench.pipeline, bench.generation)["healthy"]
     with pytest.raises(FencedError):
-        handover.ensure_running(bench.client, bench.pipeline, bench.generation - 1)
+        connector_life.ensure_running(bench.client, bench.pipeline, bench.generation - 1)
     connector_life.stop(bench.client, bench.name)
     with pytest.raises(ConfigurationError, match="STOPPED"):
-        handover.ensure_running(bench.client, bench.pipeline, bench.generation)
+        connector_life.ensure_running(bench.client, bench.pipeline, bench.generation)
     assert bench.state()["state"] == "STOPPED"
     assert bench.hand_over().kept, "a start is a person's will, also after a stop"
 
@@ -101,7 +101,7 @@ def test_new_settings_are_put_in_force_without_loss(bench: Bench) -> None:
 def test_torn_down_twice(bench: Bench) -> None:
     bench.hand_over()
     for _ in range(2):
-        handover.teardown_connector(bench.client, bench.topics, bench.pipeline)
+        connector_life.teardown_connector(bench.client, bench.topics, bench.pipeline)
         assert bench.state()["state"] == "MISSING"
         assert bench.topics.list(bench.pipeline.topic_prefix) == []
     # Made again, it must not find the old offsets.

@@ -8,7 +8,7 @@ import pytest
 from cdc_pipelines.replication.databases.mysql.source import MySqlSource
 from cdc_pipelines.replication.errors import ResyncRequiredError
 from cdc_pipelines.replication.pipeline import Source
-from cdc_pipelines.replication.stream import connector_life, handover
+from cdc_pipelines.replication.stream import connector_life
 from cdc_pipelines.stack.settings import StackSettings
 from tests.conftest import mysql_connection
 from tests.integration.conftest import SourceServer
@@ -122,6 +122,6 @@ def test_a_purged_log_asks_for_a_resync(
         server.run(*[f"insert into item values ({n})" for n in range(100, 200)])
         with pytest.raises(ResyncRequiredError, match="reset"):
             bench.hand_over()
-        handover.teardown_connector(bench.client, bench.topics, bench.pipeline)
+        connector_life.teardown_connector(bench.client, bench.topics, bench.pipeline)
         server.source.close()
         bench.source.close()

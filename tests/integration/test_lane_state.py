@@ -4,8 +4,8 @@ import psycopg
 import pytest
 
 from cdc_pipelines.replication.catalog import Column, MappedColumn, MappedTable, Table
-from cdc_pipelines.replication.copy.chunk import Chunk
-from cdc_pipelines.replication.databases.postgres import ddl
+from cdc_pipelines.replication.chunk import Chunk
+from cdc_pipelines.replication.databases.postgres import ddl, existing
 from cdc_pipelines.replication.databases.postgres.lane_store import LaneStore, state_name
 from cdc_pipelines.replication.databases.postgres.shadow import create_shadow
 from cdc_pipelines.replication.databases.postgres.state import TargetState, ensure_schema
@@ -120,7 +120,7 @@ def test_a_table_that_is_left_out_may_be_taken_in_again(conn: psycopg.Connection
             state.disclaim(A)
     assert [t.name for t in state.mapped_tables()] == ["b"]
     assert state.chunks("a") == []
-    assert (ddl.check_existing(conn, A, pipeline="shop") == []) is keep
+    assert (existing.misfits(conn, A, pipeline="shop") == []) is keep
     assert bool(TargetState(conn, "other").foreign_claims([A])) is keep
 
 

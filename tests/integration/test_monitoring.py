@@ -17,7 +17,7 @@ from cdc_pipelines.replication.control.store import ControlStore, Heartbeat
 from cdc_pipelines.replication.metrics.catalogue import METRICS, Families
 from cdc_pipelines.replication.metrics.collector import registry
 from cdc_pipelines.replication.metrics.looks import Looks
-from cdc_pipelines.replication.metrics.measures import Histogram, Measures
+from cdc_pipelines.replication.stream.measures import Histogram, Measures
 from tests.conftest import PROJECT
 from tests.control_fixtures import postgres_url
 from tests.control_specs import make_spec

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from cdc_pipelines.replication.databases.postgres import ddl
+from cdc_pipelines.replication.databases.postgres import ddl, existing
 from cdc_pipelines.replication.databases.postgres.load import copy_rows
 from cdc_pipelines.replication.errors import (
     ConfigurationError,
@@ -45,7 +45,7 @@ def test_a_readers_error_commits_nothing(conn: psycopg.Connection) -> None:
     with pytest.raises(RetryableError, match="source went away"), conn.transaction():
         copy_rows(conn, USERS, read())
     assert closed == ["read-users"]
-    assert ddl.is_empty(conn, USERS)
+    assert existing.is_empty(conn, USERS)
     assert scalar(conn, "select 1") == 1  # the session is of use
 
 

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from cdc_pipelines.replication.copy.chunk import Chunk
+from cdc_pipelines.replication.chunk import Chunk
 from cdc_pipelines.replication.databases.postgres import ddl, state_schema
 from cdc_pipelines.replication.databases.postgres.connection import connect
 from cdc_pipelines.replication.databases.postgres.preflight import check_target

@@ -4,7 +4,7 @@ import psycopg
 import pytest
 
 from cdc_pipelines.replication.catalog import MappedColumn, MappedTable, Table
-from cdc_pipelines.replication.databases.postgres import ddl
+from cdc_pipelines.replication.databases.postgres import ddl, existing
 from cdc_pipelines.replication.databases.postgres.load import copy_rows
 from cdc_pipelines.replication.databases.postgres.state import TargetState
 from cdc_pipelines.replication.errors import ConfigurationError, UnsupportedChangeError
@@ -33,8 +33,8 @@ EVERY_TYPE = mapped(
 def test_a_table_of_every_type_that_we_made_fits_itself(conn: psycopg.Connection) -> None:
     assert ddl.create_table(conn, EVERY_TYPE)
     assert not ddl.create_table(conn, EVERY_TYPE)
-    assert ddl.check_existing(conn, EVERY_TYPE) == []
-    found = ddl.find(conn, "public", "every")
+    assert existing.misfits(conn, EVERY_TYPE) == []
+    found = existing.find(conn, "public", "every")
     assert found is not None
     assert found.keys == (("id",),)
 
@@ -44,13 +44,13 @@ def test_names_with_quotes_capitals_and_emoji_are_just_names(conn: psycopg.Conne
         Table("shop", 'We"ird', (ID,), ("id",)), 'Sch"ema; --', 'Ta"ble 💥', (MappedColumn(ID, 'I"d %s {}', "integer"),)
     )
     assert ddl.create_table(conn, odd)
-    assert ddl.check_existing(conn, odd) == []
+    assert existing.misfits(conn, odd) == []
     assert copy_rows(conn, odd, [[(b"1",), (b"2",)]]) == (2, 4)
     assert ddl.delete_range(conn, odd, (2,), None) == 1
     ddl.add_column(conn, odd, MappedColumn(column("x", "int"), 'X"', "integer"), "7")
     assert scalar(conn, 'select "X""" from "Sch""ema; --"."Ta""ble 💥"') == 7
     ddl.truncate(conn, odd)
-    assert ddl.is_empty(conn, odd)
+    assert existing.is_empty(conn, odd)
     assert ddl.drop_table(conn, odd)
     assert not ddl.drop_table(conn, odd)
 
@@ -83,7 +83,7 @@ def test_not_null_is_as_on_the_source_but_for_dates(conn: psycopg.Connection) ->
 )
 def test_an_existing_table_is_judged(conn: psycopg.Connection, statement: str, problem: str | None) -> None:
     conn.execute(statement)
-    problems = ddl.check_existing(conn, USERS)
+    problems = existing.misfits(conn, USERS)
     assert len(problems) == (problem is not None)
     assert problem is None or problem in problems[0]
 
@@ -92,8 +92,8 @@ def test_rows_of_our_own_are_no_obstacle(conn: psycopg.Connection) -> None:
     TargetState(conn, "shop").new_generation(1, "a", [USERS])
     ddl.create_table(conn, USERS)
     conn.execute("insert into users values (1, 'x')")
-    assert ddl.check_existing(conn, USERS, pipeline="shop") == []
-    assert ddl.check_existing(conn, USERS, pipeline="other") != []
+    assert existing.misfits(conn, USERS, pipeline="shop") == []
+    assert existing.misfits(conn, USERS, pipeline="other") != []
 
 
 def test_an_added_column_fills_the_rows_that_are_there_and_keeps_no_default(conn: psycopg.Connection) -> None:
@@ -133,22 +133,22 @@ def test_a_range_is_deleted_by_the_index_also_in_a_table_without_statistics(conn
     assert ddl.delete_range(conn, pair, (200, 200), None) == 1
     assert scalar(conn, "show enable_seqscan") == "on"
     assert ddl.delete_range(conn, pair, None, None) == 200 * 200 - 170 - 401
-    assert ddl.is_empty(conn, pair)
+    assert existing.is_empty(conn, pair)
 
 
 def test_a_table_that_a_foreign_key_points_at_is_emptied_all_the_same(conn: psycopg.Connection) -> None:
     ddl.create_table(conn, USERS)
     conn.execute("insert into users values (1, 'x'); create table child (user_id int references users)")
     ddl.truncate(conn, USERS)
-    assert ddl.is_empty(conn, USERS)
+    assert existing.is_empty(conn, USERS)
 
 
 def test_unique_indexes_beside_the_key_are_found(conn: psycopg.Connection) -> None:
     with pytest.raises(ConfigurationError, match="not on the target"):
-        ddl.unique_indexes(conn, USERS)
+        existing.unique_indexes(conn, USERS)
     ddl.create_table(conn, USERS)
-    assert ddl.unique_indexes(conn, USERS) == []
+    assert existing.unique_indexes(conn, USERS) == []
     conn.execute("create index on users (name)")
-    assert ddl.unique_indexes(conn, USERS) == []
+    assert existing.unique_indexes(conn, USERS) == []
     conn.execute("create unique index on users (name, id); create unique index on users (lower(name))")
-    assert ddl.unique_indexes(conn, USERS) == [("name", "id"), ()]
+    assert existing.unique_indexes(conn, USERS) == [("name", "id"), ()]

@@ -5,7 +5,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from cdc_pipelines.replication.databases.postgres import ddl
+from cdc_pipelines.replication.databases.postgres import ddl, existing
 from cdc_pipelines.replication.databases.postgres.connection import connect, take_replica_role
 from cdc_pipelines.replication.databases.postgres.load import copy_rows
 from cdc_pipelines.replication.databases.postgres.preflight import check_target
@@ -63,7 +63,7 @@ def test_a_fresh_target_meets_everything_and_nothing_is_written(spec: Target, op
     assert len(results) >= 9
     conn = open_()
     assert not TargetState(conn, "shop").exists()
-    assert ddl.find(conn, "public", "users") is None
+    assert existing.find(conn, "public", "users") is None
 
 
 def test_a_server_out_of_reach_is_one_result(spec: Target) -> None:

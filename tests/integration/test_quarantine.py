@@ -13,8 +13,8 @@ from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.databases.postgres.dead_letters import DeadLetter
 from cdc_pipelines.replication.databases.postgres.state import TargetState
 from cdc_pipelines.replication.errors import ConfigurationError, RetryableError
+from cdc_pipelines.replication.lanes.release import release
 from cdc_pipelines.replication.operations import dead_letters
-from cdc_pipelines.replication.operations.release import release
 from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.replication.stream.refusal import RefusedError
 from cdc_pipelines.stack.settings import StackSettings

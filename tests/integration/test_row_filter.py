@@ -13,11 +13,11 @@ import psycopg
 import pytest
 
 from cdc_pipelines.replication.catalog import RowRules
+from cdc_pipelines.replication.changes.rows import RowCodec
 from cdc_pipelines.replication.databases.mysql.ranges import KeyRange
 from cdc_pipelines.replication.databases.mysql.row_filter import filter_sql
 from cdc_pipelines.replication.databases.postgres import ddl
 from cdc_pipelines.replication.databases.postgres.load import copy_rows
-from cdc_pipelines.replication.stream.rows import RowCodec
 from cdc_pipelines.replication.verify.tables import verify_table
 from tests.integration.conftest import SourceServer
 

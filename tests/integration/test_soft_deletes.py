@@ -7,13 +7,13 @@ import psycopg
 import pytest
 
 from cdc_pipelines.replication.catalog import Column, MappedColumn, MappedTable, RowRules, Table
-from cdc_pipelines.replication.databases.postgres import ddl, soft_deletes
+from cdc_pipelines.replication.changes.batches import SMALL, KeyedBatch
+from cdc_pipelines.replication.changes.rows import RowCodec
+from cdc_pipelines.replication.databases.postgres import ddl, existing, soft_deletes
 from cdc_pipelines.replication.databases.postgres.apply import TableApplier
 from cdc_pipelines.replication.databases.postgres.shadow import create_shadow, take_place
 from cdc_pipelines.replication.databases.postgres.state import TargetState, ensure_schema
 from cdc_pipelines.replication.operations.generation import _empty_table
-from cdc_pipelines.replication.stream.batches import SMALL, KeyedBatch
-from cdc_pipelines.replication.stream.rows import RowCodec
 
 ID = Column("id", "int", "int", nullable=False)
 V = Column("v 1%", "varchar", "varchar(9)", nullable=False, length=9)
@@ -51,12 +51,12 @@ def row(codec: RowCodec, key: int, value: str) -> Any:
 def test_what_can_not_have_deleted_rows_is_told(target: psycopg.Connection) -> None:
     ensure_schema(target)
     target.execute('create table "t 1%" (id int primary key, "v 1%" varchar(9) unique)')
-    assert ddl.check_existing(target, LIVE) == [
+    assert existing.misfits(target, LIVE) == [
         "lacks column gone %s timestamp with time zone",
         "has a unique index on (v 1%), also over deleted rows: make it one `where gone %s is null`",
     ]
     target.execute('alter table "t 1%" add "gone %s" timestamptz not null, drop constraint "t 1%_v 1%_key"')
-    (wrong,) = ddl.check_existing(target, LIVE)
+    (wrong,) = existing.misfits(target, LIVE)
     assert wrong.startswith("column gone %s is not a plain timestamp with time zone")
 
 
@@ -70,7 +70,7 @@ def test_a_batch_marks_and_revives(conn: psycopg.Connection, size: int, unique: 
                        fresh=False)
     for n in range(10, 10 + size):
         batch.images[n,] = row(codec, n, f"v{n}")
-    applier = TableApplier(conn, codec, 1, unique=bool(ddl.unique_indexes(conn, LIVE)))
+    applier = TableApplier(conn, codec, 1, unique=bool(existing.unique_indexes(conn, LIVE)))
     with conn.transaction():
         applier.apply(applier.pack(batch))
     assert rows(conn)[:4] == [(1, "a", "old"), (2, "a", "-"), (3, "b", "-"), (4, "d", "old")]
@@ -110,7 +110,7 @@ def test_a_table_that_must_be_made_anew_keeps_its_rows_as_deleted_ones(conn: psy
     with conn.transaction():
         soft_deletes.rebuild(conn, WIDER)
     assert rows(conn) == [(1, "a", "now"), (2, "b", "now"), (3, "c", "old"), (4, "d", "old")]
-    assert ddl.check_existing(conn, WIDER) == ["holds rows that this pipeline did not write"]
+    assert existing.misfits(conn, WIDER) == ["holds rows that this pipeline did not write"]
 
 
 @pytest.mark.parametrize("wanted", [LIVE, WIDER])

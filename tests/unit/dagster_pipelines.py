@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from cdc_pipelines.replication.catalog import Column, MappedColumn, MappedTable, Table
+from cdc_pipelines.replication.chunk import Chunk
 from cdc_pipelines.replication.control.store import ControlStore
-from cdc_pipelines.replication.copy.chunk import Chunk
 from cdc_pipelines.replication.errors import CheckResult
 from cdc_pipelines.replication.operations.start import CopyPlan, ShardPlan, TableCopied
 from cdc_pipelines.replication.pipeline_file import parse_pipeline

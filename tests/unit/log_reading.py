@@ -6,12 +6,7 @@ from collections.abc import Collection, Sequence
 import msgspec
 
 from cdc_pipelines.replication.catalog import Column, MappedColumn, MappedTable, Table
-from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
-from cdc_pipelines.replication.errors import (
-    CdcError,
-)
-from cdc_pipelines.replication.pipeline import Apply
-from cdc_pipelines.replication.stream.batches import (
+from cdc_pipelines.replication.changes.batches import (
     AtBarrier,
     Commit,
     Failed,
@@ -19,6 +14,11 @@ from cdc_pipelines.replication.stream.batches import (
     KeyedBatch,
     Part,
 )
+from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
+from cdc_pipelines.replication.errors import (
+    CdcError,
+)
+from cdc_pipelines.replication.pipeline import Apply
 from cdc_pipelines.replication.stream.overlap import Overlap
 from cdc_pipelines.replication.stream.reader import LogReader
 from cdc_pipelines.replication.stream.schema_event import Rules

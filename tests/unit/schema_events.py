@@ -4,14 +4,14 @@ import json
 from typing import Any
 
 from cdc_pipelines.replication.catalog import MappedTable, Table
-from cdc_pipelines.replication.pipeline import Pipeline
-from cdc_pipelines.replication.schema_policy import SchemaChanges
-from cdc_pipelines.replication.stream import messages
-from cdc_pipelines.replication.stream.batches import (
+from cdc_pipelines.replication.changes.batches import (
     Detach,
     Item,
     Redefine,
 )
+from cdc_pipelines.replication.pipeline import Pipeline
+from cdc_pipelines.replication.schema_policy import SchemaChanges
+from cdc_pipelines.replication.stream import messages
 from cdc_pipelines.replication.stream.definitions import Definitions
 from cdc_pipelines.replication.stream.overlap import Overlap
 from cdc_pipelines.replication.stream.schema_event import Rules

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdc_pipelines.replication.copy.chunk import key_from_json, key_to_json
+from cdc_pipelines.replication.chunk import key_from_json, key_to_json
 
 values = (
     st.integers()

@@ -11,7 +11,7 @@ import pytest
 from cdc_pipelines.replication import secrets
 from cdc_pipelines.replication.connect import ConnectClient, ConnectorExistsError, RefusedError
 from cdc_pipelines.replication.errors import ConfigurationError, RetryableError
-from cdc_pipelines.replication.stream import handover
+from cdc_pipelines.replication.stream import connector_life
 
 CONFIG = {"connector.class": "x.Y", "cdc.pipeline": "shop", "cdc.generation": "7"}
 Answer = tuple[int, Any]
@@ -249,7 +249,7 @@ def test_state_of_a_connector_whose_task_failed(server: Server, client: ConnectC
     server.answers["GET", "/connectors/c/status"] = [(200, {
         "connector": {"state": "RUNNING"}, "tasks": [{"id": 0, "state": "FAILED", "trace": trace}],
     })]
-    state = handover.connector_state(client, "c")
+    state = connector_life.connector_state(client, "c")
     assert (state["state"], state["healthy"], state["tasks"]) == ("RUNNING", False, [{"id": 0, "state": "FAILED"}])
     assert "purged" in state["message"]
     assert "no longer available" in state["message"]
@@ -266,12 +266,12 @@ def test_health_asks_for_a_running_task(
     server: Server, client: ConnectClient, status: dict[str, Any], healthy: bool, words: str
 ) -> None:
     server.answers["GET", "/connectors/c/status"] = [(200, status)]
-    state = handover.connector_state(client, "c")
+    state = connector_life.connector_state(client, "c")
     assert state["healthy"] is healthy
     assert words in state["message"]
 
 
 def test_a_missing_connector_is_said_to_be_missing(client: ConnectClient) -> None:
-    state = handover.connector_state(client, "c")
+    state = connector_life.connector_state(client, "c")
     assert state["state"] == "MISSING"
     assert not state["healthy"]

@@ -117,11 +117,34 @@ def test_a_run_that_ended_does_not_keep_the_pipeline(
     assert start().success
 
 
+@pytest.mark.usefixtures("no_delay")
 def test_secrets_are_masked_in_failures(start: Any, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CDC_TEST_PASSWORD", "sup3rs3cret")
+    """In the words of what led to them as well, and in those of the tries that come before."""
+    secret = "sup3rs3cret"
+    monkeypatch.setenv("CDC_TEST_PASSWORD", secret)
     secrets.resolve_secret("${env:CDC_TEST_PASSWORD}")
-    engine.fail["check"] = lambda: ConfigurationError("login with sup3rs3cret refused", "not sup3rs3cret")
+
+    def refused() -> ConfigurationError:
+        try:
+            try:
+                raise ConnectionError(f"http://user:{secret}@host")
+            except ConnectionError as error:
+                raise KeyError(secret) from error
+        except KeyError as error:
+            raise ConfigurationError(f"login with {secret} refused", f"not {secret}") from error
+
+    engine.fail["check"] = refused
     result = start()
-    shown = failure(result, "check_copy").user_failure_data
-    assert shown.description == "login with ******** refused"
-    assert shown.metadata["next step"].value == "not ********"
+    failed = failure(result, "check_copy")
+    assert failed.user_failure_data.description == "login with ******** refused"
+    assert failed.user_failure_data.metadata["next step"].value == "not ********"
+    shown = failed.error.to_string()
+    assert "KeyError: '********'" in shown
+    assert "ConnectionError: http://user:********@host" in shown
+    assert "in refused" in shown, "where it was raised"
+    for error in (RetryableError(f"{secret} is busy"), OSError(f"{secret} is out of reach")):
+        engine.fail["check"] = lambda error=error: error
+        tries = [e.step_retry_data.error.to_string() for e in start().all_events if e.is_step_up_for_retry]
+        assert len(tries) == failures.RETRIES.max_retries
+        for told in (*tries, shown):
+            assert secret not in told

@@ -10,8 +10,8 @@ import pytest
 from cdc_pipelines.assets.declared import declared_pipelines
 from cdc_pipelines.assets.partitions import materialization
 from cdc_pipelines.assets.tables import replicated_tables
+from cdc_pipelines.replication.chunk import Chunk
 from cdc_pipelines.replication.control.store import ControlStore
-from cdc_pipelines.replication.copy.chunk import Chunk
 from cdc_pipelines.replication.errors import ConfigurationError
 from cdc_pipelines.resources.pipelines import PIPELINE_TAG, PipelinesResource
 from tests.unit.dagster_pipelines import GENERATION, FakeEngine

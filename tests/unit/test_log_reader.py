@@ -2,10 +2,10 @@
 
 import pytest
 
+from cdc_pipelines.replication.changes.batches import AtBarrier, Commit, Item, Learn, Part, Redefine, Truncate
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.errors import ResyncRequiredError, TornLogError, UnsupportedChangeError
 from cdc_pipelines.replication.position import Place
-from cdc_pipelines.replication.stream.batches import AtBarrier, Commit, Item, Learn, Part, Redefine, Truncate
 from cdc_pipelines.replication.stream.overlap import Overlap, TableOverlap
 from tests.unit.log_reading import COLUMNS, NEW_KEY, OLD_KEY, UNIQUE, applied, at, failure, read
 from tests.unit.log_records import UUID, Log, gtid

@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
-from cdc_pipelines.replication.position import Place
-from cdc_pipelines.replication.stream.batches import (
+from cdc_pipelines.replication.changes.batches import (
     Commit,
     Item,
     Part,
     Truncate,
 )
+from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
+from cdc_pipelines.replication.position import Place
 from tests.unit.log_reading import NEW_KEY, OLD_KEY, applied, at, failure, read
 from tests.unit.log_records import Log
 

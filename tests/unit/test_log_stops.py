@@ -5,6 +5,13 @@ import time
 
 import pytest
 
+from cdc_pipelines.replication.changes.batches import (
+    Commit,
+    Failed,
+    Item,
+    KeyedBatch,
+)
+from cdc_pipelines.replication.changes.rows import RowCodec
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.errors import (
     IntegrityError,
@@ -12,15 +19,8 @@ from cdc_pipelines.replication.errors import (
     UnsupportedChangeError,
 )
 from cdc_pipelines.replication.pipeline import Apply
-from cdc_pipelines.replication.stream.batches import (
-    Commit,
-    Failed,
-    Item,
-    KeyedBatch,
-)
 from cdc_pipelines.replication.stream.overlap import Overlap
 from cdc_pipelines.replication.stream.reader import LogReader
-from cdc_pipelines.replication.stream.rows import RowCodec
 from tests.unit.log_reading import COLUMNS, KEYED, applied, at, failure, read
 from tests.unit.log_records import FakeClient, Log, Record
 

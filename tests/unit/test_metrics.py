@@ -15,17 +15,17 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from cdc_pipelines.agent.metrics import serving
+from cdc_pipelines.replication.changes.batches import Commit
 from cdc_pipelines.replication.control.records import Incident, Problem
 from cdc_pipelines.replication.control.store import ControlStore, Heartbeat
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.errors import ConfigurationError
-from cdc_pipelines.replication.metrics import measures as measures_module
 from cdc_pipelines.replication.metrics.catalogue import METRICS
 from cdc_pipelines.replication.metrics.collector import registry
 from cdc_pipelines.replication.metrics.looks import Looks
-from cdc_pipelines.replication.metrics.measures import Histogram, Measures
 from cdc_pipelines.replication.pipeline import Apply
-from cdc_pipelines.replication.stream.batches import Commit
+from cdc_pipelines.replication.stream import measures as measures_module
+from cdc_pipelines.replication.stream.measures import Histogram, Measures
 from cdc_pipelines.replication.stream.run import Run
 from tests.control_specs import make_spec
 

@@ -3,11 +3,12 @@
 import msgspec
 import pytest
 
+from cdc_pipelines.replication.changes.batches import AddTable
 from cdc_pipelines.replication.errors import ConfigurationError
-from cdc_pipelines.replication.stream.batches import AddTable
+from cdc_pipelines.replication.stream.ddl_statements import parse
 from cdc_pipelines.replication.stream.messages import SourceBlock, TableChange
 from cdc_pipelines.replication.stream.schema_event import Rules
-from cdc_pipelines.replication.stream.statement import Column, parse
+from cdc_pipelines.replication.stream.statement import Column
 from cdc_pipelines.replication.table_mapping import column_names
 from tests.unit.log_reading import COLUMNS, KEYED, read
 from tests.unit.log_records import Log

@@ -5,7 +5,7 @@ import threading
 import msgspec
 import pytest
 
-from cdc_pipelines.replication.copy.chunk import Chunk
+from cdc_pipelines.replication.chunk import Chunk
 from cdc_pipelines.replication.copy.progress import Progress
 
 

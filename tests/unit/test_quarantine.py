@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cdc_pipelines.replication.changes.batches import Commit, Event, Item, KeyedBatch, Part, Truncate
 from cdc_pipelines.replication.databases.postgres.refusals import is_refusal
 from cdc_pipelines.replication.errors import IntegrityError, named
 from cdc_pipelines.replication.health import judge
 from cdc_pipelines.replication.position import Place
-from cdc_pipelines.replication.stream.batches import Commit, Event, Item, KeyedBatch, Part, Truncate
 from cdc_pipelines.replication.stream.poison import first_refused
 from cdc_pipelines.replication.stream.quarantine import MOST_TABLES, WITHIN_S, Quarantine
 from cdc_pipelines.replication.stream.refusal import RefusedError

@@ -2,11 +2,11 @@
 
 import pytest
 
-from cdc_pipelines.replication.stream.batches import (
+from cdc_pipelines.replication.changes.batches import (
     Part,
     Redefine,
 )
-from cdc_pipelines.replication.stream.conversions import IsNull, LongerThan, Outside
+from cdc_pipelines.replication.changes.conversions import IsNull, LongerThan, Outside
 from tests.unit.log_reading import COLUMNS, read
 from tests.unit.schema_events import ID, V, W, changed, described, detached, of, redefined, what
 

@@ -3,8 +3,7 @@
 import msgspec
 import pytest
 
-from cdc_pipelines.replication.schema_policy import SchemaChanges
-from cdc_pipelines.replication.stream.batches import (
+from cdc_pipelines.replication.changes.batches import (
     AddTable,
     Commit,
     Detach,
@@ -14,6 +13,7 @@ from cdc_pipelines.replication.stream.batches import (
     RenameTable,
     Truncate,
 )
+from cdc_pipelines.replication.schema_policy import SchemaChanges
 from cdc_pipelines.replication.stream.schema_event import Rules, digest
 from tests.unit.log_reading import COLUMNS, KEYED, KEYLESS, applied, at, read
 from tests.unit.log_records import Log, gtid

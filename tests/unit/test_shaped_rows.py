@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from cdc_pipelines.replication.catalog import MappedTable, RowRules
-from cdc_pipelines.replication.stream.batches import Commit, Item, KeyedBatch, OrderedBatch, Part
-from cdc_pipelines.replication.stream.rows import RowCodec
+from cdc_pipelines.replication.changes.batches import Commit, Item, KeyedBatch, OrderedBatch, Part
+from cdc_pipelines.replication.changes.rows import RowCodec
 from tests.unit.log_reading import KEYED, KEYLESS, NEW_KEY, OLD_KEY, UNIQUE, read
 from tests.unit.log_records import Log
 

@@ -1,6 +1,8 @@
 """The diary: which operations were done on a pipeline, by whom, how they ended."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from sqlalchemy import insert, select
 
@@ -8,6 +10,9 @@ from cdc_pipelines.replication.control import models
 from cdc_pipelines.replication.control.base import StoreBase, safe
 from cdc_pipelines.replication.control.engine import now
 from cdc_pipelines.replication.control.records import DiaryEntry
+from cdc_pipelines.replication.errors import RetryableError
+
+Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 
 class DiaryStore(StoreBase):
@@ -22,6 +27,21 @@ class DiaryStore(StoreBase):
                     at=now(connection),
                 )
             )
+
+    @contextmanager
+    def failure_noted(self, pipeline: str, operation: str, holder: str, log: Log) -> Iterator[None]:
+        """An error that ends the block goes into the diary on its way.
+
+        Where the store can't be written to, a warning says so: what went wrong first is what is raised.
+        """
+        try:
+            yield
+        except Exception as error:
+            try:
+                self.record(pipeline, operation, holder, "failed", str(error))
+            except RetryableError as lost:
+                log.warning("that %s of %s failed could not be noted: %s", operation, pipeline, lost.message)
+            raise
 
     def history(self, pipeline: str, limit: int = 50) -> Sequence[DiaryEntry]:
         """The newest entries first."""

@@ -114,7 +114,7 @@ heartbeats = Table(
     Column("last_heartbeat_event_at", UtcDateTime),
     Column("message", Text, nullable=False),
     Column("machine", Text, nullable=False),
-    Column("measures", Text),  # JSON of metrics.measures.Measures
+    Column("measures", Text),  # JSON of stream.measures.Measures
 )
 
 agents = Table(

@@ -56,7 +56,7 @@ class Heartbeat:
 
     States: starting, streaming, barrier, stopping; stopped and failed are the last words of a process.
     `commit_ms` is the source's time of the last applied commit, in milliseconds since 1970. `measures` is the JSON of a
-    `metrics.measures.Measures`.
+    `stream.measures.Measures`.
     """
 
     pipeline: str

@@ -12,10 +12,10 @@ import psycopg
 
 from cdc_pipelines.replication.added_columns import of_copied_rows
 from cdc_pipelines.replication.catalog import MappedTable
-from cdc_pipelines.replication.copy.chunk import Chunk
+from cdc_pipelines.replication.chunk import Chunk
 from cdc_pipelines.replication.copy.progress import Progress
 from cdc_pipelines.replication.databases.mysql.ranges import KeyRange, is_exact
-from cdc_pipelines.replication.databases.postgres import ddl, soft_deletes
+from cdc_pipelines.replication.databases.postgres import ddl, existing, soft_deletes
 from cdc_pipelines.replication.databases.postgres.connection import connect, server_errors, take_replica_role
 from cdc_pipelines.replication.databases.postgres.load import Batch, copy_rows
 from cdc_pipelines.replication.databases.postgres.state import TargetState
@@ -123,7 +123,7 @@ class _Mover:
                 return
             if table.rows.soft:
                 soft_deletes.mark_range(self._conn, table, time.time_ns() // 1_000_000)
-            elif not ddl.is_empty(self._conn, table):
+            elif not existing.is_empty(self._conn, table):
                 ddl.truncate(self._conn, table)
             self._state.reset_table(table.name)
             self._state.reserve_table(table.name, self._position)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from cdc_pipelines.replication.catalog import MappedTable
-from cdc_pipelines.replication.copy.chunk import Chunk
+from cdc_pipelines.replication.chunk import Chunk
 from cdc_pipelines.replication.databases.mysql.ranges import KeyRange, Session, is_exact, walk
 
 MAX_CHUNKS = 500

@@ -4,16 +4,15 @@ It never overtakes the consumer, so that both can meet at one offset.
 """
 
 import logging
-import queue
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from cdc_pipelines.replication.changes.batches import AtBarrier, Failed
 from cdc_pipelines.replication.databases.postgres.connection import connect, take_replica_role
 from cdc_pipelines.replication.lanes.runtime import LaneRuntime
 from cdc_pipelines.replication.stream.applying import Applier
-from cdc_pipelines.replication.stream.batches import AtBarrier, Failed
-from cdc_pipelines.replication.stream.log_client import LogClient
-from cdc_pipelines.replication.stream.reader import LogReader
+from cdc_pipelines.replication.stream.log_client import WAIT_MS
+from cdc_pipelines.replication.stream.read_ahead import ReadAhead
 from cdc_pipelines.replication.stream.schema_event import Rules
 from cdc_pipelines.replication.table_mapping import column_names
 
@@ -27,7 +26,6 @@ class Follower:
 
     def __init__(self, lane: LaneRuntime, applier: Applier) -> None:
         self._lane, self._applier = lane, applier
-        self._pair = (lane.pipeline.source.type, lane.pipeline.target.type)
 
     @property
     def offset(self) -> int:
@@ -43,39 +41,21 @@ class Follower:
         if applier.offset >= end:
             return
         pipeline = self._lane.pipeline
-        client = LogClient(
-            pipeline.kafka, applier.facts.log_topic or "", applier.offset,
-            f"{pipeline.topic_prefix}.lane", **({"wait_ms": _QUICK_MS} if quick else {}),
+        rules = Rules(pipeline.schema_changes, column_name=column_names(pipeline))
+        ahead = ReadAhead(
+            pipeline, applier, rules, group=f"{pipeline.topic_prefix}.lane", end=end,
+            wait_ms=_QUICK_MS if quick else WAIT_MS,
         )
-        reader = LogReader(
-            client,
-            database=pipeline.source.database,
-            pair=self._pair,
-            tables=list(applier.live.mapped.values()),
-            known=applier.live.known,
-            offset=applier.offset,
-            position=applier.position,
-            overlap=applier.overlap,
-            limits=pipeline.apply,
-            end=end,
-            rules=Rules(pipeline.schema_changes, column_name=column_names(pipeline)),
-            statements=applier.live.statements,
-        )
-        reader.start()
         try:
-            self._apply(reader)
+            self._apply(ahead)
         finally:
-            reader.close()
-            reader.join(timeout=30)
-            client.close()
-            applier.abandon()
+            ahead.close()
 
-    def _apply(self, reader: LogReader) -> None:
+    def _apply(self, ahead: ReadAhead) -> None:
         while True:
-            try:
-                item = reader.queue.get(timeout=0.5)
-            except queue.Empty:
-                if not reader.is_alive():
+            item = ahead.next(0.5)
+            if item is None:
+                if not ahead.reader.is_alive():
                     return  # closed by somebody else
                 continue
             if isinstance(item, AtBarrier):
@@ -89,8 +69,7 @@ class Follower:
 @contextmanager
 def follower(lane: LaneRuntime, log: Log) -> Iterator[Follower]:
     """The lane's applier, for as long as the block lasts. The copy must be complete (ConfigurationError else)."""
-    pair = (lane.pipeline.source.type, lane.pipeline.target.type)
     with connect(lane.target_spec, purpose=f"{lane.name}:follow") as conn:
         take_replica_role(conn)
         conn.commit()
-        yield Follower(lane, Applier(conn, lane.name, pair, log, alone=True))
+        yield Follower(lane, Applier(conn, lane.name, lane.pipeline.pair, log, alone=True))

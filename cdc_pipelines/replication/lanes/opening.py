@@ -7,7 +7,7 @@ import msgspec
 import psycopg
 
 from cdc_pipelines.replication.catalog import MappedTable
-from cdc_pipelines.replication.databases.postgres import ddl
+from cdc_pipelines.replication.databases.postgres import existing
 from cdc_pipelines.replication.databases.postgres.connection import server_errors
 from cdc_pipelines.replication.databases.postgres.lane_store import PHASES, Lane, LaneStore
 from cdc_pipelines.replication.databases.postgres.state import TargetState
@@ -53,7 +53,7 @@ def open_lane(lane: LaneRuntime, log: Log, table: MappedTable, reason: str) -> L
 
 def _claim(conn: psycopg.Connection, state: TargetState, name: str, table: MappedTable) -> None:
     """The target table is ours, or nobody's and empty."""
-    if not ddl.is_ours(conn, table, name) and (wrong := ddl.check_existing(conn, table)):
+    if not existing.is_ours(conn, table, name) and (wrong := existing.misfits(conn, table)):
         raise ConfigurationError(
             f"table {table.name}: {table.target_schema}.{table.target_name} on the target {'; '.join(wrong)}",
             "give the table another target name in the pipeline's file, or drop that one yourself.",

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from cdc_pipelines.replication.catalog import MappedTable
-from cdc_pipelines.replication.copy.chunk import Chunk
+from cdc_pipelines.replication.chunk import Chunk
 from cdc_pipelines.replication.copy.progress import Progress
 from cdc_pipelines.replication.databases.postgres import ddl
 from cdc_pipelines.replication.databases.postgres.lane_store import LaneStore
@@ -172,12 +172,9 @@ def _run(
     rt: Runtime, log: Log, table: MappedTable, operation: str, holder: str, reason: str, on_chunk: OnChunk,
     progress: Progress | None, capture: Callable[[], None] = lambda: None,
 ) -> Joined:
-    try:
+    with rt.store.failure_noted(rt.name, f"{operation} {table.name}", holder, log):
         drop_stale(rt, log, table.name)
         joined = run_lane(rt, log, table, reason=reason, capture=capture, on_chunk=on_chunk, progress=progress)
-    except Exception as error:
-        rt.store.record(rt.name, f"{operation} {table.name}", holder, "failed", str(error))
-        raise
     rt.refresh()
     _save(rt, rt.pipeline, [*(t for t in rt.tables if t.name != table.name), joined.table])
     rt.store.record(rt.name, f"{operation} {table.name}", holder, "done", f"{joined.rows} rows, {joined.how}")

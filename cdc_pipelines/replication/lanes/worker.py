@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import psycopg
 
 from cdc_pipelines.replication.catalog import MappedTable
-from cdc_pipelines.replication.copy.chunk import Chunk
+from cdc_pipelines.replication.chunk import Chunk
 from cdc_pipelines.replication.copy.plan import plan
 from cdc_pipelines.replication.copy.progress import Progress
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition

@@ -9,7 +9,7 @@ from prometheus_client.core import (
     Metric,
 )
 
-from cdc_pipelines.replication.metrics.measures import Histogram
+from cdc_pipelines.replication.stream.measures import Histogram
 
 Kind = Literal["gauge", "counter", "histogram"]
 _PIPELINE = ("pipeline",)

@@ -21,8 +21,8 @@ from cdc_pipelines.replication.health.facts import messages_behind
 from cdc_pipelines.replication.health.judge import is_idle
 from cdc_pipelines.replication.metrics.catalogue import Families
 from cdc_pipelines.replication.metrics.looks import Looks
-from cdc_pipelines.replication.metrics.measures import Measures
 from cdc_pipelines.replication.operations.consumer_state import age_seconds
+from cdc_pipelines.replication.stream.measures import Measures
 
 Facts = dict[str, Any]
 

@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 
 from cdc_pipelines.replication.catalog import Column, MappedTable, Table
-from cdc_pipelines.replication.copy.chunk import Chunk
+from cdc_pipelines.replication.chunk import Chunk
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.databases.postgres.identity import target_identity
 from cdc_pipelines.replication.databases.postgres.lane_store import LaneStore, state_name

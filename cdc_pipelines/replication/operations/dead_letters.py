@@ -6,7 +6,9 @@ from typing import Any
 import msgspec
 import psycopg
 
-from cdc_pipelines.replication.databases.postgres import ddl
+from cdc_pipelines.replication.changes.batches import KeyedBatch, OrderedBatch
+from cdc_pipelines.replication.changes.rows import RowCodec
+from cdc_pipelines.replication.databases.postgres import existing
 from cdc_pipelines.replication.databases.postgres.apply import TableApplier
 from cdc_pipelines.replication.databases.postgres.connection import server_errors, take_replica_role
 from cdc_pipelines.replication.databases.postgres.dead_letters import DeadLetter
@@ -15,8 +17,6 @@ from cdc_pipelines.replication.databases.postgres.state import TargetState
 from cdc_pipelines.replication.errors import CdcError, ConfigurationError
 from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.replication.stream import poison
-from cdc_pipelines.replication.stream.batches import KeyedBatch, OrderedBatch
-from cdc_pipelines.replication.stream.rows import RowCodec
 
 OPERATIONS = {"c": "insert", "r": "insert", "u": "update", "d": "delete", "t": "truncate", "s": "schema change"}
 _LOCK_WAIT_S = 5
@@ -73,7 +73,7 @@ def retry(rt: Runtime, letter_id: int) -> str:
         take_replica_role(conn)
         conn.execute(f"set local lock_timeout = '{_LOCK_WAIT_S}s'".encode())
         try:
-            unique = bool(ddl.unique_indexes(conn, table))
+            unique = bool(existing.unique_indexes(conn, table))
             error = poison.refused(conn, TableApplier(conn, codec, 0, unique=unique), batch)
         except CdcError as gone:
             return gone.message

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import psycopg
 
 from cdc_pipelines.replication.catalog import MappedTable
-from cdc_pipelines.replication.copy.chunk import Chunk
+from cdc_pipelines.replication.chunk import Chunk
 from cdc_pipelines.replication.copy.plan import plan
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
-from cdc_pipelines.replication.databases.postgres import ddl, soft_deletes
+from cdc_pipelines.replication.databases.postgres import ddl, existing, soft_deletes
 from cdc_pipelines.replication.databases.postgres.carried import drop_all
 from cdc_pipelines.replication.databases.postgres.state import PipelineState, TargetState
 from cdc_pipelines.replication.errors import ConfigurationError, ResyncRequiredError
@@ -77,7 +77,7 @@ def _refuse_rows_of_others(conn: psycopg.Connection, rt: Runtime) -> None:
     strange = {
         f"{t.target_schema}.{t.target_name}": wrong
         for t in rt.tables
-        if not ddl.is_ours(conn, t, rt.name) and (wrong := ddl.check_existing(conn, t))
+        if not existing.is_ours(conn, t, rt.name) and (wrong := existing.misfits(conn, t))
     }
     if strange:
         raise ConfigurationError(
@@ -91,16 +91,16 @@ def _empty_table(conn: psycopg.Connection, table: MappedTable, pipeline: str) ->
     """The target table, ours by the claim, with the mapped columns and no rows; with soft deletes they stay."""
     name = f"{table.target_schema}.{table.target_name}"
     if table.rows.soft and soft_deletes.keeps_deleted(conn, table):
-        wrong = ddl.check_existing(conn, table, pipeline=pipeline)
+        wrong = existing.misfits(conn, table, pipeline=pipeline)
         if wrong:
             try:
                 soft_deletes.rebuild(conn, table)
             except psycopg.errors.DependentObjectsStillExist as error:
                 raise _not_dropped(name, wrong, error) from error
         return
-    if ddl.find(conn, table.target_schema, table.target_name) is not None:
+    if existing.find(conn, table.target_schema, table.target_name) is not None:
         ddl.truncate(conn, table)
-        wrong = ddl.check_existing(conn, table)
+        wrong = existing.misfits(conn, table)
         if not wrong:
             return
         try:

@@ -11,7 +11,7 @@ from typing import Any
 
 from cdc_pipelines.replication.agent import ensure_agent
 from cdc_pipelines.replication.alerts.channels import check_channels
-from cdc_pipelines.replication.copy.chunk import Chunk
+from cdc_pipelines.replication.chunk import Chunk
 from cdc_pipelines.replication.copy.progress import Progress
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.errors import (
@@ -147,7 +147,7 @@ def start(
     began = time.monotonic()
     tell = _telling(log, on_chunk, progress)
     with rt.store.lease(rt.name, holder, "start") as lease:
-        try:
+        with rt.store.failure_noted(rt.name, "start", holder, log):
             step_validate(rt, log, force_resync=force_resync)
             lease.check()
             plan = step_plan(rt, log, force_resync=force_resync)
@@ -161,9 +161,6 @@ def start(
             lease.check()
             consumer = step_consumer(rt, log)
             carried = step_carry(rt, log)
-        except Exception as error:
-            rt.store.record(rt.name, "start", holder, "failed", str(error))
-            raise
         rt.store.record(rt.name, "start", holder, "done", f"generation {plan.generation}")
     joined = align_tables(rt, log, holder=holder, on_chunk=tell, progress=progress)
     return {

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 import msgspec
 
 from cdc_pipelines.replication.catalog import Column, MappedColumn, MappedTable
+from cdc_pipelines.replication.changes import conversions
+from cdc_pipelines.replication.changes.batches import Note, Redefine, SchemaChange, TableItem
 from cdc_pipelines.replication.column_shape import NO_SHAPE
 from cdc_pipelines.replication.errors import CdcError
 from cdc_pipelines.replication.row_filter.language import columns_of, parse
 from cdc_pipelines.replication.schema_policy import SchemaChanges
-from cdc_pipelines.replication.stream import conversions
-from cdc_pipelines.replication.stream.batches import Note, Redefine, SchemaChange, TableItem
-from cdc_pipelines.replication.stream.columns import Difference, to_column
+from cdc_pipelines.replication.stream.columns import Difference, renumbers, to_column
 from cdc_pipelines.replication.stream.messages import ColumnChange, TableDefinition
 from cdc_pipelines.replication.stream.new_columns import NotToldError, filler, is_generated
 from cdc_pipelines.replication.stream.schema_event import Done, Event, Rules
@@ -243,7 +243,7 @@ class Alteration:
                 raise CanNotFollowError(
                     "change_column", f"has {change.name} as {after.full_type}, where it was {before.full_type}"
                 )
-            if conversions.renumbers(old, change):
+            if renumbers(old, change):
                 asked.append(conversions.Equals("0"))
             if mapped[origin].shape.changes and any(not isinstance(q, conversions.IsNull) for q in asked):
                 # The target can't tell which values the source converted: it never had them.

@@ -2,31 +2,16 @@
 
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 import msgspec
 import psycopg
 
-from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
-from cdc_pipelines.replication.databases.postgres import carried
-from cdc_pipelines.replication.databases.postgres.alter import ValuesConvertedError
-from cdc_pipelines.replication.databases.postgres.refusals import is_refusal, reason
-from cdc_pipelines.replication.databases.postgres.state import TargetState
-from cdc_pipelines.replication.errors import (
-    CdcError,
-    ConfigurationError,
-    FencedError,
-    IntegrityError,
-    ResyncRequiredError,
-    RetryableError,
-    UnsupportedChangeError,
-)
-from cdc_pipelines.replication.stream import poison
-from cdc_pipelines.replication.stream.batches import (
+from cdc_pipelines.replication.changes.batches import (
     AddTable,
     Commit,
     CopyBatch,
-    Counts,
     Detach,
     Event,
     Item,
@@ -41,8 +26,22 @@ from cdc_pipelines.replication.stream.batches import (
     RenameTable,
     Truncate,
 )
+from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
+from cdc_pipelines.replication.databases.postgres import carried
+from cdc_pipelines.replication.databases.postgres.alter import ValuesConvertedError
+from cdc_pipelines.replication.databases.postgres.refusals import reason
+from cdc_pipelines.replication.databases.postgres.state import TargetState
+from cdc_pipelines.replication.errors import (
+    ConfigurationError,
+    IntegrityError,
+    ResyncRequiredError,
+    RetryableError,
+    UnsupportedChangeError,
+)
+from cdc_pipelines.replication.stream import poison
 from cdc_pipelines.replication.stream.live_tables import LiveTables
-from cdc_pipelines.replication.stream.refusal import RefusedError, letter
+from cdc_pipelines.replication.stream.refusal import RefusedError, letter, refusals_told
+from cdc_pipelines.replication.stream.tally import Tally
 
 Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
@@ -73,7 +72,7 @@ class Applier:
         self.events, self.transactions = offset.events, offset.transactions
         self.commit_ms = offset.commit_ms
         self.in_run = False
-        self._counts: dict[str, Counts] = {}
+        self._tally = Tally()
         self.live = LiveTables(conn, pipeline, pair, log)
         self._load_tables()
         self.overlap = self.live.overlap()
@@ -111,13 +110,17 @@ class Applier:
                 case Part():
                     self._part(item)
                 case Truncate() if item.table not in self.live.detached:
-                    self._guarded(item.table, lambda: self.live.truncate(item), item.origin)
+                    with self._guarded(item.table, item.origin):
+                        self.live.truncate(item)
                 case Redefine() if item.after.name not in self.live.detached:
-                    self._guarded(item.after.name, lambda: self._redefine(item), item.origin)
+                    with self._guarded(item.after.name, item.origin):
+                        self._redefine(item)
                 case AddTable() | RemoveTable():
-                    self._guarded(item.table.name, lambda: self._come_or_go(item))
+                    with self._guarded(item.table.name):
+                        self._come_or_go(item)
                 case RenameTable():
-                    self._guarded(item.before.name, lambda: self._rename(item))
+                    with self._guarded(item.before.name):
+                        self._rename(item)
                 case Note():
                     self.live.remember(item.notes)
                 case Detach():
@@ -167,23 +170,16 @@ class Applier:
                 self._load_tables()
                 self.conn.commit()
         self.in_run = False
-        self._counts = {}
+        self._tally = Tally()
 
     def _part(self, part: Part) -> None:
         for name, batch in part.tables.items():
             if name in self.live.detached:  # since the reader handed it over
                 continue
             origins = None if part.origins is None else part.origins[name]
-            self._guarded(name, lambda n=name, b=batch, o=origins: self._apply(n, b, o), _first(origins))  # type: ignore[misc]
-        for name, counts in part.counts.items():
-            total = self._counts.setdefault(name, Counts())
-            if name in self.live.detached:
-                total.skipped += counts.total
-                continue
-            total.inserts += counts.inserts
-            total.updates += counts.updates
-            total.deletes += counts.deletes
-            total.truncates += counts.truncates
+            with self._guarded(name, _first(origins)):
+                self._apply(name, batch, origins)
+        self._tally.add(part.counts, self.live.detached)
 
     def _apply(self, table: str, batch: KeyedBatch | CopyBatch | OrderedBatch, origins: Origins | None) -> None:
         applier = self.live.applier(table)
@@ -194,31 +190,11 @@ class Applier:
         found = poison.apply_or_find(self.conn, applier, batch, origins)
         if found is not None:
             event, error = found
-            self._guarded(table, lambda: _raise(error), event)
+            with self._guarded(table, event):
+                raise error
 
-    def _guarded(self, table: str, action: Callable[[], None], origin: Event | None = None) -> None:
-        """The target's refusals, told with the table, what to do, and the event if it is known."""
-        try:
-            action()
-        except (FencedError, RetryableError, RefusedError):
-            raise
-        except CdcError as error:  # a row that is not there, a table that is gone
-            raise RefusedError(
-                table, error.message, event=origin, next_step=error.next_step, key=self.live.shown_key(table, origin)
-            ) from error
-        except psycopg.Error as error:
-            if is_refusal(error):
-                details = str(error).strip()
-                raise RefusedError(
-                    table, reason(error), details=details, sqlstate=error.sqlstate, event=origin,
-                    key=self.live.shown_key(table, origin),
-                ) from error
-            if isinstance(error, psycopg.OperationalError):
-                raise
-            raise IntegrityError(
-                f"table {table}: the target can't be written to: {reason(error)}",
-                "mend that on the target, then `cdc start NAME`; the change log keeps what was not applied.",
-            ) from error
+    def _guarded(self, table: str, origin: Event | None = None) -> AbstractContextManager[None]:
+        return refusals_told(table, origin, lambda: self.live.shown_key(table, origin))
 
     def _detach(self) -> None:
         """Tables that are in quarantine from this run on, with the events that were refused."""
@@ -240,13 +216,11 @@ class Applier:
     def _come_or_go(self, item: AddTable | RemoveTable) -> None:
         self.live.come_or_go(item, self.position.to_json())
         if isinstance(item, RemoveTable):
-            self._counts.pop(item.table.name, None)
+            self._tally.forget(item.table.name)
 
     def _rename(self, item: RenameTable) -> None:
         self.live.rename(item)
-        before, after = item.before.name, item.after.name
-        if before in self._counts:
-            self._counts[after] = self._counts.pop(before)
+        self._tally.rename(item.before.name, item.after.name)
 
     def _leave_behind(self, item: Detach) -> None:
         """The table stands apart from here on, as it was before the change; or the stream ends before it."""
@@ -274,14 +248,7 @@ class Applier:
         raise ResyncRequiredError(item.reason, f"run `cdc resync NAME --table {item.table}`.")
 
     def _commit(self, run: Commit) -> None:
-        changed = {
-            t: (c.inserts, c.updates, c.deletes, c.truncates) for t, c in self._counts.items() if c.total > c.skipped
-        }
-        if changed:
-            self._state.count_changes(changed, run.commit_ms)
-        skipped = {t: c.skipped for t, c in self._counts.items() if c.skipped}
-        if skipped:
-            self._state.count_skipped(skipped)
+        self._tally.write(self._state, run.commit_ms)
         self._state.advance_offset(
             self.offset, run.next_offset, run.position, run.commit_ms, run.transactions, run.events
         )
@@ -292,7 +259,7 @@ class Applier:
                 "the change", refusal.table, refusal.reason, self._pipeline,
             )
         self.in_run = self.live.unsettled = False
-        self._counts, self._quarantine = {}, []
+        self._tally, self._quarantine = Tally(), []
         self.offset = run.next_offset
         self.position = MySqlPosition.from_json(run.position)
         self.commit_ms = run.commit_ms or self.commit_ms
@@ -305,7 +272,3 @@ def _first(origins: Origins | None) -> Event | None:
     if not origins:
         return None
     return next(iter(origins.values() if isinstance(origins, dict) else origins))
-
-
-def _raise(error: Exception) -> None:
-    raise error

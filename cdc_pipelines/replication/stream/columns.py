@@ -16,6 +16,7 @@ _ALIASES = {
     "national character varying": "varchar", "nchar varchar": "varchar", "nchar varying": "varchar",
     "varcharacter": "varchar", "long varchar": "mediumtext", "long": "mediumtext", "long varbinary": "mediumblob",
 }  # fmt: skip
+_INTEGERS = {"tinyint", "smallint", "mediumint", "int", "bigint"}
 _SIGNS = {"signed", "unsigned", "zerofill"}
 _WITH_LENGTH = {"char", "varchar", "binary", "varbinary", "bit"}
 _ESCAPED = re.compile(r"\\(.)|''|\"\"", re.DOTALL)
@@ -37,6 +38,12 @@ class Difference:
     @property
     def renamed(self) -> dict[str, str]:
         return {new: old for new, old in self.origins.items() if new != old}
+
+
+def renumbers(before: ColumnChange, after: ColumnChange) -> bool:
+    """Whether AUTO_INCREMENT came to a column of integers: then a zero in it was given a number."""
+    is_new = after.autoIncremented and not before.autoIncremented
+    return is_new and after.typeName.split()[0].lower().replace("integer", "int") in _INTEGERS
 
 
 def difference(before: TableDefinition, after: TableDefinition, statement: Statement) -> Difference:

@@ -1,8 +1,11 @@
-"""The words of a DDL statement: comments and spaces left out, quotes and brackets understood."""
+"""The words of a DDL statement, and a cursor over them: comments and spaces left out, quotes understood."""
 
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
+
+Name = tuple[str | None, str]
+"""(database or None, table)"""
 
 
 class Token(NamedTuple):
@@ -57,3 +60,57 @@ def split(read: list[Token]) -> Iterator[list[Token]]:
 def words_of(read: list[Token]) -> str:
     """For messages: short, in capitals."""
     return " ".join(token.text for token in read)[:80].upper()
+
+
+class Cursor:
+    """Reads tokens from the left; IndexError where they end too soon."""
+
+    def __init__(self, read: list[Token]) -> None:
+        self._tokens, self._at = [*read, Token("sign", ";")], 0
+
+    @property
+    def next(self) -> Token:
+        return self._tokens[self._at]
+
+    def take(self) -> Token:
+        self._at += 1
+        return self._tokens[self._at - 1]
+
+    def rest(self) -> list[Token]:
+        """What was not taken yet."""
+        return self._tokens[self._at : -1]
+
+    def skip(self, *words: str) -> bool:
+        """Whether the next token was one of these words; then it is passed."""
+        if self.next.is_word(*words):
+            self._at += 1
+            return True
+        return False
+
+    def skip_if_exists(self) -> bool:
+        if self.skip("if"):
+            self.skip("not")
+            self.skip("exists")
+            return True
+        return False
+
+    def skip_wait(self) -> None:
+        """MariaDB's `WAIT n` or `NOWAIT`."""
+        if self.skip("wait"):
+            self.take()
+        self.skip("nowait")
+
+    def name(self) -> str:
+        token = self.take()
+        if token.kind == "sign":
+            raise IndexError(token.text)
+        # In quotes where sql_mode has ANSI_QUOTES
+        return token.text[1:-1].replace('""', '"') if token.kind == "text" else token.text
+
+    def table(self) -> Name:
+        first = self.name()
+        if self.next == Token("sign", "."):
+            self.take()
+            return first, self.name()
+        # `db.t` without backticks and with a name of digits comes as one word
+        return None, first

@@ -5,8 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 import msgspec
 
 from cdc_pipelines.replication.catalog import MappedTable
-from cdc_pipelines.replication.position import Place
-from cdc_pipelines.replication.stream.batches import (
+from cdc_pipelines.replication.changes.batches import (
     AddTable,
     Detach,
     Learn,
@@ -17,12 +16,14 @@ from cdc_pipelines.replication.stream.batches import (
     TableItem,
     Truncate,
 )
+from cdc_pipelines.replication.changes.rows import RowCodec
+from cdc_pipelines.replication.position import Place
+from cdc_pipelines.replication.stream.ddl_statements import parse
+from cdc_pipelines.replication.stream.ddl_tokens import Name
 from cdc_pipelines.replication.stream.messages import Message, SourceBlock, TableChange
 from cdc_pipelines.replication.stream.overlap import Overlap
-from cdc_pipelines.replication.stream.rows import RowCodec
 from cdc_pipelines.replication.stream.schema_changes import Judge
 from cdc_pipelines.replication.stream.schema_event import Event, Rules, describe
-from cdc_pipelines.replication.stream.statement import Name, parse
 
 
 class Definitions:

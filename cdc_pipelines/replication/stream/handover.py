@@ -9,8 +9,7 @@ a session holds them still meanwhile. Every step looks first at what is there: k
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +17,7 @@ from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.connect import Config, ConnectClient
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.databases.mysql.source import MySqlSource
-from cdc_pipelines.replication.errors import CdcError, ResyncRequiredError, RetryableError
+from cdc_pipelines.replication.errors import CdcError, RetryableError
 from cdc_pipelines.replication.pipeline import Pipeline
 from cdc_pipelines.replication.stream.connector import (
     EXACTLY_ONCE_KEY,
@@ -33,26 +32,17 @@ from cdc_pipelines.replication.stream.connector import (
 )
 from cdc_pipelines.replication.stream.connector_failures import HISTORY_GONE
 from cdc_pipelines.replication.stream.connector_life import (
-    connector_state,
-    ensure_running,
     failed_trace,
-    pause,
     remove,
     require_ours,
     restart_failed,
-    resume,
     source_offset,
-    teardown_connector,
     topics_of,
 )
 from cdc_pipelines.replication.stream.connector_seal import lost_topics, own_topics, require_sealed, sealed
 from cdc_pipelines.replication.stream.connector_steps import ConnectorSteps, Log, runs
+from cdc_pipelines.replication.stream.held_definitions import HeldDefinitions
 from cdc_pipelines.replication.stream.log_topic import LogTopics
-
-__all__ = [
-    "HandOver", "connector_state", "ensure_running", "hand_over", "pause", "resume", "source_offset",
-    "teardown_connector",
-]
 
 
 @dataclass(frozen=True)
@@ -104,7 +94,8 @@ def hand_over(
         pipeline.offsets_topic(generation, attempt), {"server": pipeline.topic_prefix}, position.connect_offset(), log,
         time.monotonic() + deadline_s, is_at_end, on_step,
     )
-    return _HandOver(pipeline, tables, source, position, generation, fingerprints, owner, steps, anew).run()
+    definitions = HeldDefinitions(pipeline.name, source, tables, position, fingerprints, log)
+    return _HandOver(pipeline, tables, source, position, generation, definitions, owner, steps, anew).run()
 
 
 @dataclass
@@ -114,7 +105,7 @@ class _HandOver:
     source: MySqlSource
     position: MySqlPosition
     generation: int
-    fingerprints: Mapping[str, str]
+    definitions: HeldDefinitions
     owner: str | None
     steps: ConnectorSteps
     anew: bool
@@ -221,7 +212,7 @@ class _HandOver:
 
     def _begin(self) -> None:
         self.source.require_reachable(self.position)
-        self._compare()
+        self.definitions.compare()
         self.topics.create_history(self.steps.history)
         self.topics.create_offsets(self.steps.offsets_topic)
         self.steps.done("history")
@@ -244,40 +235,14 @@ class _HandOver:
     def _recover(self, exactly_once: bool) -> None:
         """From a connector in recovery, wherever it is, to one that streams for good."""
         if not self.steps.recovered():
-            with self._definitions_held():
+            with self.definitions.held():
+                self.steps.done("guarded")
                 status = self.client.status(self.name)
                 if status is None or status["connector"]["state"] == "STOPPED":
                     self.steps.place()
                 self.steps.resume()
                 self.steps.wait_recovered()
         self.steps.switch(self._config("no_data", exactly_once))
-
-    @contextmanager
-    def _definitions_held(self) -> Iterator[None]:
-        """Within the block the tables are, and stay, as they were copied."""
-        self._compare()  # before the guard too: it can't read a table that is gone
-        with self.source.guard([t.source for t in self.tables]) as guard:
-            self._compare()
-            self.steps.done("guarded")
-            yield
-            try:
-                guard.check()
-            except CdcError:
-                self.log.warning("the session that held the definitions still was lost; they are compared again")
-                self._compare()
-
-    def _compare(self) -> None:
-        live = {t.name: t.fingerprint() for t in self.source.tables()}
-        other = [
-            f"{t.name} ({'changed' if t.name in live else 'gone'})"
-            for t in self.tables if live.get(t.name) != self.fingerprints[t.name]
-        ]
-        if other:
-            raise ResyncRequiredError(
-                f"pipeline {self.pipeline.name}: table definitions on the source are not those of position "
-                f"{self.position.file}:{self.position.pos}: {', '.join(other)}; rows since then can't be read exactly",
-                f"run `cdc configure` with the pipeline's file, then `cdc start {self.pipeline.name} --force-resync`.",
-            )
 
     def _config(self, mode: SnapshotMode, exactly_once: bool) -> Config:
         return sealed(self._plain(mode, exactly_once) | self._topics)

@@ -7,13 +7,7 @@ from collections.abc import Iterable, Sequence
 import psycopg
 
 from cdc_pipelines.replication.catalog import MappedTable
-from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
-from cdc_pipelines.replication.databases.postgres import ddl, schema_log, soft_deletes
-from cdc_pipelines.replication.databases.postgres.apply import TableApplier
-from cdc_pipelines.replication.databases.postgres.state import TargetState
-from cdc_pipelines.replication.errors import ConfigurationError
-from cdc_pipelines.replication.stream import restructure
-from cdc_pipelines.replication.stream.batches import (
+from cdc_pipelines.replication.changes.batches import (
     AddTable,
     Event,
     Learn,
@@ -23,8 +17,14 @@ from cdc_pipelines.replication.stream.batches import (
     SchemaChange,
     Truncate,
 )
+from cdc_pipelines.replication.changes.rows import RowCodec
+from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
+from cdc_pipelines.replication.databases.postgres import ddl, existing, schema_log, soft_deletes
+from cdc_pipelines.replication.databases.postgres.apply import TableApplier
+from cdc_pipelines.replication.databases.postgres.state import TargetState
+from cdc_pipelines.replication.errors import ConfigurationError
+from cdc_pipelines.replication.stream import restructure
 from cdc_pipelines.replication.stream.overlap import Overlap, TableOverlap
-from cdc_pipelines.replication.stream.rows import RowCodec
 
 Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
@@ -83,7 +83,7 @@ class LiveTables:
         found = self._appliers.get(name)
         if found is None:
             table = self.mapped[name]
-            unique = bool(ddl.unique_indexes(self._conn, table)) or self._state.is_to_be_unique(name)
+            unique = bool(existing.unique_indexes(self._conn, table)) or self._state.is_to_be_unique(name)
             found = TableApplier(self._conn, self.codec(name), next(self._numbers), unique=unique)
             self._appliers[name] = found
         return found

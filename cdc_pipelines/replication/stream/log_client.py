@@ -18,13 +18,16 @@ _LOST = (
 )
 
 
+WAIT_MS = 500
+
+
 class LogClient:
     """Reads records of one topic's only partition in order. The group is used to publish lag, for nothing else.
 
     For one thread only: a second one waits seconds for the client's lock while the first polls.
     """
 
-    def __init__(self, kafka: Kafka, topic: str, offset: int, group: str, *, wait_ms: int = 500) -> None:
+    def __init__(self, kafka: Kafka, topic: str, offset: int, group: str, *, wait_ms: int = WAIT_MS) -> None:
         """`wait_ms`: how long the broker may wait for more before it says that there is none."""
         self.topic = topic
         self.last_error = ""

@@ -7,8 +7,8 @@ copied rows. Once the log has passed the last chunk's position the question is n
 from bisect import bisect_right
 from collections.abc import Sequence
 
+from cdc_pipelines.replication.changes.batches import Key
 from cdc_pipelines.replication.position import Place, Position
-from cdc_pipelines.replication.stream.batches import Key
 
 
 class TableOverlap:

@@ -5,10 +5,10 @@ from typing import Any
 
 import psycopg
 
+from cdc_pipelines.replication.changes.batches import Event, KeyedBatch, OrderedBatch, Origins
 from cdc_pipelines.replication.databases.postgres.apply import TableApplier
 from cdc_pipelines.replication.databases.postgres.refusals import is_refusal
 from cdc_pipelines.replication.errors import IntegrityError
-from cdc_pipelines.replication.stream.batches import Event, KeyedBatch, OrderedBatch, Origins
 
 Plain = KeyedBatch | OrderedBatch
 

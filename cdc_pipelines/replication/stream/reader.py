@@ -9,39 +9,19 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
 
 from cdc_pipelines.replication.catalog import MappedTable
+from cdc_pipelines.replication.changes.batches import CopyBatch, Failed, Item, KeyedBatch
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.pipeline import Apply
-from cdc_pipelines.replication.position import Place
-from cdc_pipelines.replication.stream import messages
-from cdc_pipelines.replication.stream.batches import (
-    AtBarrier,
-    CopyBatch,
-    Detach,
-    Failed,
-    Item,
-    Key,
-    KeyedBatch,
-    Learn,
-    Redefine,
-    Row,
-    TableItem,
-    Truncate,
-)
 from cdc_pipelines.replication.stream.definitions import Definitions
-from cdc_pipelines.replication.stream.grammar import Grammar, Open
+from cdc_pipelines.replication.stream.intake import Intake
 from cdc_pipelines.replication.stream.log_client import LogClient
-from cdc_pipelines.replication.stream.messages import Message
 from cdc_pipelines.replication.stream.overlap import Overlap
-from cdc_pipelines.replication.stream.refusal import event_of
-from cdc_pipelines.replication.stream.rows import RowCodec
-from cdc_pipelines.replication.stream.run import OPS, Run
+from cdc_pipelines.replication.stream.run import Run
 from cdc_pipelines.replication.stream.schema_event import Rules, Statements
-from cdc_pipelines.replication.stream.shaping import deleted, shaped
 
 _PUBLISH_EVERY_S = 1.0
 
@@ -92,32 +72,24 @@ class LogReader(threading.Thread):
         self.facts = ReaderFacts(next_offset=offset)
         self._client = client
         self._tables = Definitions(database, pair, tables, known, overlap, rules or Rules(), detached)
-        self._overlap = overlap
-        self._stop_at, self._end = stop_at, end
+        self._end = end
         self._closing = threading.Event()
         self.applied_offset = offset
         """How far the applier is; the reader publishes it as the group's, now and then."""
         self._published = (offset, time.monotonic())
-        self._statements = Statements(*statements)
-        self._restarts_count = position.flavor == "mariadb"
-        self._grammar = Grammar(restarts_count=self._restarts_count)
-        self._start = position
         self._run = Run(self.queue, self._closing, limits, offset, position, self._pack, careful_until)
-        self._reached = False
+        self._intake = Intake(self._run, self._tables, overlap, position, stop_at, Statements(*statements))
 
     def close(self) -> None:
         self._closing.set()
 
     @property
     def gathering(self) -> bool:
-        """Whether changes have been read that are not handed over yet.
-
-        A transaction of which nothing but its begin has been read holds none, and may stay so: MariaDB's connector
-        begins one for each statement that it tells nothing of.
-        """
-        return self._run.events > 0 or self._grammar.half_read is not None
+        """Whether changes have been read that are not handed over yet."""
+        return self._intake.gathering
 
     def run(self) -> None:
+        intake = self._intake
         try:
             while not self._is_over():
                 records = self._client.read(0.1)
@@ -126,15 +98,15 @@ class LogReader(threading.Thread):
                 for record in records:
                     if self._ends_at(record.offset()):
                         break
-                    self._record(record)
-                    if self._reached:
+                    intake.take(record)
+                    if intake.reached:
                         break
                 if records:
                     self.facts.last_record_at = time.monotonic()
                     self.facts.next_offset = record.offset() + 1
                 self._ends_at(self._client.end or 0)
                 self._reach(self._client.end)
-                self._pause()
+                intake.pause()
                 self._exchange()
         except Exception as error:  # noqa: BLE001 (handed to the applier, which raises it)
             with contextlib.suppress(Exception):  # where the error was in sending
@@ -147,25 +119,17 @@ class LogReader(threading.Thread):
         if end is not None and not self._is_over():
             self.facts.read_to_end = True
             self.facts.next_offset = max(self.facts.next_offset, end)
-            if self._grammar.between:
-                self._run.boundary = max(self._run.boundary, end)
+            self._intake.reach(end)
 
     def _ends_at(self, offset: int) -> bool:
         """Whether `offset` is the end that was asked for, or lies behind it; then everything before it is sent."""
-        if self._end is None or self._reached or offset < self._end:
+        if self._end is None or self._intake.reached or offset < self._end:
             return False
-        self._complete(self._grammar.close_open(), self._end)
-        self._run.boundary = self._end
-        self._arrive()
+        self._intake.end_at(self._end)
         return True
 
-    def _arrive(self) -> None:
-        self._run.send(force=True)
-        self._run.put(AtBarrier())
-        self._reached = True
-
     def _is_over(self) -> bool:
-        return self._reached or self._closing.is_set()
+        return self._intake.reached or self._closing.is_set()
 
     def _exchange(self) -> None:
         """What the applier's thread wants of the client, done by the only thread that may use it."""
@@ -176,187 +140,6 @@ class LogReader(threading.Thread):
             self._published = (self.applied_offset, time.monotonic())
             self._client.publish(self.applied_offset)
 
-    def _record(self, record: Any) -> None:
-        offset, value = record.offset(), record.value()
-        message = messages.decode(value, offset)
-        if message.op is not None:
-            if message.op in OPS:
-                self._row(message, record, offset, len(value))
-            elif message.op == "t":
-                self._truncate(message, offset)
-        elif message.status is not None:
-            self._bound(message, offset)
-        elif message.tableChanges is not None:
-            self._schema(message, offset)
-        if self._grammar.between and not self._reached:
-            self._run.boundary = offset + 1
-
-    # Transactions
-
-    def _bound(self, message: Message, offset: int) -> None:
-        place = messages.transaction_place(message.id or "")
-        if message.status == "BEGIN":
-            if place.gtid and self._beyond(place, offset):
-                return
-            # Without GTIDs only its rows tell for sure; but a log that goes back does, too.
-            repeated = self._run.repeats(place) if place.gtid else self._grammar.goes_back_to(place)
-            self._complete(self._grammar.begin(message, repeated), offset)
-            if self._run.events and not self._grammar.waiting and self.queue.empty():
-                self._run.send()  # what is whole need not wait for what may be long
-        else:
-            self._complete(self._grammar.end(message, self._run.repeats(place)), offset + 1)
-
-    def _beyond(self, place: Place, offset: int) -> bool:
-        """Whether the barrier lies before the transaction at `place`; then everything before it is sent."""
-        if self._stop_at is None or self._stop_at.covers(place):
-            return False
-        self._complete(self._grammar.close_open(), offset)
-        self._arrive()
-        return True
-
-    def _complete(self, done: Open | None, next_offset: int) -> None:
-        """A transaction is whole: the run may end here."""
-        if done is None or self._grammar.waiting:
-            return
-        gtid = done.place.gtid if done.place else (done.id if self._start.gtids else None)
-        begin = messages.transaction_place(done.id).pos
-        self._run.complete(gtid, done.place, done.commit_ms, next_offset, repeated=done.repeated, begin=begin)
-
-    # Rows
-
-    def _row(self, message: Message, record: Any, offset: int, size: int) -> None:
-        """Every event of a row comes through here: what can be done once per transaction is."""
-        source, transaction, grammar = message.source, message.transaction, self._grammar
-        assert source is not None
-        group = transaction.id if transaction else (source.gtid or f"{source.file}:{source.pos}")
-        current = grammar.open
-        if current is None or current.id != group or not current.rows:
-            place = messages.place_of(source)
-            repeated = self._run.repeats(place)
-            if self._beyond(place, offset):
-                return
-            self._overlap.enter(place)
-            self._complete(grammar.enter(group, repeated), offset)
-            current = grammar.open
-            assert current is not None
-        wanted = grammar.row(message)
-        if wanted and (current.torn_key or message.op == "d"):
-            grammar.key_change(message.op or "", first_half="__debezium.newkey" in messages.headers(record))
-        codec = self._tables.codec(source.db, source.table) if wanted else None
-        if codec is not None:
-            if transaction is None:
-                raise messages.xa_row(source)
-            self._fold(codec, message, offset, size)
-        elif wanted and self._tables.stands_apart(source.db, source.table):
-            self._run.skip(source.table or "")
-        if transaction is None:  # nothing will say that it ends
-            self._complete(grammar.close_open(), offset + 1)
-
-    def _fold(self, codec: RowCodec, message: Message, offset: int, size: int) -> None:
-        op, table = message.op, codec.name
-        # It may have other columns: those that were captured before the table was copied.
-        if not self._overlap.passed and self._overlap.covers_all(table, message.place()):
-            return
-        before = after = None
-        at_ms = message.source.ts_ms if message.source else None
-        if op == "d" or (op == "u" and (codec.is_shaped or not codec.splits_key_changes)):
-            before = codec.row(message.before)
-        if op != "d":
-            after = codec.row(message.after)
-        if codec.is_shaped:
-            change = shaped(codec, op or "", before, after)
-            if change is None:
-                self._run.pass_by()
-                return
-            op, before, after = change
-        if codec.stamps and after is not None:
-            codec.stamp(after, op or "", message.place(), at_ms)
-        key = codec.key(after if after is not None else before) if codec.key_indexes else None  # type: ignore[arg-type]
-        if key is not None and before is not None and after is not None and codec.key(before) != key:
-            self._add(table, "d", codec.key(before), before, deleted(codec, before, message), message, offset, 0)
-        if op == "d" and before is not None:
-            after = deleted(codec, before, message)
-        self._add(table, op, key, before, after, message, offset, size)  # type: ignore[arg-type]
-
-    def _add(
-        self, table: str, op: str, key: Key | None, before: Row | None, after: Row | None, message: Message,
-        offset: int, size: int,
-    ) -> None:
-        if not self._overlap.passed and self._overlap.covers(table, key, message.place()):
-            return
-        if self._run.careful:
-            self._run.note(table, event_of(message, offset, key))
-        self._run.add(table, op, key, before, after, size)
-
-    def _truncate(self, message: Message, offset: int) -> None:
-        place, source = message.place(), message.source
-        assert source is not None
-        if self._run.repeats(place) or not self._standalone(place, offset):
-            return
-        if self._tables.stands_apart(source.db, source.table):
-            self._run.skip(source.table or "")
-        self._hand_over(self._tables.truncated(message, place), message, offset)
-        self._stand(place, source.ts_ms, offset)
-
-    # Schema
-
-    def _schema(self, message: Message, offset: int) -> None:
-        place, source = message.place(), message.source
-        assert source is not None
-        if source.snapshot not in (None, False, "false"):
-            self._run.require_reached(place)
-            self._hand_over(self._tables.learnt(message), message, offset)
-            return
-        new = self._statements.is_new(place, message.ddl or "", repeats=self._run.repeats(place))
-        if not new or not self._standalone(place, offset):
-            return
-        self._hand_over(self._tables.changes(message, place), message, offset)
-        made = any(change.type == "CREATE" for change in message.tableChanges or ())
-        self._stand(place, source.ts_ms, offset, rows_follow=made)
-
-    def _hand_over(self, items: Iterable[Truncate | Learn | TableItem], message: Message, offset: int) -> None:
-        """What comes before a change that may not be followed is right, and is sent first."""
-        for item in items:
-            if isinstance(item, Learn):
-                self._run.put(item)
-                continue
-            if self._run.whole and (isinstance(item, Detach) or (isinstance(item, Redefine) and item.questions)):
-                self._run.send()
-            if self._run.careful and isinstance(item, Truncate | Redefine):
-                item.origin = event_of(message, offset)
-            self._run.change(item)
-
-    # Records that are a transaction of their own
-
-    def _standalone(self, place: Place, offset: int) -> bool:
-        """Whether an event outside BEGIN…END is on this side of the barrier. What came before it is complete then."""
-        inside = self._grammar.open is not None and self._grammar.open.id == place.gtid
-        if not inside:
-            if self._beyond(place, offset):
-                return False
-            self._complete(self._grammar.close_open(), offset)
-        self._overlap.enter(place)
-        return True
-
-    def _stand(self, place: Place, commit_ms: int | None, offset: int, *, rows_follow: bool = False) -> None:
-        """`rows_follow`: a table was made, maybe by CREATE TABLE … SELECT, which is one transaction with its rows."""
-        if self._grammar.open is not None and not self._grammar.open.rows:
-            if rows_follow and not self._restarts_count:
-                return  # MySQL tells the end of a transaction that it begins
-            self._grammar.close_open()  # MariaDB begins a DDL and never ends it
-        if self._grammar.between:
-            # On MariaDB any CREATE may be one: its rows must not pass for repeated ones.
-            gtid = None if rows_follow and self._restarts_count else place.gtid
-            self._run.complete(gtid, place, commit_ms, offset + 1, repeated=False)
-
-    # Handing over
-
     def _pack(self, table: str, batch: KeyedBatch) -> KeyedBatch | CopyBatch:
         """In this thread, while the applier's waits for the database with the run before."""
         return self._tables.named(table).pack(batch)
-
-    def _pause(self) -> None:
-        """All records that were there have been read: send what is whole, unless the applier is busy anyway."""
-        if self._reached or self._grammar.half_read:
-            return
-        self._run.pause(eager=self._stop_at is not None)

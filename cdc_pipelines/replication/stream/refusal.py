@@ -1,16 +1,19 @@
 """A change that the target refuses: what is known of it, and how it becomes a dead letter."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
+import psycopg
 
 from cdc_pipelines.replication.catalog import to_json
+from cdc_pipelines.replication.changes.batches import Event, Key
+from cdc_pipelines.replication.changes.rows import RowCodec
 from cdc_pipelines.replication.databases.postgres.dead_letters import NewLetter
-from cdc_pipelines.replication.errors import IntegrityError
-from cdc_pipelines.replication.stream.batches import Event, Key
+from cdc_pipelines.replication.databases.postgres.refusals import is_refusal, reason
+from cdc_pipelines.replication.errors import CdcError, FencedError, IntegrityError, RetryableError
 from cdc_pipelines.replication.stream.messages import Message
-from cdc_pipelines.replication.stream.rows import RowCodec
 
 
 class RefusedError(IntegrityError):
@@ -37,6 +40,37 @@ class RefusedError(IntegrityError):
 
     def __reduce__(self):  # type: ignore[no-untyped-def]
         return IntegrityError, (self.message, self.next_step)
+
+
+@contextmanager
+def refusals_told(
+    table: str, origin: Event | None, shown_key: Callable[[], Sequence[object] | None]
+) -> Iterator[None]:
+    """What the target refuses inside the block is raised as RefusedError: with the table, and the event if it is known.
+
+    `shown_key`: the event's key as people may see it, if they may not see it as it is. Raises IntegrityError where
+    the target can't be written to at all; what is worth another try comes as it is.
+    """
+    try:
+        yield
+    except (FencedError, RetryableError, RefusedError):
+        raise
+    except CdcError as error:  # a row that is not there, a table that is gone
+        raise RefusedError(
+            table, error.message, event=origin, next_step=error.next_step, key=shown_key()
+        ) from error
+    except psycopg.Error as error:
+        if is_refusal(error):
+            raise RefusedError(
+                table, reason(error), details=str(error).strip(), sqlstate=error.sqlstate, event=origin,
+                key=shown_key(),
+            ) from error
+        if isinstance(error, psycopg.OperationalError):
+            raise
+        raise IntegrityError(
+            f"table {table}: the target can't be written to: {reason(error)}",
+            "mend that on the target, then `cdc start NAME`; the change log keeps what was not applied.",
+        ) from error
 
 
 def event_of(message: Message, offset: int, key: Key | None = None) -> Event:

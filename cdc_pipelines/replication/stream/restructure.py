@@ -6,12 +6,12 @@ import psycopg
 from psycopg import sql
 
 from cdc_pipelines.replication.catalog import MappedTable
-from cdc_pipelines.replication.copy.chunk import Chunk
-from cdc_pipelines.replication.databases.postgres import alter, carried, ddl
+from cdc_pipelines.replication.changes.batches import AddTable, Redefine, RemoveTable, RenameTable
+from cdc_pipelines.replication.chunk import Chunk
+from cdc_pipelines.replication.databases.postgres import alter, carried, ddl, existing
 from cdc_pipelines.replication.databases.postgres.lane_store import LaneStore
 from cdc_pipelines.replication.databases.postgres.state import CLAIMED_FIX, TargetState
 from cdc_pipelines.replication.errors import UnsupportedChangeError
-from cdc_pipelines.replication.stream.batches import AddTable, Redefine, RemoveTable, RenameTable
 
 
 def redefine(conn: psycopg.Connection, state: TargetState, pipeline: str, item: Redefine) -> None:
@@ -87,10 +87,10 @@ def _end_lane(conn: psycopg.Connection, pipeline: str, table: str) -> None:
 
 def _make_room(conn: psycopg.Connection, state: TargetState, pipeline: str, table: MappedTable, why: str) -> None:
     """A copy that was kept, of a table that is gone from the source, gives way. Nothing else does."""
-    wrong = ddl.check_existing(conn, table, pipeline=pipeline)
-    if ddl.is_ours(conn, table, pipeline):
+    wrong = existing.misfits(conn, table, pipeline=pipeline)
+    if existing.is_ours(conn, table, pipeline):
         ddl.drop_table(conn, table)
-    elif wrong or ddl.find(conn, table.target_schema, table.target_name) is not None:
+    elif wrong or existing.find(conn, table.target_schema, table.target_name) is not None:
         name = f"{table.target_schema}.{table.target_name}"
         raise UnsupportedChangeError(
             f"table {table.name} {why}, but the target has a table {name} that this pipeline did not make"

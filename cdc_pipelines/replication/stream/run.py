@@ -5,11 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
-from cdc_pipelines.replication.errors import ResyncRequiredError
-from cdc_pipelines.replication.pipeline import Apply
-from cdc_pipelines.replication.position import Place, log_file_number
-from cdc_pipelines.replication.stream.batches import (
+from cdc_pipelines.replication.changes.batches import (
     Commit,
     CopyBatch,
     Counts,
@@ -23,6 +19,10 @@ from cdc_pipelines.replication.stream.batches import (
     TableItem,
     Truncate,
 )
+from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
+from cdc_pipelines.replication.errors import ResyncRequiredError
+from cdc_pipelines.replication.pipeline import Apply
+from cdc_pipelines.replication.position import Place, log_file_number
 
 OPS = frozenset("crud")
 
@@ -197,6 +197,11 @@ class Run:
         idle = self._transactions == 0 and self.events == 0 and not self._handed
         due = eager or time.monotonic() - self._sent_at >= self._limits.idle_commit_seconds
         if due or (not idle and self._queue.empty()):
+            self.send()
+
+    def send_early(self) -> None:
+        """What is whole need not wait for a transaction that begins and may be long, unless the applier is busy."""
+        if self.events and self._queue.empty():
             self.send()
 
     def flush_part(self) -> None:

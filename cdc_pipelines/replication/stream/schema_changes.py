@@ -6,9 +6,9 @@ The text of a DDL is never executed: the difference between the columns as the l
 import msgspec
 
 from cdc_pipelines.replication.catalog import MappedTable, Table
+from cdc_pipelines.replication.changes.batches import AddTable, Detach, Note, TableItem
 from cdc_pipelines.replication.errors import CdcError
 from cdc_pipelines.replication.stream.alteration import Alteration, CanNotFollowError
-from cdc_pipelines.replication.stream.batches import AddTable, Detach, Note, TableItem
 from cdc_pipelines.replication.stream.columns import difference, to_column
 from cdc_pipelines.replication.stream.messages import TableChange, TableDefinition
 from cdc_pipelines.replication.stream.schema_event import Event, Rules, describe

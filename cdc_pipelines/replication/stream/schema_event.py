@@ -8,10 +8,10 @@ from typing import Literal
 import msgspec
 
 from cdc_pipelines.replication.catalog import MappedTable, Table
+from cdc_pipelines.replication.changes.batches import SchemaChange
 from cdc_pipelines.replication.position import Place
 from cdc_pipelines.replication.schema_policy import SchemaChanges
 from cdc_pipelines.replication.secrets import redact
-from cdc_pipelines.replication.stream.batches import SchemaChange
 from cdc_pipelines.replication.stream.messages import TableDefinition
 from cdc_pipelines.replication.stream.statement import Statement
 

@@ -6,9 +6,9 @@ with soft deletes is one more image of the row, the last one that it had, with t
 
 from typing import NamedTuple
 
-from cdc_pipelines.replication.stream.batches import Row
+from cdc_pipelines.replication.changes.batches import Row
+from cdc_pipelines.replication.changes.rows import RowCodec
 from cdc_pipelines.replication.stream.messages import Message
-from cdc_pipelines.replication.stream.rows import RowCodec
 
 
 class Change(NamedTuple):

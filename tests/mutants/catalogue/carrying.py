@@ -18,7 +18,7 @@ MUTANTS = [
         (_APPLIER + "test_a_unique_index_that_is_being_made_is_known_before_it_is_seen",),
     ),
     Mutant(
-        "a row that a carried constraint refuses is refused for good", NOT_SILENT, "replication/stream/consumer.py",
+        "a row that a carried constraint refuses is refused for good", NOT_SILENT, "replication/stream/streaming.py",
         "            gave_way = applier.give_way(refusal)\n",
         "            gave_way = False\n",
         _E2E,

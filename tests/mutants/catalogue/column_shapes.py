@@ -3,6 +3,7 @@
 from tests.mutants.mutant import NOT_SILENT, PROOF, QUOTING, SECRETS, Mutant
 
 _SHAPE = "unit/test_column_shapes.py::"
+_CHANGES = "unit/test_shaped_schema_changes.py::"
 _SQL = "integration/test_column_shapes.py::"
 _REAL = "e2e/test_column_shapes.py::"
 _SHAPING = "replication/values/shaping.py"
@@ -25,13 +26,13 @@ MUTANTS = [
         "a column made again comes in clear", SECRETS, _ALTERATION,
         "            if name.lower() in self.table.shaped and not column.shape.changes:\n",
         "            if False:\n",
-        (_SHAPE + "test_nothing_comes_in_clear_by_a_schema_change",),
+        (_CHANGES + "test_nothing_comes_in_clear_by_a_schema_change",),
     ),
     Mutant(
         "a shaped column that is renamed loses its shape", SECRETS, _ALTERATION,
         "return MappedColumn(source, name, before.target_type, before.rules, before.shape)",
         "return MappedColumn(source, name, before.target_type, before.rules)",
-        (_SHAPE + "test_a_shaped_column_is_followed_where_its_values_stay",),
+        (_CHANGES + "test_a_shaped_column_is_followed_where_its_values_stay",),
     ),
     Mutant(
         "a key in the file is told in its mistake", SECRETS, "replication/pipeline_file.py",

@@ -82,7 +82,7 @@ MUTANTS = [
         (_STATEMENTS + "test_names_that_are_swapped_come_as_three_statements_at_one_place",),
     ),
     Mutant(
-        "the rows of CREATE TABLE … SELECT pass for repeated ones", NOT_SILENT, "replication/stream/reader.py",
+        "the rows of CREATE TABLE … SELECT pass for repeated ones", NOT_SILENT, "replication/stream/intake.py",
         "            if rows_follow and not self._restarts_count:\n                return",
         "            if False:\n                return",
         (_STATEMENTS + "test_the_rows_of_create_table_select_are_one_transaction_with_it",),

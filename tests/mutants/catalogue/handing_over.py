@@ -76,7 +76,7 @@ MUTANTS = [
     ),
     # Definitions
     Mutant(
-        "definitions are not compared", NO_GAP, "replication/stream/handover.py",
+        "definitions are not compared", NO_GAP, "replication/stream/held_definitions.py",
         "        if other:\n            raise ResyncRequiredError(\n",
         "        if False:\n            raise ResyncRequiredError(\n",
         (_HANDOVER + "test_a_changed_definition_asks_for_a_resync[mysql-alter table note add column later int]",),
@@ -133,8 +133,8 @@ MUTANTS = [
     ),
     Mutant(
         "a new connector does not ask whether the log still reaches back", NOT_SILENT, "replication/stream/handover.py",
-        "        self.source.require_reachable(self.position)\n        self._compare()\n",
-        "        self._compare()\n",
+        "        self.source.require_reachable(self.position)\n        self.definitions.compare()\n",
+        "        self.definitions.compare()\n",
         (_HANDOVER_LOSSES + "test_a_purged_log_asks_for_a_resync[mysql]",),
     ),
     Mutant(

@@ -15,8 +15,8 @@ MUTANTS = [
         _RESYNC,
     ),
     Mutant(
-        "a consumer goes on with the tables it knew", NOT_SILENT, "replication/stream/consumer.py",
-        "        if self._applier.is_outdated():\n",
+        "a consumer goes on with the tables it knew", NOT_SILENT, "replication/stream/streaming.py",
+        "        if self.applier.is_outdated():\n",
         "        if False:\n",
         _RESYNC,
     ),
@@ -58,12 +58,12 @@ MUTANTS = [
     ),
     Mutant(
         "a table is read beyond the consumer's place", EXACTLY_ONCE, "replication/stream/reader.py",
-        "        if self._end is None or self._reached or offset < self._end:\n",
+        "        if self._end is None or self._intake.reached or offset < self._end:\n",
         "        if True:\n",
         ("unit/test_log_reader.py::test_a_reader_ends_where_it_is_told_to",),
     ),
     Mutant(
-        "what was captured otherwise before the copy is decoded", NOT_SILENT, "replication/stream/reader.py",
+        "what was captured otherwise before the copy is decoded", NOT_SILENT, "replication/stream/intake.py",
         "self._overlap.covers_all(table, message.place())",
         "False",
         ("unit/test_log_reader.py::test_what_came_before_a_table_was_copied_may_have_other_columns",),

@@ -186,6 +186,18 @@ MUTANTS = [
         ("unit/test_dagster_failures.py::test_secrets_are_masked_in_failures",),
     ),
     Mutant(
+        "what led to a failure shows secrets in Dagster's events", SECRETS, "resources/failures.py",
+        "allow_retries=False) from masked(error)",
+        "allow_retries=False) from error",
+        ("unit/test_dagster_failures.py::test_secrets_are_masked_in_failures",),
+    ),
+    Mutant(
+        "a try that is not the last shows secrets in Dagster's events", SECRETS, "resources/failures.py",
+        "            shown = masked(error)\n",
+        "            shown = error\n",
+        ("unit/test_dagster_failures.py::test_secrets_are_masked_in_failures",),
+    ),
+    Mutant(
         "the next step in Dagster's events shows secrets", SECRETS, "resources/failures.py",
         'metadata["next step"] = dg.MetadataValue.md(redact(error.next_step))',
         'metadata["next step"] = dg.MetadataValue.md(error.next_step)',

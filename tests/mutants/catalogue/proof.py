@@ -124,7 +124,7 @@ MUTANTS = [
         ("e2e/test_idle_source.py::test_nothing_is_waited_for[mariadb]",),
     ),
     Mutant(
-        "a transaction that only began is waited for", PROOF, "replication/stream/reader.py",
+        "a transaction that only began is waited for", PROOF, "replication/stream/intake.py",
         "        return self._run.events > 0 or self._grammar.half_read is not None\n",
         "        return self._run.events > 0 or not self._grammar.between\n",
         ("e2e/test_idle_source.py::test_nothing_is_waited_for[mariadb]",),

@@ -28,9 +28,9 @@ MUTANTS = [
         (_REAL + "test_two_tables_are_refused_in_one_transaction",),
     ),
     Mutant(
-        "earlier parts of a refused transaction stay", WHOLE, "replication/stream/consumer.py",
-        "        self._close_log()\n        self._applier = applier.renewed(pending)\n",
-        "        applier.in_run = False\n        self._close_log()\n        self._applier = applier.renewed(pending)\n",
+        "earlier parts of a refused transaction stay", WHOLE, "replication/stream/streaming.py",
+        "        self.close()\n        self.applier = applier.renewed(pending)\n",
+        "        applier.in_run = False\n        self.close()\n        self.applier = applier.renewed(pending)\n",
         (_LARGE,),
     ),
     Mutant(

@@ -10,13 +10,13 @@ _GRAMMAR = "replication/stream/grammar.py"
 MUTANTS = [
     # Rule 2
     Mutant(
-        "overlap is never asked", NO_TIME_TRAVEL, "replication/stream/reader.py",
+        "overlap is never asked", NO_TIME_TRAVEL, "replication/stream/intake.py",
         "if not self._overlap.passed and self._overlap.covers(table, key, message.place()):",
         "if False:",
         (_READER + "test_what_a_chunk_holds_is_not_applied_again",),
     ),
     Mutant(
-        "a changed unique key leaves its old row", NOT_SILENT, "replication/stream/rows.py",
+        "a changed unique key leaves its old row", NOT_SILENT, "replication/changes/rows.py",
         "self.splits_key_changes = bool(table.key_indexes) and table.source.primary",
         "self.splits_key_changes = bool(table.key_indexes)",
         (_READER + "test_a_changed_unique_key_that_the_connector_does_not_take_for_the_key_leaves_no_old_row",),
@@ -127,9 +127,9 @@ MUTANTS = [
     ),
     # Whole transactions
     Mutant(
-        "a run ends wherever the log pauses", WHOLE, "replication/stream/reader.py",
-        "if self._reached or self._grammar.half_read:",
-        "if self._reached:",
+        "a run ends wherever the log pauses", WHOLE, "replication/stream/intake.py",
+        "if self.reached or self._grammar.half_read:",
+        "if self.reached:",
         (_STOPS + "test_a_pause_inside_a_transaction_ends_no_run",),
     ),
     Mutant(
@@ -139,15 +139,15 @@ MUTANTS = [
         (_READER + "test_a_large_transaction_goes_out_in_parts_and_one_commit",),
     ),
     Mutant(
-        "a record inside a transaction moves the boundary", WHOLE, "replication/stream/reader.py",
-        "        if self._grammar.between and not self._reached:\n            self._run.boundary = offset + 1",
-        "        if not self._reached:\n            self._run.boundary = offset + 1",
+        "a record inside a transaction moves the boundary", WHOLE, "replication/stream/intake.py",
+        "        if self._grammar.between and not self.reached:\n            self._run.boundary = offset + 1",
+        "        if not self.reached:\n            self._run.boundary = offset + 1",
         (_STOPS + "test_the_begin_of_a_transaction_alone_moves_nothing",),
     ),
     Mutant(
-        "the end of the log inside a transaction moves the boundary", WHOLE, "replication/stream/reader.py",
-        "            if self._grammar.between:\n                self._run.boundary = max",
-        "            if True:\n                self._run.boundary = max",
+        "the end of the log inside a transaction moves the boundary", WHOLE, "replication/stream/intake.py",
+        "        if self._grammar.between:\n            self._run.boundary = max",
+        "        if True:\n            self._run.boundary = max",
         (_STOPS + "test_the_begin_of_a_transaction_alone_moves_nothing",),
     ),
     Mutant(
@@ -195,32 +195,32 @@ MUTANTS = [
     ),
     # Barriers
     Mutant(
-        "the reader runs past a barrier", PROOF, "replication/stream/reader.py",
+        "the reader runs past a barrier", PROOF, "replication/stream/intake.py",
         "if self._stop_at is None or self._stop_at.covers(place):",
         "if True:",
         (_READER + "test_the_reader_stops_exactly_at_a_barrier",),
     ),
     Mutant(
-        "the reader stops short of a barrier's transaction", PROOF, "replication/stream/reader.py",
+        "the reader stops short of a barrier's transaction", PROOF, "replication/stream/intake.py",
         "        self._run.send(force=True)\n        self._run.put(AtBarrier())",
         "        self._run.put(AtBarrier())",
         (_READER + "test_the_reader_stops_exactly_at_a_barrier",),
     ),
     # Schema changes and what can't be read
     Mutant(
-        "an event's unknown column is left out", NOT_SILENT, "replication/stream/rows.py",
+        "an event's unknown column is left out", NOT_SILENT, "replication/changes/rows.py",
         "forbid_unknown_fields=True",
         "forbid_unknown_fields=False",
         (_STOPS + "test_an_event_with_an_unknown_column_stops_the_stream",),
     ),
     Mutant(
-        "an event's missing column is null", NOT_SILENT, "replication/stream/rows.py",
+        "an event's missing column is null", NOT_SILENT, "replication/changes/rows.py",
         '= [(f"c{i}", form.json | None) for i, form in enumerate(self._read_forms)]',
         '= [(f"c{i}", form.json | None, None) for i, form in enumerate(self._read_forms)]',
         (_STOPS + "test_an_event_without_one_of_the_columns_stops_the_stream",),
     ),
     Mutant(
-        "rows of an XA transaction are applied when it is prepared", NOT_SILENT, "replication/stream/reader.py",
+        "rows of an XA transaction are applied when it is prepared", NOT_SILENT, "replication/stream/intake.py",
         "            if transaction is None:\n                raise",
         "            if False:\n                raise",
         (_STOPS + "test_rows_of_an_xa_transaction_stop_the_stream",),

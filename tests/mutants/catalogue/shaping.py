@@ -28,7 +28,7 @@ MUTANTS = [
         (_ROWS + "test_a_row_enters_and_leaves_the_filter",),
     ),
     Mutant(
-        "a row that leaves the filter is kept as it is outside", PROOF, "replication/stream/reader.py",
+        "a row that leaves the filter is kept as it is outside", PROOF, "replication/stream/intake.py",
         "after = deleted(codec, before, message)\n",
         "after = deleted(codec, codec.row(message.after if message.op == 'u' else message.before), message)\n",
         (_ROWS + "test_a_row_that_leaves_the_filter_is_kept_as_it_was_in_it",),

@@ -15,7 +15,7 @@ from cdc_pipelines.replication.values import form_of
 _SNAPSHOT_ENGINES = {"INNODB", "ROCKSDB"}
 _LOBS = {"text", "mediumtext", "longtext", "blob", "mediumblob", "longblob", "json"}
 LOOK_BYTES = 256_000_000  # larger tables are not scanned for their largest value
-LOOK_SECONDS = 5
+_LOOK_SECONDS = 5
 _SHOWN = 10
 _UNREADABLE = re.compile(r"^[\"`]|`$|``")
 _QUOTED = r"`(?:[^`]|``)*`"
@@ -209,16 +209,20 @@ def _largest_row(look: Look, table: Table, lobs: Sequence[Column]) -> int | None
     parts = " + ".join(
         f"coalesce(octet_length({quote(c.name)}), 0) * {'8 / 3' if c.type.endswith('blob') else '2'}" for c in lobs
     )
-    body = f"max({parts}) from {quote_table(table.schema, table.name)}"
+    found = look_briefly(look, f"max({parts}) from {quote_table(table.schema, table.name)}")
+    return None if found is None else int(found[0] or 0)
+
+
+def look_briefly(look: Look, body: str) -> tuple[Any, ...] | None:
+    """The one row that `select body` gives, of our own text and quoted names; None where that takes too long."""
     if look.mysql:
-        sql = f"select /*+ max_execution_time({LOOK_SECONDS * 1000}) */ {body}"
+        sql = f"select /*+ max_execution_time({_LOOK_SECONDS * 1000}) */ {body}"
     else:
-        sql = f"set statement max_statement_time={LOOK_SECONDS} for select {body}"
+        sql = f"set statement max_statement_time={_LOOK_SECONDS} for select {body}"
     try:
-        found: Any = select(look.conn, sql)[0][0]
+        return select(look.conn, sql)[0]
     except CdcError as error:
         cause = error.__cause__
         if cause is None or cause.args[0] not in QUERY_KILLED:
             raise
         return None
-    return int(found or 0)

@@ -2,15 +2,13 @@
 
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from cdc_pipelines.replication.catalog import MappedColumn, MappedTable
-from cdc_pipelines.replication.databases.mysql.binlog import select
 from cdc_pipelines.replication.databases.mysql.preflight_server import Look
-from cdc_pipelines.replication.databases.mysql.preflight_tables import LOOK_BYTES, LOOK_SECONDS, named
-from cdc_pipelines.replication.databases.mysql.server_errors import QUERY_KILLED
+from cdc_pipelines.replication.databases.mysql.preflight_tables import LOOK_BYTES, look_briefly, named
 from cdc_pipelines.replication.databases.mysql.sql import quote, quote_table
-from cdc_pipelines.replication.errors import CdcError, CheckResult
+from cdc_pipelines.replication.errors import CheckResult
 from cdc_pipelines.replication.values import charsets, mysql_moments, mysql_numbers
 from cdc_pipelines.replication.values.form import Case
 
@@ -129,16 +127,5 @@ def _counts(look: Look, table: MappedTable, asked: list[tuple[MappedColumn, Ques
     if source.data_bytes > LOOK_BYTES:
         return None
     sums = ", ".join(f"coalesce(sum({question.sql.format(c=quote(c.source.name))}), 0)" for c, question in asked)
-    body = f"{sums} from {quote_table(source.schema, source.name)}"
-    if look.mysql:
-        sql = f"select /*+ max_execution_time({LOOK_SECONDS * 1000}) */ {body}"
-    else:
-        sql = f"set statement max_statement_time={LOOK_SECONDS} for select {body}"
-    try:
-        found: tuple[Any, ...] = select(look.conn, sql)[0]
-    except CdcError as error:
-        cause = error.__cause__
-        if cause is None or cause.args[0] not in QUERY_KILLED:
-            raise
-        return None
-    return [int(count) for count in found]
+    found = look_briefly(look, f"{sums} from {quote_table(source.schema, source.name)}")
+    return None if found is None else [int(count) for count in found]

@@ -10,9 +10,8 @@ import psycopg
 from psycopg import sql
 
 from cdc_pipelines.replication.catalog import MappedColumn, MappedTable
-from cdc_pipelines.replication.databases.postgres import ddl
-from cdc_pipelines.replication.stream.batches import Redefine
-from cdc_pipelines.replication.stream.conversions import (
+from cdc_pipelines.replication.changes.batches import Redefine
+from cdc_pipelines.replication.changes.conversions import (
     Beyond,
     EndsInSpace,
     Equals,
@@ -25,6 +24,7 @@ from cdc_pipelines.replication.stream.conversions import (
     Outside,
     Question,
 )
+from cdc_pipelines.replication.databases.postgres import ddl, existing
 
 
 class ValuesConvertedError(Exception):
@@ -169,7 +169,7 @@ def _alter_column(
                 table, name, sql.SQL(after.target_type), name, sql.SQL(via), sql.SQL(after.target_type)
             )
         )
-    was, shall = ddl.is_not_null(before), ddl.is_not_null(after)
+    was, shall = existing.is_not_null(before), existing.is_not_null(after)
     if was != shall and not free:
         action = sql.SQL("set" if shall else "drop")
         conn.execute(sql.SQL("alter table {} alter column {} {} not null").format(table, name, action))
@@ -203,7 +203,7 @@ def _drop_key(conn: psycopg.Connection, table: MappedTable) -> None:
 
 def _add_key(conn: psycopg.Connection, table: MappedTable) -> None:
     names = [column.target_name for column in table.key]
-    found = ddl.find(conn, table.target_schema, table.target_name)
+    found = existing.find(conn, table.target_schema, table.target_name)
     if found is not None and any(set(key) == set(names) for key in found.keys):
         return
     columns = sql.SQL(", ").join(map(sql.Identifier, names))

@@ -12,9 +12,9 @@ import psycopg
 from psycopg import sql
 
 from cdc_pipelines.replication.catalog import MappedTable
+from cdc_pipelines.replication.changes.batches import SMALL, CopyBatch, KeyedBatch, OrderedBatch, Row
+from cdc_pipelines.replication.changes.rows import RowCodec
 from cdc_pipelines.replication.errors import IntegrityError
-from cdc_pipelines.replication.stream.batches import SMALL, CopyBatch, KeyedBatch, OrderedBatch, Row
-from cdc_pipelines.replication.stream.rows import RowCodec
 
 _RETRY_FRESH_AFTER = 20  # batches without optimism after one that met existing rows
 

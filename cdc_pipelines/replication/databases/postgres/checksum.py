@@ -10,7 +10,7 @@ from psycopg.sql import Literal as SqlLiteral
 from cdc_pipelines.replication.catalog import MappedColumn, MappedTable
 from cdc_pipelines.replication.databases.checksum import Key, Salt, Span, TableChecksum
 from cdc_pipelines.replication.databases.postgres.connection import server_errors
-from cdc_pipelines.replication.databases.postgres.ddl import ExistingTable, find
+from cdc_pipelines.replication.databases.postgres.existing import ExistingTable, find
 from cdc_pipelines.replication.errors import IntegrityError
 from cdc_pipelines.replication.values import forms_of
 from cdc_pipelines.replication.values.form import Form

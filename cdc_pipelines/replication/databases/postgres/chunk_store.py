@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from cdc_pipelines.replication.copy.chunk import Chunk, key_from_json, key_to_json
+from cdc_pipelines.replication.chunk import Chunk, key_from_json, key_to_json
 from cdc_pipelines.replication.errors import FencedError
 
 _COLUMNS = sql.SQL(

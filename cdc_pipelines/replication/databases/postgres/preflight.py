@@ -6,7 +6,7 @@ import psycopg
 from psycopg import sql
 
 from cdc_pipelines.replication.catalog import MappedTable
-from cdc_pipelines.replication.databases.postgres import ddl
+from cdc_pipelines.replication.databases.postgres import ddl, existing
 from cdc_pipelines.replication.databases.postgres.connection import brief, connect
 from cdc_pipelines.replication.databases.postgres.state import CLAIMED_FIX, TargetState
 from cdc_pipelines.replication.databases.postgres.state_schema import found_format
@@ -103,7 +103,7 @@ def _schema(conn: psycopg.Connection, mapped: Sequence[MappedTable]) -> CheckRes
                 problems.append(f"schema {name} does not exist, and user {user} may not create it")
                 fixes.append(_text(conn, "CREATE SCHEMA {} AUTHORIZATION {};", name, user))
             continue
-        missing = [t for t in mapped if t.target_schema == name and ddl.find(conn, name, t.target_name) is None]
+        missing = [t for t in mapped if t.target_schema == name and existing.find(conn, name, t.target_name) is None]
         row = conn.execute(
             "select has_schema_privilege(%(oid)s, 'USAGE'), has_schema_privilege(%(oid)s, 'CREATE')",
             {"oid": there[0]},
@@ -144,8 +144,7 @@ def _tables(conn: psycopg.Connection, mapped: Sequence[MappedTable], pipeline: s
     found = 0
     for table in mapped:
         name = f"{table.target_schema}.{table.target_name}"
-        existing = ddl.find(conn, table.target_schema, table.target_name)
-        if existing is None:
+        if existing.find(conn, table.target_schema, table.target_name) is None:
             continue
         found += 1
         oid = _value(conn, _regclass(conn, table))
@@ -168,8 +167,8 @@ def _tables(conn: psycopg.Connection, mapped: Sequence[MappedTable], pipeline: s
             problems.append(f"{name}: user {conn.info.user} does not own it, so added columns can't be followed")
             fixes.append(_text(conn, "ALTER TABLE {}.{} OWNER TO {};", table.target_schema, table.target_name,
                                conn.info.user))
-        differences = ddl.check_existing(conn, table, pipeline=pipeline)
-        if differences and not (anew and ddl.is_ours(conn, table, pipeline)):
+        differences = existing.misfits(conn, table, pipeline=pipeline)
+        if differences and not (anew and existing.is_ours(conn, table, pipeline)):
             problems.append(f"{name}: {'; '.join(differences)}")
             fixes.append(
                 f"drop or empty {name}, or alter it as said, or give table {table.name} another target name."

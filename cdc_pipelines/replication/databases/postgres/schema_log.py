@@ -5,7 +5,7 @@ from typing import Any
 
 import psycopg
 
-from cdc_pipelines.replication.stream.batches import SchemaChange
+from cdc_pipelines.replication.changes.batches import SchemaChange
 
 KEPT = 1000
 """How many are remembered of one pipeline."""

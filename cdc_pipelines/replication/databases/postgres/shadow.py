@@ -11,7 +11,7 @@ import psycopg
 from psycopg import sql
 
 from cdc_pipelines.replication.catalog import MappedTable
-from cdc_pipelines.replication.databases.postgres import ddl, soft_deletes
+from cdc_pipelines.replication.databases.postgres import ddl, existing, soft_deletes
 from cdc_pipelines.replication.errors import ConfigurationError
 
 _LOCK_WAIT_S = 1  # whoever comes to read waits behind us for as long
@@ -30,7 +30,7 @@ def create_shadow(
 
     `before` is the mapping that the table had; a column that is no longer replicated goes.
     """
-    if ddl.find(conn, shadow.target_schema, shadow.target_name) is not None:
+    if existing.find(conn, shadow.target_schema, shadow.target_name) is not None:
         return
     if not misfits(conn, live) and not _names(before) - _names(live):
         conn.execute(
@@ -42,9 +42,9 @@ def create_shadow(
 
 def misfits(conn: psycopg.Connection, live: MappedTable) -> list[str]:
     """Why the target table does not have the mapped columns and key (rows in it are no matter)."""
-    if ddl.find(conn, live.target_schema, live.target_name) is None:
+    if existing.find(conn, live.target_schema, live.target_name) is None:
         return ["is not there"]
-    return [w for w in ddl.check_existing(conn, live) if not w.startswith("holds rows")]
+    return [w for w in existing.misfits(conn, live) if not w.startswith("holds rows")]
 
 
 def _names(table: MappedTable | None) -> set[str]:
@@ -65,7 +65,7 @@ def take_place(
     columns must change.
     """
     conn.execute(f"set local lock_timeout = '{_LOCK_WAIT_S}s'".encode())
-    if ddl.find(conn, live.target_schema, live.target_name) is None:
+    if existing.find(conn, live.target_schema, live.target_name) is None:
         _rename(conn, shadow, live)
         return "swapped"
     if live.rows.soft and (before is None or before.rows.soft):
@@ -121,9 +121,9 @@ def what_hangs_on(conn: psycopg.Connection, live: MappedTable, before: MappedTab
         "partitions or inheritance", "foreign keys", "triggers", "row security", "a publication", "rules",
         "grants on columns", "a storage of its own", "another owner",
     )
-    found = [word for word, there in zip(words, row, strict=True) if there]
-    existing = ddl.find(conn, live.target_schema, live.target_name)
-    extra = set(existing.columns if existing else ()) - _names(live) - _names(before)
+    found = [word for word, holds in zip(words, row, strict=True) if holds]
+    there = existing.find(conn, live.target_schema, live.target_name)
+    extra = set(there.columns if there else ()) - _names(live) - _names(before)
     if extra:
         found.append(f"columns of its own ({', '.join(sorted(extra))})")
     if _is_depended_on(conn, live):
@@ -201,7 +201,7 @@ def _rename_sequences(conn: psycopg.Connection, shadow: MappedTable, live: Mappe
     ).fetchall()
     for (name,) in found:
         wanted = live.target_name + name.removeprefix(shadow.target_name)
-        if len(wanted.encode()) <= 63 and ddl.find(conn, live.target_schema, wanted) is None:
+        if len(wanted.encode()) <= 63 and existing.find(conn, live.target_schema, wanted) is None:
             conn.execute(
                 sql.SQL("alter sequence {} rename to {}").format(
                     sql.Identifier(live.target_schema, name), sql.Identifier(wanted)
@@ -261,7 +261,7 @@ def merge(conn: psycopg.Connection, shadow: MappedTable, live: MappedTable) -> t
     same = sql.SQL("{} and row({})::record operator(pg_catalog.*=) row({})::record").format(key, ours, theirs)
     key_names = {c.target_name for c in live.key}
     others = [name for name in landing if name not in key_names]
-    if others and not ddl.unique_indexes(conn, live):
+    if others and not existing.unique_indexes(conn, live):
         # In place: columns of the table's own keep their values.
         update = sql.SQL("update {live} l set {sets} from {shadow} s where {key} and not ({same})").format(
             sets=sql.SQL(", ").join(sql.SQL("{0} = s.{0}").format(sql.Identifier(name)) for name in others),

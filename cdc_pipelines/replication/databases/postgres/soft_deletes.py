@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from cdc_pipelines.replication.catalog import MappedTable
-from cdc_pipelines.replication.databases.postgres import ddl
+from cdc_pipelines.replication.databases.postgres import ddl, existing
 
 Key = Sequence[Any]
 
@@ -71,7 +71,7 @@ def rebuild(conn: psycopg.Connection, table: MappedTable) -> None:
 
 def keeps_deleted(conn: psycopg.Connection, table: MappedTable) -> bool:
     """Whether the table is there, and has the column that marks deleted rows."""
-    found = ddl.find(conn, table.target_schema, table.target_name)
+    found = existing.find(conn, table.target_schema, table.target_name)
     return found is not None and table.rows.deleted_column in found.columns
 
 
@@ -82,16 +82,16 @@ def carry_over(conn: psycopg.Connection, old: MappedTable, new: MappedTable, col
     while nobody followed the table: it is marked now. Columns that `old` does not have are null. Of rows that share a
     key, where that is another one now, one goes on; none where `old` has no such columns.
     """
-    found = ddl.find(conn, old.target_schema, old.target_name)
+    found = existing.find(conn, old.target_schema, old.target_name)
     if found is None or column not in found.columns:
         return 0
-    there = {name: existing.type for name, existing in found.columns.items()}
+    there = {name: column.type for name, column in found.columns.items()}
     shared = [(name, kind) for name, kind in new.landing if name in there and name != new.rows.deleted_column]
     if not {key.target_name for key in new.key} <= {name for name, _ in shared}:
         return 0  # another key: the rows can't be told
     names = [sql.Identifier(name) for name, _ in shared]
     values = [
-        sql.SQL("o.{}").format(sql.Identifier(name)) if there[name] == ddl.plain_type(kind)
+        sql.SQL("o.{}").format(sql.Identifier(name)) if there[name] == existing.plain_type(kind)
         # A cast to varchar(n) would cut; as a text that is put into the column it is refused.
         else sql.SQL("o.{}::{}").format(sql.Identifier(name), sql.SQL("text" if kind.startswith("varchar") else kind))
         for name, kind in shared

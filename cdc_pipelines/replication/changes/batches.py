@@ -6,8 +6,8 @@ from typing import Any, Literal
 import msgspec
 
 from cdc_pipelines.replication.catalog import MappedTable
+from cdc_pipelines.replication.changes.conversions import Question
 from cdc_pipelines.replication.position import Place
-from cdc_pipelines.replication.stream.conversions import Question
 
 Key = tuple[Any, ...]
 Row = msgspec.Struct

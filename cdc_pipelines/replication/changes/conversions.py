@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from cdc_pipelines.replication.catalog import Column
-from cdc_pipelines.replication.stream.messages import ColumnChange
 
 _BITS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
 _TEXT_BYTES = {"tinytext": 255, "text": 65_535, "mediumtext": 16_777_215, "longtext": 4_294_967_295}
@@ -107,16 +106,6 @@ def questions(before: Column, after: Column) -> list[Question] | None:
         if stands_for_zero is not None and stands_for_zero != _zero(after):
             found.append(Equals(stands_for_zero))
     return found
-
-
-def renumbers(before: ColumnChange, after: ColumnChange) -> bool:
-    """Whether AUTO_INCREMENT came to a column: then a zero in it was given a number."""
-    return after.autoIncremented and not before.autoIncremented and to_bits(after) is not None
-
-
-def to_bits(change: ColumnChange) -> int | None:
-    """The width of an integer type, None for others."""
-    return _BITS.get(change.typeName.split()[0].lower().replace("integer", "int"))
 
 
 def _of_types(before: Column, after: Column) -> list[Question] | None:

@@ -11,12 +11,12 @@ import msgspec
 
 from cdc_pipelines.replication.added_columns import STAMPS
 from cdc_pipelines.replication.catalog import MappedTable
+from cdc_pipelines.replication.changes.batches import SMALL, CopyBatch, Key, KeyedBatch, Row
 from cdc_pipelines.replication.errors import UnsupportedChangeError
 from cdc_pipelines.replication.position import Place
 from cdc_pipelines.replication.row_filter.binding import bound, form_asked
 from cdc_pipelines.replication.row_filter.evaluate import comparable, compiled
 from cdc_pipelines.replication.row_filter.language import Condition, columns_of
-from cdc_pipelines.replication.stream.batches import SMALL, CopyBatch, Key, KeyedBatch, Row
 from cdc_pipelines.replication.values import forms_of
 
 Text = Callable[[Any], str | None]

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 
-from cdc_pipelines.replication.copy.chunk import Chunk
+from cdc_pipelines.replication.chunk import Chunk
 from cdc_pipelines.replication.copy.progress import Progress
 from cdc_pipelines.replication.databases.postgres.connection import server_errors
 from cdc_pipelines.replication.databases.postgres.lane_store import LaneStore
