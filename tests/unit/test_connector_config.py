@@ -224,7 +224,7 @@ TRACES = [
      "code: 1236; SQLSTATE: HY000.", ConfigurationError, "server id"),
     ("ConnectException: Data row is smaller than a column index, internal schema representation is probably out of "
      "sync with real database schema; internal schema size 3, but row size 2 , restart connector with schema recovery "
-     "mode.", ResyncRequiredError, "definition changed"),
+     "mode.", ResyncRequiredError, "other columns"),
     ("DebeziumException: Encountered change event for table ha.u whose schema isn't known to this connector",
      ResyncRequiredError, "ha.u"),
     ("IllegalArgumentException: Trying to change column a in ha.t table, which does not exist",

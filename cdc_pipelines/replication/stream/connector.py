@@ -10,6 +10,7 @@ from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.errors import ConfigurationError
 from cdc_pipelines.replication.pipeline import Kafka, Pipeline, Source
 from cdc_pipelines.replication.stream.connector_extra import validate_extra
+from cdc_pipelines.replication.stream.ddl_filter import ddl_filter
 from cdc_pipelines.replication.table_mapping import follows_new_tables
 
 __all__ = ["GENERATION_KEY", "PIPELINE_KEY", "START_KEY", "connector_class", "connector_config", "validate_extra"]
@@ -178,6 +179,7 @@ def _snapshot(pipeline: Pipeline, history_topic: str, mode: SnapshotMode) -> dic
         ),
         HISTORY_TOPIC_KEY: history_topic,
         "schema.history.internal.kafka.query.timeout.ms": "20000",
+        "schema.history.internal.ddl.filter": ddl_filter(),
         "schema.history.internal.store.only.captured.databases.ddl": "true",
         # All tables of the database, so that an online schema change's rename is understood, and the character set that
         # new tables have. MariaDB: only the captured ones where some are not wanted, because the parser fails on types

@@ -1,6 +1,7 @@
 """Why a connector's task failed, told as an error that says what to do."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cdc_pipelines.replication.errors import CdcError, ConfigurationError, ResyncRequiredError, RetryableError
@@ -35,7 +36,13 @@ _CAUSES = (
         f"{_RESYNC} Let the source keep its log longer (binlog_expire_logs_seconds).",
     ),
     _Cause(
-        r"internal schema size|schema isn't known to this connector|Trying to change column|which does not exist",
+        r"internal schema size", ResyncRequiredError,
+        "the connector has other columns of a table than the rows in the source's log",
+        "where self-healing is on, the table is set apart, learnt anew and copied again; else run `cdc heal NAME`. "
+        f"Where that does not do, {_RESYNC}",
+    ),
+    _Cause(
+        r"schema isn't known to this connector|Trying to change column|which does not exist",
         ResyncRequiredError,
         "a captured table's definition changed between the position and the hand-over",
         _RESYNC,
@@ -91,6 +98,11 @@ def failure(connector: str, trace: str) -> CdcError:
         f"connector {connector}: its task failed:\n{lines}",
         "look at the Connect worker's log; run the same command again when the cause is mended.",
     )
+
+
+def misread_table(trace: str, database: str, tables: Iterable[str]) -> str | None:
+    """Which of the tables has rows in the source's log that are not as wide as the connector takes them to be."""
+    return next((name for name in tables if f" in {database}.{name} because it's different column size" in trace), None)
 
 
 def first_lines(trace: str) -> str:

@@ -126,10 +126,17 @@ class Consumer:
             stop_at=stop_at,
             detached=applier.live.detached,
             careful_until=self._quarantine.careful_until,
-            rules=Rules(self._pipeline.schema_changes, new_tables(self._pipeline), column_names(self._pipeline)),
+            rules=Rules(
+                self._pipeline.schema_changes, new_tables(self._pipeline), column_names(self._pipeline),
+                self._charsets_now,
+            ),
             statements=applier.live.statements,
         )
         self._reader.start()
+
+    def _charsets_now(self, table: str) -> dict[str, str]:
+        with closing(MySqlSource(self._pipeline.source)) as source:
+            return source.charsets(table)
 
     def _close_log(self) -> None:
         """End the reader; what it had read ahead is read again by the next one."""

@@ -149,6 +149,9 @@ class _HandOver:
         # One that still runs may wait for ever in a log that was reset, or read the new one.
         self.source.require_same_history(self.position)
         if self.anew:
+            # While it is still there: it may have yet to tell what makes the difference.
+            self.source.require_reachable(self.position)
+            self._compare()
             return False
         if self._may_keep(found):
             return self._keep(found)

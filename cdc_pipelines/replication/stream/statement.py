@@ -45,6 +45,7 @@ class Statement:
     drops_index: list[str] = field(default_factory=list)
     adds_primary: bool = False
     replaces: bool = False
+    takes_charset: bool = False
 
     def folded(self) -> "Statement":
         """With the names of databases and tables in lower case."""
@@ -58,6 +59,7 @@ class Statement:
 
 
 _CONSTRAINTS = ("index", "key", "fulltext", "spatial", "vector", "unique", "primary", "constraint", "foreign", "check")
+_TELL_CHARSET = ("charset", "character", "collate", "like")
 _ROW_MOVERS = ("truncate", "exchange", "discard", "import")
 _WITHOUT_EFFECT = frozenset({
     "order", "enable", "disable", "force", "engine", "comment", "auto_increment", "default", "charset", "character",
@@ -129,6 +131,10 @@ class _Reader:
 
     def statement(self) -> Statement:
         word = self._take()
+        if word.is_word("set") and self._skip("statement"):  # MariaDB: SET STATEMENT variable = value FOR …
+            while not self._take().is_word("for"):
+                pass
+            return self.statement()
         if word.is_word("alter"):
             return self._alter()
         if word.is_word("rename"):
@@ -158,6 +164,7 @@ class _Reader:
         self._skip_if_exists()
         statement = Statement("create", self._table(), replaces=replaces)
         rest = self._tokens[self._at :]
+        statement.takes_charset = not any(token.is_word(*_TELL_CHARSET) for token in rest)
         statement.adds_primary = any(
             a.is_word("primary") and b.is_word("key") for a, b in pairwise(rest)
         )
