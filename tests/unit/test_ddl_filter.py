@@ -19,7 +19,7 @@ def is_read(statement: str) -> bool:
 
 @pytest.mark.parametrize("kind", ["mysql", "mariadb"])
 def test_every_connector_has_the_list(kind: str) -> None:
-    assert config(pipeline(kind=kind))["schema.history.internal.ddl.filter"] == ddl_filter()
+    assert config(pipeline(kind=kind))["internal.schema.history.internal.ddl.filter"] == ddl_filter()
 
 
 @pytest.mark.parametrize(

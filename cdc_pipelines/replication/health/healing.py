@@ -88,7 +88,7 @@ def _detach_misread(rt: Runtime, log: Log) -> None:
         return
     with rt.target("heal") as (_, state):
         streamed = {t.name for t in state.mapped_tables()} - state.detached().keys() if state.exists() else set()
-    table = misread_table(trace, rt.pipeline.source.database, streamed)
+    table = misread_table(trace, streamed)
     if table is not None:
         log.warning("table %s: the connector has other columns of it than the source; it is set apart", table)
         detach_misread(rt, table)

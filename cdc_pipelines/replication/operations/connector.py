@@ -130,7 +130,7 @@ def _fingerprints(
     `apart` from the stream nothing is applied by these definitions: a lane looks after its own.
     """
     copied = {c.table: c.fingerprint for c in chunks if c.fingerprint}
-    live = {t.name: t for t in rt.source.tables() if t.name in {table.name for table in tables}}
+    live = {t.name: t for t in rt.source.tables()}
     found = {}
     for table in tables:
         now, mapped = live.get(table.name), table.source.fingerprint()

@@ -179,7 +179,7 @@ def _snapshot(pipeline: Pipeline, history_topic: str, mode: SnapshotMode) -> dic
         ),
         HISTORY_TOPIC_KEY: history_topic,
         "schema.history.internal.kafka.query.timeout.ms": "20000",
-        "schema.history.internal.ddl.filter": ddl_filter(),
+        "internal.schema.history.internal.ddl.filter": ddl_filter(),
         "schema.history.internal.store.only.captured.databases.ddl": "true",
         # All tables of the database, so that an online schema change's rename is understood, and the character set that
         # new tables have. MariaDB: only the captured ones where some are not wanted, because the parser fails on types

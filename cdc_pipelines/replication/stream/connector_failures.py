@@ -51,8 +51,9 @@ _CAUSES = (
         r"no viable alternative at input|ParsingException|mismatched input|extraneous input",
         ConfigurationError,
         "Debezium can't parse a statement of the source",
-        "if the table is not replicated, exclude it and, in connect.config, set "
-        "schema.history.internal.skip.unparseable.ddl: 'true'; a replicated table must be changed on the source.",
+        "in connect.config set schema.history.internal.skip.unparseable.ddl: 'true', `cdc configure FILE`, `cdc start "
+        "NAME`, and take it out again. If the statement changed columns of a replicated table, see docs/"
+        "troubleshooting.md (a statement that Debezium can't parse); if it is about another table, also exclude that.",
     ),
     _Cause(
         r"db history topic is missing|history topic .*(missing|not exist)|is fully or partially missing",
@@ -100,9 +101,9 @@ def failure(connector: str, trace: str) -> CdcError:
     )
 
 
-def misread_table(trace: str, database: str, tables: Iterable[str]) -> str | None:
+def misread_table(trace: str, tables: Iterable[str]) -> str | None:
     """Which of the tables has rows in the source's log that are not as wide as the connector takes them to be."""
-    return next((name for name in tables if f" in {database}.{name} because it's different column size" in trace), None)
+    return next((name for name in tables if f"processing row in {name}, internal schema size" in trace), None)
 
 
 def first_lines(trace: str) -> str:
