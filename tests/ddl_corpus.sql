@@ -265,8 +265,10 @@ alter table unread order by a desc
 insert into unread values (4, 'ж', 1)
 
 ## unread_here mariadb
-alter database comment 'x'
+create table unread_here (id int primary key, a varchar(10))
 create sequence unread_sequence
+--
+alter database comment 'x'
 select nextval(unread_sequence)
 create or replace event unread_event on schedule every 1 day do delete from unread_here
 drop event unread_event

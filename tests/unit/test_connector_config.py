@@ -17,7 +17,7 @@ from cdc_pipelines.replication.stream.connector import (
     quote_regex,
     validate_extra,
 )
-from cdc_pipelines.replication.stream.connector_failures import failure, first_lines, misread_table
+from cdc_pipelines.replication.stream.connector_failures import failure, first_lines, misread_table, unknown_table
 from cdc_pipelines.replication.stream.connector_seal import foreign_owner, require_sealed, seal_is_broken, sealed
 
 
@@ -249,6 +249,19 @@ def test_a_failed_task_says_what_to_do(trace: str, kind: type[CdcError], words: 
     assert words in str(error)
     assert "cdc_1_4" in error.message
     assert error.next_step
+
+
+def test_what_is_no_table_is_left_out() -> None:
+    made = config(pipeline(kind="mariadb"), left_out={"counter", "a,b"})
+    (captured,) = lists(made["table.include.list"])
+    assert {name for name in ("orders", "counter", "a,b", "counter2") if captured.fullmatch(f"sh.op.{name}")} == {
+        "orders", "counter2"
+    }
+    assert json.loads(made["cdc.left.out"]) == ["a,b", "counter"]
+    assert "cdc.left.out" not in config(pipeline(kind="mariadb"))
+    trace = "DebeziumException: Encountered change event for table sh.op.counter whose schema isn't known"
+    assert unknown_table(trace, "sh.op") == "counter"
+    assert unknown_table(trace, "other") is None
 
 
 def test_the_table_that_the_connector_has_wrong_is_told() -> None:

@@ -101,6 +101,12 @@ def failure(connector: str, trace: str) -> CdcError:
     )
 
 
+def unknown_table(trace: str, database: str) -> str | None:
+    """What the connector met rows of in the source's log and does not know."""
+    found = re.search(rf"change event for table {re.escape(database)}\.(.+?) whose schema isn't known", trace)
+    return found[1] if found else None
+
+
 def misread_table(trace: str, tables: Iterable[str]) -> str | None:
     """Which of the tables has rows in the source's log that are not as wide as the connector takes them to be."""
     return next((name for name in tables if f"processing row in {name}, internal schema size" in trace), None)

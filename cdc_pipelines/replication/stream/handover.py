@@ -8,8 +8,9 @@ offset, but takes today's definitions for those of back then. So the definitions
 a session holds them still meanwhile. Every step looks first at what is there: killed anywhere, it is run again.
 """
 
+import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ from cdc_pipelines.replication.stream.connector import (
     EXACTLY_ONCE_KEY,
     HISTORY_ID_KEY,
     HISTORY_TOPIC_KEY,
+    LEFT_OUT_KEY,
     LOG_TOPIC_KEY,
     OFFSETS_ID_KEY,
     OFFSETS_TOPIC_KEY,
@@ -48,6 +50,7 @@ from cdc_pipelines.replication.stream.connector_life import (
 from cdc_pipelines.replication.stream.connector_seal import lost_topics, own_topics, require_sealed, sealed
 from cdc_pipelines.replication.stream.connector_steps import ConnectorSteps, Log, runs
 from cdc_pipelines.replication.stream.log_topic import LogTopics
+from cdc_pipelines.replication.table_mapping import follows_new_tables
 
 __all__ = [
     "HandOver", "connector_state", "ensure_running", "hand_over", "pause", "resume", "source_offset",
@@ -80,6 +83,7 @@ def hand_over(
     log: Log,
     owner: str | None = None,
     anew: bool = False,
+    left_out: Collection[str] = (),
     deadline_s: float = 120.0,
     on_step: Callable[[str], None] = lambda step: None,
 ) -> HandOver:
@@ -87,7 +91,8 @@ def hand_over(
 
     `attempt` numbers the schema history and must be new; `fingerprints` are of the definitions that the rows up to
     `position` have; `owner` is the target's identity. A healthy connector of this generation is kept where it stands,
-    unless it is to be made `anew`.
+    unless it is to be made `anew`. `left_out` names what is no table and must not be captured, beside the sequences
+    that the source has now.
     `on_step` is told each step's name once it is done. Raises ResyncRequiredError (definitions changed, log purged or
     reset, change log gone, connector changed by hand), ConfigurationError (a foreign connector of that name, a refused
     setting), FencedError (a newer generation has it), RetryableError (something out of reach, or no progress within
@@ -104,7 +109,7 @@ def hand_over(
         pipeline.offsets_topic(generation, attempt), {"server": pipeline.topic_prefix}, position.connect_offset(), log,
         time.monotonic() + deadline_s, is_at_end, on_step,
     )
-    return _HandOver(pipeline, tables, source, position, generation, fingerprints, owner, steps, anew).run()
+    return _HandOver(pipeline, tables, source, position, generation, fingerprints, owner, steps, anew, left_out).run()
 
 
 @dataclass
@@ -118,6 +123,7 @@ class _HandOver:
     owner: str | None
     steps: ConnectorSteps
     anew: bool
+    left_out: Collection[str]
 
     def __post_init__(self) -> None:
         self.name, self.client, self.topics = self.steps.name, self.steps.client, self.steps.topics
@@ -128,6 +134,7 @@ class _HandOver:
         began = time.monotonic()
         self.topics.check(self.steps.log_topic)
         found = self.client.config(self.name)
+        self._look_for_sequences(found or {})
         kept = found is not None and self._go_on(found)
         if not kept:
             if found is not None:
@@ -138,6 +145,13 @@ class _HandOver:
         self._sweep()
         self.log.info("connector %s: streams, after %.1f s", self.name, seconds := time.monotonic() - began)
         return HandOver(self.name, seconds, source_offset(self.client, self.name) or {}, kept)
+
+    def _look_for_sequences(self, found: Config) -> None:
+        """Those that are gone were left out before: the log may still have rows of them."""
+        if self.pipeline.source.type != "mariadb" or not follows_new_tables(self.pipeline):
+            return
+        names = {*self.left_out, *json.loads(found.get(LEFT_OUT_KEY, "[]")), *self.source.sequences()}
+        self.left_out = names - self.source.table_names() if names else names
 
     # What is there already
 
@@ -297,7 +311,7 @@ class _HandOver:
         return connector_config(
             self.pipeline, self.tables, generation=self.generation, log_topic=steps.log_topic,
             history_topic=steps.history, offsets_topic=steps.offsets_topic, snapshot_mode=mode, start=self.position,
-            owner=self.owner, exactly_once=exactly_once,
+            owner=self.owner, exactly_once=exactly_once, left_out=self.left_out,
         )
 
     def _sweep(self) -> None:

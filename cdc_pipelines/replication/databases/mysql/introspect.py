@@ -22,6 +22,7 @@ _WIDTH = re.compile(r"\(\d+\)")
 _TABLES = """select table_name, coalesce(table_rows, 0), coalesce(data_length, 0), table_comment
 from information_schema.tables where table_schema = %s and table_type = 'BASE TABLE' order by table_name"""
 _NAMES = "select table_name from information_schema.tables where table_schema = %s and table_type = 'BASE TABLE'"
+_SEQUENCES = "select table_name from information_schema.tables where table_schema = %s and table_type = 'SEQUENCE'"
 _CHARSETS = """select column_name, character_set_name from information_schema.columns
 where table_schema = %s and table_name = %s and character_set_name is not null"""
 _COLUMNS = """select table_name, column_name, data_type, column_type, is_nullable, character_maximum_length,
@@ -65,6 +66,11 @@ def tables(conn: "Connection[Cursor]", database: str, names: Sequence[str] | Non
 def table_names(conn: "Connection[Cursor]", database: str) -> set[str]:
     """Of the base tables of a database that this user can see."""
     return {name for name, *_ in select(conn, _NAMES, (database,))}
+
+
+def sequences(conn: "Connection[Cursor]", database: str) -> set[str]:
+    """The names of a MariaDB database's sequences."""
+    return {name for name, *_ in select(conn, _SEQUENCES, (database,))}
 
 
 def charsets(conn: "Connection[Cursor]", database: str, table: str) -> dict[str, str]:

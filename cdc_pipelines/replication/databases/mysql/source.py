@@ -80,6 +80,11 @@ class MySqlSource:
         with self.session() as conn:
             return introspect.table_names(conn, self.spec.database)
 
+    def sequences(self) -> set[str]:
+        """The names of the database's sequences (MariaDB): the log has rows of theirs, as if they were tables."""
+        with self.session() as conn:
+            return introspect.sequences(conn, self.spec.database)
+
     def charsets(self, table: str) -> dict[str, str]:
         """The character sets of a table's text columns, by name; of a table that is not there, none."""
         with self.session() as conn:
