@@ -257,6 +257,26 @@ insert into if_exists values (3, 'a', 1, 2)
 alter table if_exists drop column if exists nope, drop column if exists c
 insert into if_exists values (4, 'a', 1)
 
+## unread mysql
+insert into unread values (3, 'x', 1)
+alter database default character set latin1
+/* by hand */ ALTER SCHEMA COLLATE utf8mb4_0900_ai_ci
+alter table unread order by a desc
+insert into unread values (4, 'ж', 1)
+
+## unread_here mariadb
+create table unread_here (id int primary key, a varchar(10))
+create sequence unread_sequence
+--
+alter database comment 'x'
+select nextval(unread_sequence)
+create or replace event unread_event on schedule every 1 day do delete from unread_here
+drop event unread_event
+drop sequence unread_sequence
+alter table unread_here order by a desc
+set statement lock_wait_timeout=50 for alter table unread_here add column c int default 4
+insert into unread_here (id, a) values (4, 'ж')
+
 ## swap
 create table swap_a (id int primary key, v int)
 create table swap_b (id int primary key, w varchar(5))

@@ -47,7 +47,7 @@ def test_the_stack_meets_all(server: SourceServer) -> None:
     good_table(server)
     results = check(server)
     assert failed(results) == set(), [r for r in results.values() if not r.ok]
-    assert len(results) == 19
+    assert len(results) == 20
 
 
 @pytest.mark.parametrize("name", ["`q", "q`", "a``b", '"q"'])
@@ -240,16 +240,21 @@ def test_mysql_that_logs_otherwise() -> None:
         "--binlog-format=MIXED", "--binlog-row-image=MINIMAL", "--binlog-row-value-options=PARTIAL_JSON",
         "--gtid-mode=OFF_PERMISSIVE", "--enforce-gtid-consistency=ON", "--binlog-ignore-db=shop",
         "--binlog-expire-logs-seconds=600", "--innodb-native-foreign-keys=ON",
+        "--show-gipk-in-create-table-and-information-schema=OFF",
     )
     with ill_configured("mysql", *settings) as server:
-        server.run("create table c (id int primary key, p int, foreign key (p) references t (id) on delete cascade)")
+        server.run("create table c (id int primary key, p int, foreign key (p) references t (id) on delete cascade)",
+                   "set sql_generate_invisible_primary_key = ON", "create table hidden (a int)")
         results = check(server)
         assert failed(results) == {
-            "source log format", "source GTIDs", "source log filters", "source log retention", "source cascades",
+            "source log format", "source GTIDs", "source log filters", "source log retention", "source hidden keys",
+            "source cascades",
         }
-        for name in ("source log format", "source log retention"):
+        assert results["source hidden keys"].message.endswith("generated key: hidden")
+        mended = {"source log format", "source log retention", "source hidden keys"}
+        for name in mended:
             server.run(*[line for line in results[name].fix.splitlines() if not line.startswith("--")])
-        assert not {"source log format", "source log retention"} & failed(check(server))
+        assert not mended & failed(check(server))
         server.source.close()
 
 

@@ -205,6 +205,58 @@ def test_a_column_that_the_stream_added_is_compared(rt: FakeRuntime, copied: Cop
     assert [(d.kind, d.key, d.columns) for d in table.differences] == [("differs", {"id": 2}, ("later",))]
 
 
+def test_a_table_that_was_renamed_or_dropped_just_now(
+    rt: FakeRuntime, copied: Copied, consumer: Consumer
+) -> None:
+    """The stream comes to it before the sides are compared; what it has then is what is compared."""
+    rt.alive()
+    copied.run("create table u (id int primary key)")
+    u = copied.copy("u")
+    with copied.target.transaction():
+        TargetState(copied.target, NAME).save_mapping(u)
+    rt.record.tables = (*rt.tables, u)
+    copied.run("rename table t to t2", "drop table u")
+
+    def apply(position: MySqlPosition) -> None:
+        copied.target.execute("alter table t rename to t2")
+        with copied.target.transaction():
+            state = TargetState(copied.target, NAME)
+            state.rename_table("t", copied.mapped("t2"))
+            state.forget_table("u")
+        rt.connector_offset = position.connect_offset()
+
+    consumer.applied = apply
+    consumer.start()
+    report = verify(rt, LOG)
+    assert [(t.table, t.rows_target, t.equal) for t in report.tables] == [("t2", 2, True)]
+    with copied.target.transaction():
+        TargetState(copied.target, NAME).advance_offset(5, 6, far_ahead(copied), None, 1, 1)
+    rt.beat = None
+    (table,) = verify(rt, LOG, tables=["t"]).tables
+    assert (table.equal, table.left_out) == (False, "was dropped or renamed on the source, and the stream has followed")
+
+
+def test_a_table_that_is_gone_unseen_keeps_no_other_from_being_compared(rt: FakeRuntime, copied: Copied) -> None:
+    """Of a RENAME into another database the change log says nothing."""
+    copied.run("create table gone (id int primary key)")
+    gone = copied.copy("gone")
+    with copied.target.transaction():
+        state = TargetState(copied.target, NAME)
+        state.save_mapping(gone)
+        state.advance_offset(5, 6, far_ahead(copied), None, 1, 1)
+    rt.record.tables = (*rt.tables, gone)
+    copied.run("drop table gone")
+    report = verify(rt, LOG, repair=True)
+    assert {t.table: (t.equal, t.left_out[:24]) for t in report.tables} == {
+        "t": (True, ""), "gone": (False, "is gone from the source,"),
+    }
+    copied.target.execute("delete from _cdc.verified")
+    background = Background(lambda: rt, LOG, threading.Event())
+    assert background.slice(rt) is not None
+    assert verified(copied) == [("t", 2, 0)]
+    assert background.slice(rt) is None
+
+
 def test_a_table_that_stands_apart_is_left_out_and_told(rt: FakeRuntime, copied: Copied) -> None:
     """It differs, of course; nothing of that is recorded, and its repair would be undone by its own copy."""
     copied.run("insert into t values (3, 'c')")

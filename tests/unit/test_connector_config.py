@@ -17,7 +17,7 @@ from cdc_pipelines.replication.stream.connector import (
     quote_regex,
     validate_extra,
 )
-from cdc_pipelines.replication.stream.connector_failures import failure, first_lines
+from cdc_pipelines.replication.stream.connector_failures import failure, first_lines, misread_table, unknown_table
 from cdc_pipelines.replication.stream.connector_seal import foreign_owner, require_sealed, seal_is_broken, sealed
 
 
@@ -222,9 +222,8 @@ TRACES = [
      "1236; SQLSTATE: HY000.", ResyncRequiredError, "purged or reset"),
     ("A slave with the same server_uuid/server_id as this slave has connected to the master; the first event. Error "
      "code: 1236; SQLSTATE: HY000.", ConfigurationError, "server id"),
-    ("ConnectException: Data row is smaller than a column index, internal schema representation is probably out of "
-     "sync with real database schema; internal schema size 3, but row size 2 , restart connector with schema recovery "
-     "mode.", ResyncRequiredError, "definition changed"),
+    ("io.debezium.DebeziumException: Error processing row in t, internal schema size 3, but row size 2 , restart "
+     "connector with schema recovery mode.", ResyncRequiredError, "other columns"),
     ("DebeziumException: Encountered change event for table ha.u whose schema isn't known to this connector",
      ResyncRequiredError, "ha.u"),
     ("IllegalArgumentException: Trying to change column a in ha.t table, which does not exist",
@@ -250,6 +249,27 @@ def test_a_failed_task_says_what_to_do(trace: str, kind: type[CdcError], words: 
     assert words in str(error)
     assert "cdc_1_4" in error.message
     assert error.next_step
+
+
+def test_what_is_no_table_is_left_out() -> None:
+    made = config(pipeline(kind="mariadb"), left_out={"counter", "a,b"})
+    (captured,) = lists(made["table.include.list"])
+    assert {name for name in ("orders", "counter", "a,b", "counter2") if captured.fullmatch(f"sh.op.{name}")} == {
+        "orders", "counter2"
+    }
+    assert json.loads(made["cdc.left.out"]) == ["a,b", "counter"]
+    assert "cdc.left.out" not in config(pipeline(kind="mariadb"))
+    trace = "DebeziumException: Encountered change event for table sh.op.counter whose schema isn't known"
+    assert unknown_table(trace, "sh.op") == "counter"
+    assert unknown_table(trace, "other") is None
+
+
+def test_the_table_that_the_connector_has_wrong_is_told() -> None:
+    trace = ("io.debezium.DebeziumException: Error processing row in order lines, internal schema size 2, but row size "
+             "3 , restart connector with schema recovery mode.")
+    assert misread_table(trace, ["order", "lines", "order lines"]) == "order lines"
+    assert misread_table(trace, ["order"]) is None
+    assert misread_table("java.lang.NullPointerException", ["order lines"]) is None
 
 
 def test_a_trace_without_its_stack() -> None:

@@ -84,6 +84,12 @@ def test_rows_that_were_moved_out_of_sight_need_a_copy(text: str) -> None:
     assert found.relearn == text.startswith("create")
 
 
+def test_a_statement_with_settings_of_its_own_is_read() -> None:
+    """MariaDB writes them into its log."""
+    text = "SET STATEMENT lock_wait_timeout=5, sql_mode='x' FOR alter table t add column w int default 4"
+    assert redefined(changed(text, [*COLUMNS, W | {"defaultValueExpression": "4"}])).literals == {"w": "4"}
+
+
 def test_an_action_that_nobody_knows_needs_a_copy() -> None:
     assert "FROBNICATE" in detached(changed("alter table t add key (v), frobnicate it")).reason
 
@@ -99,6 +105,26 @@ def test_a_dropped_database_takes_its_tables_along(text: str) -> None:
     """No table is named: made again, they would be filled on top of the old rows."""
     items = judged(without_columns(changed(text)))
     assert {item.table for item in of(items, Detach)} == {"t", "k"}
+
+
+@pytest.mark.parametrize(
+    ("text", "now", "apart"),
+    [
+        ("create table new (id bigint primary key, v varchar(9))", "latin1", True),
+        ("create table new (id bigint primary key, v varchar(9))", "utf8mb4", False),
+        ("create table new (id bigint primary key, v varchar(9)) charset=utf8mb4", "latin1", False),  # changed later
+        ("create table new like t", "latin1", False),
+    ],
+)
+def test_texts_of_a_new_table_are_not_read_in_a_character_set_that_only_the_log_supposes(
+    text: str, now: str, apart: bool
+) -> None:
+    """Debezium misses an ALTER DATABASE that names none, and reads those of later tables in the old one."""
+    log = described()
+    log.ddl(2, "new", [ID, {**V, "charsetName": "utf8mb4"}], text=text, kind="CREATE")
+    items = judged(log, Rules(new_table=everything, charsets_now=lambda table: {"v": now}))
+    assert [made.table.name for made in of(items, AddTable)] == ["new"]
+    assert [(item.table, item.relearn) for item in of(items, Detach)] == ([("new", True)] if apart else [])
 
 
 # Policies

@@ -15,11 +15,14 @@ from cdc_pipelines.replication.errors import LeaseHeldError, RetryableError
 from cdc_pipelines.replication.health.rules import RULES, Cure
 from cdc_pipelines.replication.health.settings import Health
 from cdc_pipelines.replication.health.status import status
+from cdc_pipelines.replication.lanes.joining import detach_misread
 from cdc_pipelines.replication.lanes.requests import resync_table
 from cdc_pipelines.replication.operations.connector import put_connector
 from cdc_pipelines.replication.operations.consumer_state import STALE_AFTER_S, age_seconds
 from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.replication.stream import connector_life
+from cdc_pipelines.replication.stream.connector_failures import misread_table, unknown_table
+from cdc_pipelines.replication.verify.request import consumer_at_work
 
 Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
@@ -64,6 +67,11 @@ def heal(rt: Runtime, log: Log) -> str:
 
 def _learn_anew(rt: Runtime, log: Log) -> list[str]:
     """A connector that holds wrong columns of a table fails at its next row, however often it is restarted."""
+    trace = _trace(rt)
+    if trace is not None:
+        if (left := _leave_out(rt, log, trace)) is not None:
+            return [left]
+        _detach_misread(rt, log, trace)
     with rt.target("heal") as (_, state):
         wrong = [name for name, each in state.detached().items() if each.relearn] if state.exists() else []
     if not wrong:
@@ -74,6 +82,35 @@ def _learn_anew(rt: Runtime, log: Log) -> list[str]:
             state.learnt(name)
         conn.commit()
     return [f"the connector was made anew, to learn the columns of {', '.join(wrong)}"]
+
+
+def _trace(rt: Runtime) -> str | None:
+    status = rt.connect.status(rt.pipeline.connector_name)
+    return connector_life.failed_trace(status) if status is not None else None
+
+
+def _leave_out(rt: Runtime, log: Log, trace: str) -> str | None:
+    """MariaDB writes rows of its sequences into the log, as if they were tables. None: that is not why."""
+    name = unknown_table(trace, rt.pipeline.source.database)
+    if name is None or rt.pipeline.source.type != "mariadb" or name in rt.source.table_names():
+        return None
+    with rt.target("heal") as (_, state):
+        if any(table.name == name for table in state.mapped_tables()):
+            return None
+    put_connector(rt, log, left_out=[name])
+    return f"the connector leaves out {name}, which is a sequence"
+
+
+def _detach_misread(rt: Runtime, log: Log, trace: str) -> None:
+    """It may fail before the stream has come to the statement that explains it, or where no statement does."""
+    if consumer_at_work(rt) is None:
+        return
+    with rt.target("heal") as (_, state):
+        streamed = {t.name for t in state.mapped_tables()} - state.detached().keys() if state.exists() else set()
+    table = misread_table(trace, streamed)
+    if table is not None:
+        log.warning("table %s: the connector has other columns of it than the source; it is set apart", table)
+        detach_misread(rt, table)
 
 
 def _restart_task(rt: Runtime, log: Log) -> str:

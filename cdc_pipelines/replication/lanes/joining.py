@@ -17,6 +17,7 @@ from cdc_pipelines.replication.databases.postgres.connection import server_error
 from cdc_pipelines.replication.databases.postgres.lane_store import LaneStore
 from cdc_pipelines.replication.databases.postgres.shadow import misfits, take_place
 from cdc_pipelines.replication.databases.postgres.state import TargetState
+from cdc_pipelines.replication.databases.postgres.table_store import DetachedKind
 from cdc_pipelines.replication.errors import FencedError
 from cdc_pipelines.replication.lanes.follow import Follower
 from cdc_pipelines.replication.lanes.runtime import LaneRuntime
@@ -56,13 +57,20 @@ def detach(lane: LaneRuntime, follower: Follower) -> None:
 
 def detach_early(main: Runtime, table: str) -> None:
     """Let the stream pass by a table from here on: its events are to come with other columns."""
+    _pass_by(main, table, "it is copied again, with other columns", "lane")
 
+
+def detach_misread(main: Runtime, table: str) -> None:
+    """The same for one whose columns the connector has wrong; it must learn them before the table is copied again."""
+    _pass_by(main, table, "the connector has other columns of it than the source", "changed", relearn=True)
+
+
+def _pass_by(main: Runtime, table: str, reason: str, kind: DetachedKind, *, relearn: bool = False) -> None:
     def change(state: TargetState, lanes: LaneStore) -> None:
         offset = state.offset()
         assert offset is not None
         state.detach(
-            table, "it is copied again, with other columns", "lane", position=offset.position,
-            offset=offset.next_offset,
+            table, reason, kind, position=offset.position, offset=offset.next_offset, relearn=relearn
         )
 
     meet_stream(main, change)

@@ -1,6 +1,7 @@
 """Step 3: from which position the connector starts, into which log, and what both remember of it."""
 
 import logging
+from collections.abc import Collection
 from typing import Any
 
 import psycopg
@@ -21,11 +22,13 @@ from cdc_pipelines.replication.table_mapping import mapping_of
 Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 
-def put_connector(rt: Runtime, log: Log, *, early: bool = False, anew: bool = False) -> dict[str, Any]:
+def put_connector(
+    rt: Runtime, log: Log, *, early: bool = False, anew: bool = False, left_out: Collection[str] = ()
+) -> dict[str, Any]:
     """Create the log and the connector, or find them at work. Idempotent, also after a kill at any point.
 
     `early`: before the copy is complete, from a position that no chunk is read before. `anew`: a connector that is at
-    work is made again, from what is applied; it learns all definitions from the source.
+    work is made again, from what is applied; it learns all definitions from the source. `left_out`: see `hand_over`.
     """
     with rt.target("connector") as (conn, state):
         facts = state.load()
@@ -69,6 +72,7 @@ def put_connector(rt: Runtime, log: Log, *, early: bool = False, anew: bool = Fa
         fingerprints=_fingerprints(rt, tables, apart, chunks),
         owner=owner,
         anew=anew,
+        left_out=left_out,
         log=log,
     )
     return {
@@ -130,7 +134,7 @@ def _fingerprints(
     `apart` from the stream nothing is applied by these definitions: a lane looks after its own.
     """
     copied = {c.table: c.fingerprint for c in chunks if c.fingerprint}
-    live = {t.name: t for t in rt.source.tables() if t.name in {table.name for table in tables}}
+    live = {t.name: t for t in rt.source.tables()}
     found = {}
     for table in tables:
         now, mapped = live.get(table.name), table.source.fingerprint()

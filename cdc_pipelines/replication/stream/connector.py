@@ -1,7 +1,8 @@
 """The connector's configuration: everything that makes the change log complete, exact and in order."""
 
+import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
 from cdc_pipelines.replication import secrets
@@ -10,6 +11,7 @@ from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.errors import ConfigurationError
 from cdc_pipelines.replication.pipeline import Kafka, Pipeline, Source
 from cdc_pipelines.replication.stream.connector_extra import validate_extra
+from cdc_pipelines.replication.stream.ddl_filter import ddl_filter
 from cdc_pipelines.replication.table_mapping import follows_new_tables
 
 __all__ = ["GENERATION_KEY", "PIPELINE_KEY", "START_KEY", "connector_class", "connector_config", "validate_extra"]
@@ -22,6 +24,7 @@ OWNER_KEY = "cdc.owner"
 GENERATION_KEY = "cdc.generation"
 START_KEY = "cdc.start"
 SEAL_KEY = "cdc.seal"
+LEFT_OUT_KEY = "cdc.left.out"
 # Topics that somebody deleted come back by themselves, without what was in them: the id tells.
 HISTORY_ID_KEY = "cdc.history.id"
 OFFSETS_ID_KEY = "cdc.offsets.id"
@@ -62,6 +65,7 @@ def connector_config(
     start: MySqlPosition | None = None,
     owner: str | None = None,
     exactly_once: bool = True,
+    left_out: Collection[str] = (),
 ) -> dict[str, str]:
     """The whole configuration; the password stands in it as a reference only.
 
@@ -69,6 +73,7 @@ def connector_config(
     kept as marks. `offsets_topic` is where
     its offsets are kept (the worker's own topic otherwise): with exactly-once every batch writes one, up to 100 a
     second, and who starts a connector reads all of them; they must not pile up in a topic made for one a minute.
+    `left_out`: what the log has rows of and is no table, where all tables are wanted (sequences of MariaDB).
     Raises ConfigurationError where `connect.config` holds a setting that is not the user's to make.
     """
     validate_extra(pipeline.connect.config)
@@ -80,7 +85,7 @@ def connector_config(
         GENERATION_KEY: str(generation),
         EXACTLY_ONCE_KEY: "required" if exactly_once else "requested",
         **_database(pipeline.source, pipeline.server_id),
-        **_tables(pipeline, tables),
+        **_tables(pipeline, tables, sorted(left_out)),
         **_snapshot(pipeline, history_topic, snapshot_mode),
         **_EVENTS,
         **_VALUES,
@@ -122,7 +127,7 @@ def _password(source: Source) -> str:
     return source.connect_password
 
 
-def _tables(pipeline: Pipeline, tables: Sequence[MappedTable]) -> dict[str, str]:
+def _tables(pipeline: Pipeline, tables: Sequence[MappedTable], left_out: Sequence[str]) -> dict[str, str]:
     """Lists of regular expressions, which Debezium matches against whole names, ignoring case.
 
     Where all tables are wanted, those that are made later are, too.
@@ -130,10 +135,12 @@ def _tables(pipeline: Pipeline, tables: Sequence[MappedTable]) -> dict[str, str]
     database = quote_regex(pipeline.source.database)
     prefix = database + r"\."
     if follows_new_tables(pipeline):
-        captured = prefix + _all_but(pipeline.exclude)
+        captured = prefix + _all_but([*pipeline.exclude, *left_out])
     else:
         captured = ",".join(prefix + quote_regex(name) for name in _names(pipeline, tables))
     lists = {"database.include.list": database, TABLES_KEY: captured}
+    if left_out:
+        lists[LEFT_OUT_KEY] = json.dumps(left_out)
     if not all(t.whole for t in tables):
         columns = []
         for table in tables:
@@ -178,6 +185,7 @@ def _snapshot(pipeline: Pipeline, history_topic: str, mode: SnapshotMode) -> dic
         ),
         HISTORY_TOPIC_KEY: history_topic,
         "schema.history.internal.kafka.query.timeout.ms": "20000",
+        "internal.schema.history.internal.ddl.filter": ddl_filter(),
         "schema.history.internal.store.only.captured.databases.ddl": "true",
         # All tables of the database, so that an online schema change's rename is understood, and the character set that
         # new tables have. MariaDB: only the captured ones where some are not wanted, because the parser fails on types

@@ -18,8 +18,9 @@ _FIXED = frozenset({
     "schema.name.adjustment.mode", "datatype.propagate.source.type",
     "event.processing.failure.handling.mode", "event.converting.failure.handling.mode",
     "inconsistent.schema.handling.mode", "driver.sessionVariables",
-    "schema.history.internal", "producer.override.max.request.size", "producer.override.acks",
-    "producer.override.enable.idempotence", "producer.override.transactional.id", "predicates", "provider",
+    "schema.history.internal", "internal.schema.history.internal.ddl.filter", "producer.override.max.request.size",
+    "producer.override.acks", "producer.override.enable.idempotence", "producer.override.transactional.id",
+    "predicates", "provider",
 })
 _FIXED_PREFIXES = (
     "cdc.", "transforms", "predicates.", "key.converter", "value.converter", "header.converter", "snapshot.",

@@ -1,6 +1,7 @@
 """Why a connector's task failed, told as an error that says what to do."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cdc_pipelines.replication.errors import CdcError, ConfigurationError, ResyncRequiredError, RetryableError
@@ -35,7 +36,13 @@ _CAUSES = (
         f"{_RESYNC} Let the source keep its log longer (binlog_expire_logs_seconds).",
     ),
     _Cause(
-        r"internal schema size|schema isn't known to this connector|Trying to change column|which does not exist",
+        r"internal schema size", ResyncRequiredError,
+        "the connector has other columns of a table than the rows in the source's log",
+        "where self-healing is on, the table is set apart, learnt anew and copied again; else run `cdc heal NAME`. "
+        f"Where that does not do, {_RESYNC}",
+    ),
+    _Cause(
+        r"schema isn't known to this connector|Trying to change column|which does not exist",
         ResyncRequiredError,
         "a captured table's definition changed between the position and the hand-over",
         _RESYNC,
@@ -44,8 +51,9 @@ _CAUSES = (
         r"no viable alternative at input|ParsingException|mismatched input|extraneous input",
         ConfigurationError,
         "Debezium can't parse a statement of the source",
-        "if the table is not replicated, exclude it and, in connect.config, set "
-        "schema.history.internal.skip.unparseable.ddl: 'true'; a replicated table must be changed on the source.",
+        "in connect.config set schema.history.internal.skip.unparseable.ddl: 'true', `cdc configure FILE`, `cdc start "
+        "NAME`, and take it out again. If the statement changed columns of a replicated table, see docs/"
+        "troubleshooting.md (a statement that Debezium can't parse); if it is about another table, also exclude that.",
     ),
     _Cause(
         r"db history topic is missing|history topic .*(missing|not exist)|is fully or partially missing",
@@ -91,6 +99,17 @@ def failure(connector: str, trace: str) -> CdcError:
         f"connector {connector}: its task failed:\n{lines}",
         "look at the Connect worker's log; run the same command again when the cause is mended.",
     )
+
+
+def unknown_table(trace: str, database: str) -> str | None:
+    """What the connector met rows of in the source's log and does not know."""
+    found = re.search(rf"change event for table {re.escape(database)}\.(.+?) whose schema isn't known", trace)
+    return found[1] if found else None
+
+
+def misread_table(trace: str, tables: Iterable[str]) -> str | None:
+    """Which of the tables has rows in the source's log that are not as wide as the connector takes them to be."""
+    return next((name for name in tables if f"processing row in {name}, internal schema size" in trace), None)
 
 
 def first_lines(trace: str) -> str:

@@ -10,6 +10,8 @@ from cdc_pipelines.replication.stream.ddl_alter import alter
 from cdc_pipelines.replication.stream.ddl_tokens import Cursor, tokens
 from cdc_pipelines.replication.stream.statement import Statement
 
+_TELL_CHARSET = ("charset", "character", "collate", "like")
+
 
 def parse(ddl: str) -> Statement:
     """Raises nothing: what is not understood is `other`, or an ALTER with `unknown` set."""
@@ -21,6 +23,10 @@ def parse(ddl: str) -> Statement:
 
 def _statement(read: Cursor) -> Statement:
     word = read.take()
+    if word.is_word("set") and read.skip("statement"):  # MariaDB: SET STATEMENT variable = value FOR …
+        while not read.take().is_word("for"):
+            pass
+        return _statement(read)
     if word.is_word("alter"):
         return alter(read)
     if word.is_word("rename"):
@@ -51,6 +57,7 @@ def _create(read: Cursor) -> Statement:
         return Statement("other")
     read.skip_if_exists()
     statement = Statement("create", read.table(), replaces=replaces)
+    statement.takes_charset = not any(token.is_word(*_TELL_CHARSET) for token in read.rest())
     statement.adds_primary = any(a.is_word("primary") and b.is_word("key") for a, b in pairwise(read.rest()))
     return statement
 

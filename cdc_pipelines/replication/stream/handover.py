@@ -8,8 +8,9 @@ offset, but takes today's definitions for those of back then. So the definitions
 a session holds them still meanwhile. Every step looks first at what is there: killed anywhere, it is run again.
 """
 
+import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ from cdc_pipelines.replication.stream.connector import (
     EXACTLY_ONCE_KEY,
     HISTORY_ID_KEY,
     HISTORY_TOPIC_KEY,
+    LEFT_OUT_KEY,
     LOG_TOPIC_KEY,
     OFFSETS_ID_KEY,
     OFFSETS_TOPIC_KEY,
@@ -43,6 +45,7 @@ from cdc_pipelines.replication.stream.connector_seal import lost_topics, own_top
 from cdc_pipelines.replication.stream.connector_steps import ConnectorSteps, Log, runs
 from cdc_pipelines.replication.stream.held_definitions import HeldDefinitions
 from cdc_pipelines.replication.stream.log_topic import LogTopics
+from cdc_pipelines.replication.table_mapping import follows_new_tables
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ def hand_over(
     log: Log,
     owner: str | None = None,
     anew: bool = False,
+    left_out: Collection[str] = (),
     deadline_s: float = 120.0,
     on_step: Callable[[str], None] = lambda step: None,
 ) -> HandOver:
@@ -77,7 +81,8 @@ def hand_over(
 
     `attempt` numbers the schema history and must be new; `fingerprints` are of the definitions that the rows up to
     `position` have; `owner` is the target's identity. A healthy connector of this generation is kept where it stands,
-    unless it is to be made `anew`.
+    unless it is to be made `anew`. `left_out` names what is no table and must not be captured, beside the sequences
+    that the source has now.
     `on_step` is told each step's name once it is done. Raises ResyncRequiredError (definitions changed, log purged or
     reset, change log gone, connector changed by hand), ConfigurationError (a foreign connector of that name, a refused
     setting), FencedError (a newer generation has it), RetryableError (something out of reach, or no progress within
@@ -95,7 +100,7 @@ def hand_over(
         time.monotonic() + deadline_s, is_at_end, on_step,
     )
     definitions = HeldDefinitions(pipeline.name, source, tables, position, fingerprints, log)
-    return _HandOver(pipeline, tables, source, position, generation, definitions, owner, steps, anew).run()
+    return _HandOver(pipeline, tables, source, position, generation, definitions, owner, steps, anew, left_out).run()
 
 
 @dataclass
@@ -109,6 +114,7 @@ class _HandOver:
     owner: str | None
     steps: ConnectorSteps
     anew: bool
+    left_out: Collection[str]
 
     def __post_init__(self) -> None:
         self.name, self.client, self.topics = self.steps.name, self.steps.client, self.steps.topics
@@ -119,6 +125,7 @@ class _HandOver:
         began = time.monotonic()
         self.topics.check(self.steps.log_topic)
         found = self.client.config(self.name)
+        self._look_for_sequences(found or {})
         kept = found is not None and self._go_on(found)
         if not kept:
             if found is not None:
@@ -130,6 +137,13 @@ class _HandOver:
         self.log.info("connector %s: streams, after %.1f s", self.name, seconds := time.monotonic() - began)
         return HandOver(self.name, seconds, source_offset(self.client, self.name) or {}, kept)
 
+    def _look_for_sequences(self, found: Config) -> None:
+        """Those that are gone were left out before: the log may still have rows of them."""
+        if self.pipeline.source.type != "mariadb" or not follows_new_tables(self.pipeline):
+            return
+        names = {*self.left_out, *json.loads(found.get(LEFT_OUT_KEY, "[]")), *self.source.sequences()}
+        self.left_out = names - self.source.table_names() if names else names
+
     # What is there already
 
     def _go_on(self, found: Config) -> bool:
@@ -140,6 +154,9 @@ class _HandOver:
         # One that still runs may wait for ever in a log that was reset, or read the new one.
         self.source.require_same_history(self.position)
         if self.anew:
+            # While it is still there: it may have yet to tell what makes the difference.
+            self.source.require_reachable(self.position)
+            self.definitions.compare()
             return False
         if self._may_keep(found):
             return self._keep(found)
@@ -259,7 +276,7 @@ class _HandOver:
         return connector_config(
             self.pipeline, self.tables, generation=self.generation, log_topic=steps.log_topic,
             history_topic=steps.history, offsets_topic=steps.offsets_topic, snapshot_mode=mode, start=self.position,
-            owner=self.owner, exactly_once=exactly_once,
+            owner=self.owner, exactly_once=exactly_once, left_out=self.left_out,
         )
 
     def _sweep(self) -> None:

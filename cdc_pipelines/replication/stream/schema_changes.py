@@ -3,9 +3,11 @@
 The text of a DDL is never executed: the difference between the columns as the log described them before and after is.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 
-from cdc_pipelines.replication.catalog import MappedTable, Table
+from cdc_pipelines.replication.catalog import Column, MappedTable, Table
 from cdc_pipelines.replication.changes.batches import AddTable, Detach, Note, TableItem
 from cdc_pipelines.replication.errors import CdcError
 from cdc_pipelines.replication.stream.alteration import Alteration, CanNotFollowError
@@ -47,7 +49,18 @@ class Judge:
         if policy == "ignore":
             return [Note([self._event.note(name, "create_table", "ignored", "was made")])]
         note = self._event.note(name, "create_table", "applied", f"was made with {len(columns)} column(s)")
-        return [AddTable(table, describe(definition), [note])]
+        made: list[TableItem] = [AddTable(table, describe(definition), [note])]
+        if self._event.statement.takes_charset and (wrong := self._misread(name, columns)):
+            # The connector does not hear of every ALTER DATABASE.
+            what = f"has {', '.join(wrong)} in another character set than the log supposes"
+            made.append(self.stay_behind(name, "unknown", what, relearn=True))
+        return made
+
+    def _misread(self, table: str, columns: Sequence[Column]) -> list[str]:
+        if not any(column.charset for column in columns):
+            return []
+        now = self._rules.charsets_now(table)
+        return [c.name for c in columns if c.charset and now.get(c.name, c.charset) != c.charset]
 
     def altered(self, table: MappedTable, known: str | None, change: TableChange) -> list[TableItem]:
         """A table's columns, or its key, may have changed."""

@@ -1,7 +1,7 @@
 """A schema event of the change log: what it says, where it stands, and what is remembered of it."""
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -25,11 +25,13 @@ class Rules:
     """The file's policies, and which tables that are made on the source are wanted: their mapping, None for others.
 
     `column_name` gives the target's name of a source's column, or raises CdcError where it can't have one.
+    `charsets_now`: the character sets that a table's text columns have on the source now, by name.
     """
 
     policies: SchemaChanges = field(default_factory=SchemaChanges)
     new_table: Callable[[Table], MappedTable | None] = lambda table: None
     column_name: Callable[[str], str] = lambda name: name
+    charsets_now: Callable[[str], Mapping[str, str]] = lambda table: {}
 
 
 class Statements:

@@ -37,6 +37,7 @@ class Statement:
     drops_index: list[str] = field(default_factory=list)
     adds_primary: bool = False
     replaces: bool = False
+    takes_charset: bool = False
 
     def folded(self) -> "Statement":
         """With the names of databases and tables in lower case."""

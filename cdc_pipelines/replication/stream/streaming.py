@@ -2,11 +2,13 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import closing
 
 import psycopg
 
 from cdc_pipelines.replication.changes.batches import AtBarrier, Commit, Failed, Item
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
+from cdc_pipelines.replication.databases.mysql.source import MySqlSource
 from cdc_pipelines.replication.errors import RetryableError
 from cdc_pipelines.replication.pipeline import Pipeline
 from cdc_pipelines.replication.stream.applying import Applier
@@ -43,11 +45,15 @@ class Stream:
         topics, topic = LogTopics(pipeline), applier.facts.log_topic or ""
         topics.require_same(topic, applier.facts.log_topic_id)
         topics.require_offset(topic, applier.offset)
-        rules = Rules(pipeline.schema_changes, new_tables(pipeline), column_names(pipeline))
+        rules = Rules(pipeline.schema_changes, new_tables(pipeline), column_names(pipeline), self._charsets_now)
         self._ahead = ReadAhead(
             pipeline, applier, rules, group=self._group, stop_at=stop_at, detached=applier.live.detached,
             careful_until=self._quarantine.careful_until,
         )
+
+    def _charsets_now(self, table: str) -> dict[str, str]:
+        with closing(MySqlSource(self._pipeline.source)) as source:
+            return source.charsets(table)
 
     def close(self) -> None:
         """End the reader; what it had read ahead is read again by the next one."""

@@ -99,9 +99,13 @@ class Background(threading.Thread):
             state = TargetState(meeting.target, rt.name)
             current, apart = {table.name: table for table in state.mapped_tables()}, state.detached()
             for turn in turns:
-                if turn.table.name in apart:  # since it was found to be due
+                table = current.get(turn.table.name)
+                if table is None or table.name in apart:  # since it was found to be due
                     continue
-                table = current.get(turn.table.name, turn.table)
+                if table.name in meeting.gone:  # and the log did not tell
+                    self._resting[table.name] = time.monotonic() + _REST_S
+                    self._log.error("background verification: table %s is gone from the source", table.name)
+                    continue
                 try:
                     self._compare(rt, meeting, turn._replace(table=table), until)
                 except IntegrityError as error:

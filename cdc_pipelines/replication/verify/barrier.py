@@ -17,6 +17,7 @@ import psycopg
 from cdc_pipelines.replication.catalog import Table
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.databases.mysql.read import SnapshotSession
+from cdc_pipelines.replication.databases.mysql.server_errors import is_missing
 from cdc_pipelines.replication.databases.postgres.connection import connect, server_errors
 from cdc_pipelines.replication.databases.postgres.state import TargetState
 from cdc_pipelines.replication.errors import ConfigurationError, RetryableError
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _CONNECT_POLL_S = 0.3
 _LOOK_S = 2.0
+_OPEN_TRIES = 5  # tables may go away one after the other
 _AT_REST = ("MISSING", "PAUSED", "STOPPED")
 
 
@@ -36,12 +38,14 @@ class Meeting:
     """A session on each side, both seeing the source's state at `position`.
 
     `held_s` is how long the consumer applied nothing, or only what leads up to `position`; None where none was running.
+    `gone`: those of the tables, by name, that the source does not have at `position`.
     """
 
     position: MySqlPosition
     source: SnapshotSession
     target: psycopg.Connection
     held_s: float | None
+    gone: frozenset[str]
 
 
 @contextmanager
@@ -50,9 +54,9 @@ def meet(
 ) -> Iterator[Meeting]:
     """Snapshots of both sides at one position. The stream stands still until both are open, with `hold` till the end.
 
-    Until the block ends DDL on `tables` waits on the source. `deadline_s` bounds each wait for the consumer or for
-    Kafka Connect. Raises RetryableError where one of them doesn't get there, ConfigurationError where no consumer runs
-    and the target is behind the source.
+    Until the block ends DDL on `tables` waits on the source; those that are not there any more are told as `gone`.
+    `deadline_s` bounds each wait for the consumer or for Kafka Connect. Raises RetryableError where one of them doesn't
+    get there, ConfigurationError where no consumer runs and the target is behind the source.
     """
     with ExitStack() as stack:
         if consumer_at_work(rt) is not None:
@@ -61,11 +65,25 @@ def meet(
             yield _at_rest(rt, tables, stack)
 
 
-def _open_source(rt: "Runtime", tables: Sequence[Table], stack: ExitStack) -> tuple[MySqlPosition, SnapshotSession]:
-    snapshot = stack.enter_context(
-        rt.source.open_snapshot(1, tables, lock_wait_seconds=rt.pipeline.copy_.lock_wait_seconds)
-    )
-    return snapshot.position, snapshot.sessions[0]
+def _open_source(
+    rt: "Runtime", tables: Sequence[Table], stack: ExitStack
+) -> tuple[MySqlPosition, SnapshotSession, frozenset[str]]:
+    """Without those that are gone: the stream may not have come to their DROP or RENAME yet."""
+    gone: set[str] = set()
+    for tries_left in reversed(range(_OPEN_TRIES)):
+        try:
+            snapshot = stack.enter_context(
+                rt.source.open_snapshot(1, tables, lock_wait_seconds=rt.pipeline.copy_.lock_wait_seconds)
+            )
+        except ConfigurationError as error:
+            if not tries_left or not is_missing(error):
+                raise
+            there = rt.source.table_names()
+            gone |= {table.name for table in tables if table.name not in there}
+            tables = [table for table in tables if table.name in there]
+        else:
+            return snapshot.position, snapshot.sessions[0], frozenset(gone)
+    raise AssertionError("the last try returns or raises")
 
 
 def _open_target(rt: "Runtime", stack: ExitStack) -> psycopg.Connection:
@@ -82,7 +100,7 @@ def _at_rest(rt: "Runtime", tables: Sequence[Table], stack: ExitStack) -> Meetin
     # The target's snapshot first: what is applied in it can then not be newer than the source's snapshot.
     state = TargetState(target, rt.name)
     offset = state.offset() if state.load() is not None else None
-    position, source = _open_source(rt, tables, stack)
+    position, source, gone = _open_source(rt, tables, stack)
     applied = MySqlPosition.from_json(offset.position) if offset is not None and offset.position else None
     if applied is None:
         raise ConfigurationError(
@@ -96,7 +114,7 @@ def _at_rest(rt: "Runtime", tables: Sequence[Table], stack: ExitStack) -> Meetin
             f"{applied.gtids or f'{applied.file}:{applied.pos}'}): the sides can't be compared at one state",
             f"run `cdc start {rt.name}`; a running consumer is held for a moment, to compare exactly.",
         )
-    return Meeting(position, source, target, None)
+    return Meeting(position, source, target, None, gone)
 
 
 def _with_consumer(
@@ -106,7 +124,7 @@ def _with_consumer(
         request = standing.enter_context(Request(rt, deadline_s))
         request.wait_for("parked")
         parked = time.monotonic()
-        position, source = _open_source(rt, tables, stack)
+        position, source, gone = _open_source(rt, tables, stack)
         request.go(position)
         request.set_end(_log_end(rt, position, request, deadline_s))
         request.wait_for("reached")
@@ -116,7 +134,7 @@ def _with_consumer(
         # Leaving the block releases the consumer.
         if hold:
             stack.push(standing.pop_all())
-        return Meeting(position, source, target, time.monotonic() - parked)
+        return Meeting(position, source, target, time.monotonic() - parked, gone)
 
 
 def _log_end(rt: "Runtime", position: MySqlPosition, request: Request, deadline_s: float) -> int:

@@ -34,6 +34,8 @@ def recheck(rt: "Runtime", table: MappedTable, compared: Compared, salt: Salt) -
             break
         last = compared.picks
         with meet(rt, [table.source]) as meeting:
+            if meeting.gone:
+                break
             compared, images = look_again(meeting.source, meeting.target, table, compared, salt, images)
         if look > 1 and compared.picks == last:  # the same rows, and the stream has not touched them
             break

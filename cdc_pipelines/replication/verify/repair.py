@@ -63,6 +63,8 @@ def _replace(
 ) -> tuple[int, int]:
     """One portion; rows removed and rows written."""
     what = f"table {table.name}: repairing"
+    if meeting.gone:
+        raise RetryableError(f"{what}: it was dropped or renamed on the source meanwhile", "compare again.")
     there = TargetState(meeting.target, rt.name)
     table = next((t for t in there.mapped_tables() if t.name == table.name), table)
     ours, theirs, ranges = both_sides(meeting.source, meeting.target, table, salt)

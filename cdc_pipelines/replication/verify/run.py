@@ -12,7 +12,7 @@ from cdc_pipelines.replication.databases.postgres.state import TargetState
 from cdc_pipelines.replication.databases.postgres.table_store import Detached
 from cdc_pipelines.replication.databases.postgres.verified import record_verified
 from cdc_pipelines.replication.errors import ConfigurationError
-from cdc_pipelines.replication.verify.barrier import meet
+from cdc_pipelines.replication.verify.barrier import Meeting, meet
 from cdc_pipelines.replication.verify.compare import Compared
 from cdc_pipelines.replication.verify.recheck import recheck
 from cdc_pipelines.replication.verify.repair import repair_table
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cdc_pipelines.replication.operations.runtime import Runtime
 
 Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
+_Found = tuple[MappedTable | None, Compared]
 
 
 def verify(
@@ -33,7 +34,8 @@ def verify(
     """Compare the pipeline's tables (or those named) with their copies, exactly, and record what was found.
 
     The consumer stands still for the moments until both snapshots are open; then it goes on, and one table after the
-    other is compared. At most `max_keys` differences are listed per table. `on_table` is called after each.
+    other is compared. The tables are those that the stream has at that position: what was made, dropped or renamed just
+    before counts. At most `max_keys` differences are listed per table. `on_table` is called after each.
     Tables that stand apart from the stream are left out, and told as such: they are not equal, and not recorded.
     `repair`: tables that differ are mended (see `repair_table`) and compared again; the report tells the second
     comparison. `by` is recorded with it. `rows_per_second` bounds the reading of tables with a key of integers; others
@@ -43,8 +45,8 @@ def verify(
     """
     salt = new_salt()
 
-    def compare(chosen: Sequence[MappedTable], repaired: dict[str, Repaired]) -> list[Compared]:
-        found = []
+    def compare(chosen: Sequence[MappedTable], repaired: dict[str, Repaired]) -> dict[str, _Found]:
+        found: dict[str, _Found] = {}
         with meet(rt, [table.source for table in chosen]) as meeting:
             log.info(
                 "both sides stand at %s (%s); comparing %d table(s)",
@@ -57,35 +59,41 @@ def verify(
             # A schema change may have come with the last stretch: the mappings as of the snapshot count.
             state = TargetState(meeting.target, rt.name)
             current, detached = {table.name: table for table in state.mapped_tables()}, state.detached()
-            for table in (current.get(t.name, t) for t in chosen):
-                if table.name in detached:
-                    found.append(_left_out(log, detached[table.name], on_table))
+            names = [table.name for table in chosen]
+            if tables is None and not repaired:
+                names += [name for name in current if name not in names]
+            for name in names:
+                table = current.get(name)
+                if table is None and tables is None and name in meeting.gone:
+                    log.info("table %s: gone from the source, and from the stream", name)
+                    continue
+                why = _why_not(rt, name, table, detached.get(name), meeting)
+                if table is None or why:
+                    found[name] = table, _left_out(log, name, why, on_table)
                     continue
                 compared = verify_table(
                     meeting.source, meeting.target, table, max_keys=max_keys, salt=salt, pace=Pace(rows_per_second)
                 )
                 compared = recheck(rt, table, compared, salt)
-                result = msgspec.structs.replace(
-                    compared.result, position=position, repaired=repaired.get(table.name)
-                )
+                result = msgspec.structs.replace(compared.result, position=position, repaired=repaired.get(name))
                 _record(rt, result, by)
                 _tell(log, result)
                 if on_table is not None:
                     on_table(result)
-                found.append(compared._replace(result=result))
+                found[name] = table, compared._replace(result=result)
         return found
 
-    chosen = _chosen(rt, tables)
-    compared = {c.result.table: c for c in compare(chosen, {})}
-    position = next((c.result.position for c in compared.values() if c.result.position), "")
+    found = compare(_chosen(rt, tables), {})
+    position = next((c.result.position for _, c in found.values() if c.result.position), "")
     if repair:
-        repaired = {
-            table.name: repair_table(rt, log, table, compared[table.name], salt)
-            for table in chosen if _can_be_repaired(log, compared[table.name].result)
+        differing = {
+            name: (table, compared) for name, (table, compared) in found.items()
+            if table is not None and _can_be_repaired(log, compared.result)
         }
+        repaired = {name: repair_table(rt, log, table, compared, salt) for name, (table, compared) in differing.items()}
         if repaired:
-            compared |= {c.result.table: c for c in compare([t for t in chosen if t.name in repaired], repaired)}
-    return VerifyReport(rt.name, position, tuple(c.result for c in compared.values()))
+            found |= compare([table for table, _ in differing.values()], repaired)
+    return VerifyReport(rt.name, position, tuple(compared.result for _, compared in found.values()))
 
 
 def _chosen(rt: "Runtime", names: Sequence[str] | None) -> list[MappedTable]:
@@ -100,10 +108,30 @@ def _chosen(rt: "Runtime", names: Sequence[str] | None) -> list[MappedTable]:
     return [known[name] for name in dict.fromkeys(names)]
 
 
-def _left_out(log: Log, table: Detached, on_table: Callable[[TableVerified], None] | None) -> Compared:
-    words = {"quarantined": "is in quarantine", "lane": "is being copied", "changed": "must be copied again"}
-    result = left_out(table.table, f"{words[table.kind]} since {table.since:%Y-%m-%d %H:%M:%S} UTC: {table.reason}")
-    log.warning("table %s: not compared, it %s", result.table, result.left_out)
+def _why_not(
+    rt: "Runtime", name: str, table: MappedTable | None, apart: Detached | None, meeting: Meeting
+) -> str:
+    """Why a table can't be compared, in words behind "it"; empty where it can."""
+    if apart is not None:
+        words = {"quarantined": "is in quarantine", "lane": "is being copied", "changed": "must be copied again"}
+        return f"{words[apart.kind]} since {apart.since:%Y-%m-%d %H:%M:%S} UTC: {apart.reason}"
+    if table is None:
+        gone = name in meeting.gone
+        return (
+            "was dropped or renamed on the source, and the stream has followed" if gone
+            else f"is not in the stream; `cdc start {rt.name}` takes it in"
+        )
+    if name in meeting.gone:
+        return (
+            "is gone from the source, of which the change log does not tell (as where it was renamed into another "
+            f"database); `cdc remove-table {rt.name} {name}` leaves it out"
+        )
+    return ""
+
+
+def _left_out(log: Log, name: str, why: str, on_table: Callable[[TableVerified], None] | None) -> Compared:
+    result = left_out(name, why)
+    log.warning("table %s: not compared, it %s", name, why)
     if on_table is not None:
         on_table(result)
     return Compared(result, frozenset(), ranges=False)

@@ -1,6 +1,6 @@
 """Breaks of what follows the source's schema."""
 
-from tests.mutants.mutant import NOT_SILENT, WHOLE, Mutant
+from tests.mutants.mutant import NOT_SILENT, PROOF, WHOLE, Mutant
 
 _SCHEMA = "unit/test_schema_changes.py::"
 _STATEMENTS = "unit/test_schema_statements.py::"
@@ -104,5 +104,18 @@ MUTANTS = [
         "        self.whole = False\n        self.flush_part()\n        self.put(item)",
         "        self.whole = False\n        self.put(item)",
         (_SCHEMA + "test_a_column_added_in_the_log_is_added_between_the_rows_around_it",),
+    ),
+    Mutant(
+        "texts of a new table are read in the character set that the log supposes", NOT_SILENT,
+        "replication/stream/schema_changes.py",
+        "return [c.name for c in columns if c.charset and now.get(c.name, c.charset) != c.charset]",
+        "return []",
+        (_STATEMENTS + "test_texts_of_a_new_table_are_not_read_in_a_character_set_that_only_the_log_supposes",),
+    ),
+    Mutant(
+        "a table that is gone keeps the others from being compared", PROOF, "replication/verify/barrier.py",
+        "            tables = [table for table in tables if table.name in there]\n",
+        "",
+        ("integration/test_verify_barrier.py::test_a_table_that_is_gone_unseen_keeps_no_other_from_being_compared",),
     ),
 ]

@@ -9,16 +9,22 @@ from pymysql.connections import Connection
 from pymysql.cursors import Cursor
 
 from cdc_pipelines.replication.catalog import Column, Table
+from cdc_pipelines.replication.databases.mysql.binlog import select
 from cdc_pipelines.replication.errors import ConfigurationError
 
 _INTEGERS = {"tinyint", "smallint", "mediumint", "int", "bigint"}
 _LABEL = re.compile(r"'((?:[^'\\]|\\.|'')*)'", re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)|''", re.DOTALL)
 _NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][-+]?\d+)?")
+_CHARSET_NAMES = {"utf8": "utf8mb3"}  # what it was called before
 _WIDTH = re.compile(r"\(\d+\)")
 
 _TABLES = """select table_name, coalesce(table_rows, 0), coalesce(data_length, 0), table_comment
 from information_schema.tables where table_schema = %s and table_type = 'BASE TABLE' order by table_name"""
+_NAMES = "select table_name from information_schema.tables where table_schema = %s and table_type = 'BASE TABLE'"
+_SEQUENCES = "select table_name from information_schema.tables where table_schema = %s and table_type = 'SEQUENCE'"
+_CHARSETS = """select column_name, character_set_name from information_schema.columns
+where table_schema = %s and table_name = %s and character_set_name is not null"""
 _COLUMNS = """select table_name, column_name, data_type, column_type, is_nullable, character_maximum_length,
 numeric_precision, numeric_scale, datetime_precision, character_set_name, collation_name, column_default, extra
 from information_schema.columns where table_schema = %s order by table_name, ordinal_position"""
@@ -55,6 +61,21 @@ def tables(conn: "Connection[Cursor]", database: str, names: Sequence[str] | Non
         raise ConfigurationError(_missing_text(database, missing, found), "correct `tables` in the pipeline's file; "
                                  "`cdc discover` lists what there is. Views can't be replicated.")
     return [found[name] for name in names]
+
+
+def table_names(conn: "Connection[Cursor]", database: str) -> set[str]:
+    """Of the base tables of a database that this user can see."""
+    return {name for name, *_ in select(conn, _NAMES, (database,))}
+
+
+def sequences(conn: "Connection[Cursor]", database: str) -> set[str]:
+    """The names of a MariaDB database's sequences."""
+    return {name for name, *_ in select(conn, _SEQUENCES, (database,))}
+
+
+def charsets(conn: "Connection[Cursor]", database: str, table: str) -> dict[str, str]:
+    """The character sets of a table's text columns, by name."""
+    return {name: _CHARSET_NAMES.get(charset, charset) for name, charset in select(conn, _CHARSETS, (database, table))}
 
 
 def _missing_text(database: str, missing: Sequence[str], found: Iterable[str]) -> str:

@@ -31,6 +31,7 @@ _TABLES: tuple[tuple[str, Check], ...] = (
     ("source tables readable", of_tables.readable),
     ("source engines", of_tables.engines),
     ("source keys", of_tables.keys),
+    ("source hidden keys", of_tables.hidden_keys),
     ("source column types", of_tables.column_types),
     ("source cascades", of_tables.cascades),
     ("source value sizes", of_tables.value_sizes),

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from cdc_pipelines.replication.catalog import Column, MappedTable, Table
 from cdc_pipelines.replication.databases.mysql.binlog import select, value
-from cdc_pipelines.replication.databases.mysql.preflight_server import Look
+from cdc_pipelines.replication.databases.mysql.preflight_server import Look, persist
 from cdc_pipelines.replication.databases.mysql.server_errors import NOT_GRANTED, QUERY_KILLED
 from cdc_pipelines.replication.databases.mysql.sql import quote, quote_table
 from cdc_pipelines.replication.errors import CdcError, CheckResult, ConfigurationError
@@ -17,6 +17,7 @@ _LOBS = {"text", "mediumtext", "longtext", "blob", "mediumblob", "longblob", "js
 LOOK_BYTES = 256_000_000  # larger tables are not scanned for their largest value
 _LOOK_SECONDS = 5
 _SHOWN = 10
+_SHOW_GIPK = "show_gipk_in_create_table_and_information_schema"
 _UNREADABLE = re.compile(r"^[\"`]|`$|``")
 _QUOTED = r"`(?:[^`]|``)*`"
 _FOREIGN_KEY = re.compile(
@@ -108,6 +109,29 @@ def keys(look: Look) -> CheckResult:
         )
     note = f"; without a key (slower, row by row): {named(keyless)}" if keyless else ""
     return CheckResult("source keys", True, f"{len(look.tables) - len(keyless)} tables with a key{note}")
+
+
+def hidden_keys(look: Look) -> CheckResult:
+    """Keys that MySQL generates are in the log's rows, whether or not anybody is shown them with the columns."""
+    check = "source hidden keys"
+    if look.settings.get(_SHOW_GIPK, "ON") == "ON":
+        return CheckResult(check, True, "every column is shown")
+    select(look.conn, f"set session {_SHOW_GIPK} = ON")
+    try:
+        found = {name for (name,) in select(
+            look.conn, "select table_name from information_schema.columns where table_schema = %s and "
+            "column_name = 'my_row_id' and column_key = 'PRI' and extra like '%%INVISIBLE%%'", (look.spec.database,),
+        )}
+    finally:
+        select(look.conn, f"set session {_SHOW_GIPK} = default")
+    hidden = [t.name for t in look.tables if t.name in found and not any(c.name == "my_row_id" for c in t.columns)]
+    return CheckResult(
+        check, not hidden,
+        f"{_SHOW_GIPK} is OFF, and so Debezium can't read the rows of tables with a generated key: {named(hidden)}"
+        if hidden else "no captured table has one",
+        f"{persist(look, _SHOW_GIPK, 'ON')}  -- then `cdc configure` again: the tables have one more column, my_row_id"
+        if hidden else "",
+    )
 
 
 def column_types(look: Look) -> CheckResult:

@@ -8,7 +8,8 @@ from cdc_pipelines.replication.errors import CdcError, ConfigurationError, Retry
 ACCESS_DENIED = {1044, 1045, 1698, 1820, 1862, 3118, 4151}
 NOT_GRANTED = {1142, 1143, 1227, 1370}
 UNKNOWN_DATABASE = 1049
-UNKNOWN_OBJECT = {1054, 1146}
+NO_SUCH_TABLE = 1146
+UNKNOWN_OBJECT = {1054, NO_SUCH_TABLE}
 TLS_FAILED = 2026
 LOCK_WAIT_TIMEOUT = 1205
 QUERY_KILLED = {1317, 1969, 3024}
@@ -28,6 +29,12 @@ def code_and_text(error: BaseException) -> tuple[int, str]:
         number = first if isinstance(first, int) else 0
         text = error.args[1] if number and len(error.args) > 1 else str(error)
     return number, secrets.redact(str(text or error))
+
+
+def is_missing(error: CdcError) -> bool:
+    """Whether a statement failed because a table is not there."""
+    cause = error.__cause__
+    return cause is not None and code_and_text(cause)[0] == NO_SUCH_TABLE
 
 
 def translate(error: BaseException, doing: str, where: str) -> CdcError:

@@ -75,6 +75,21 @@ class MySqlSource:
         with self.session() as conn:
             return introspect.tables(conn, self.spec.database, names)
 
+    def table_names(self) -> set[str]:
+        """Of all base tables of the database; much less work than `tables`."""
+        with self.session() as conn:
+            return introspect.table_names(conn, self.spec.database)
+
+    def sequences(self) -> set[str]:
+        """The names of the database's sequences (MariaDB): the log has rows of theirs, as if they were tables."""
+        with self.session() as conn:
+            return introspect.sequences(conn, self.spec.database)
+
+    def charsets(self, table: str) -> dict[str, str]:
+        """The character sets of a table's text columns, by name; of a table that is not there, none."""
+        with self.session() as conn:
+            return introspect.charsets(conn, self.spec.database, table)
+
     def extras(self, names: Sequence[str]) -> dict[str, TableExtras]:
         """What these tables have beside columns and key: indexes, foreign keys, checks, comments, counters."""
         with self.session() as conn:
