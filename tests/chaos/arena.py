@@ -27,7 +27,8 @@ from tests.chaos.proxy import Proxy
 from tests.chaos.sources import SourceKind
 from tests.chaos.watch import Beats, Observer
 from tests.chaos.workload import SCHEMA, TABLES
-from tests.conftest import PROJECT, mysql_connection, postgres_connection
+from tests.command_server import CommandServer
+from tests.conftest import PROJECT, CommandResult, mysql_connection, postgres_connection
 from tests.plain_compare import plain_compare
 
 CONNECTOR = "cdc_1_1"
@@ -57,6 +58,7 @@ class Arena:
     stack: StackSettings
     source_link: Proxy
     target_link: Proxy
+    commands: CommandServer
     beats: Beats = field(init=False)
     observer: Observer = field(init=False)
     log: list[str] = field(default_factory=list)
@@ -92,25 +94,19 @@ class Arena:
     # Processes
 
     def spawn_cdc(self, *words: str) -> subprocess.Popen[str]:
+        """A command to be killed or watched."""
         return subprocess.Popen(
             [sys.executable, "-m", "cdc_pipelines.cli", *words], cwd=PROJECT, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         )  # fmt: skip
 
-    def cdc(self, *words: str, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
-        process = self.spawn_cdc(*words)
-        try:
-            out, err = process.communicate(timeout=timeout_s)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise AssertionError(f"cdc {' '.join(words)} did not end in {timeout_s:.0f} s: {process.communicate()}") \
-                from None
-        return subprocess.CompletedProcess(words, process.returncode, out, err)
+    def cdc(self, *words: str, timeout_s: float = 300) -> CommandResult:
+        return CommandResult(*self.commands.run(*words, environment=dict(os.environ), timeout=timeout_s))
 
     def must(self, *words: str) -> None:
         """A command that has no reason to fail."""
         done = self.cdc(*words)
-        assert done.returncode == 0, f"cdc {' '.join(words)}: exit {done.returncode}: {done.stderr[-3000:]}"
+        assert done.code == 0, f"cdc {' '.join(words)}: exit {done.code}: {done.stderr[-3000:]}"
 
     def ours(self, *words: str) -> list[psutil.Process]:
         """The pipeline's processes whose command line has all of the words."""
@@ -193,10 +189,10 @@ def parts_of(kind: SourceKind) -> list[str]:
 
 
 @contextlib.contextmanager
-def arena(kind: SourceKind, *, keep: Path | None = None) -> Iterator[Arena]:
+def arena(kind: SourceKind, commands: CommandServer, *, keep: Path | None = None) -> Iterator[Arena]:
     """A running stack with a filled source schema and a configured pipeline; all of it gone at the end.
 
-    `keep` is a folder that receives the logs of servers and processes.
+    `commands` carries out the commands. `keep` is a folder that receives the logs of servers and processes.
     """
     parts = layout.discover().parts
     parts.mkdir(parents=True, exist_ok=True)  # where nothing was fetched yet, it is fetched to where it is kept
@@ -219,7 +215,7 @@ def arena(kind: SourceKind, *, keep: Path | None = None) -> Iterator[Arena]:
         os.environ |= load_env()
         stack = StackSettings.from_env(load_env())
         links += [Proxy(kind.access(stack).port), Proxy(stack.postgres.port)]
-        made = Arena(kind, folder / "home", stack, *links)
+        made = Arena(kind, folder / "home", stack, *links, commands)
         _prepare(made)
         yield made
     finally:
@@ -229,12 +225,21 @@ def arena(kind: SourceKind, *, keep: Path | None = None) -> Iterator[Arena]:
                     process.kill()
         for link in links:
             link.close()
-        orchestrate.down(parts_of(kind), wipe=False, say=lambda line: None)
+        _end(parts_of(kind))
         if keep is not None:
             _keep_logs(folder / "home", layout.discover().base / "logs", keep)
         os.environ.clear()
         os.environ |= before
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end(parts: list[str]) -> None:
+    """Nothing of them is wanted any more: they need not end in order."""
+    for state in orchestrate.status():
+        if state.part in parts and state.pid is not None:
+            with contextlib.suppress(psutil.Error):
+                psutil.Process(state.pid).kill()
+    orchestrate.down(parts, wipe=False, say=lambda line: None)  # what was still starting
 
 
 def _keep_logs(home: Path, servers: Path, keep: Path) -> None:

@@ -77,7 +77,7 @@ def resync_killed(arena: Arena, random: Random) -> None:
         arena.must("start", "chaos")
 
 
-LANES = ("audit", "composite", "swap", "moving", "parent", "child", "bulk")
+LANES = ("audit", "composite", "swap", "moving", "named", "parent", "child", "bulk")
 """Tables that may stand apart for a moment: of the bank's the observer expects one state."""
 
 

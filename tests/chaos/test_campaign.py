@@ -11,6 +11,7 @@ from tests.chaos.arena import arena
 from tests.chaos.campaign import Plan, campaign
 from tests.chaos.score import Score
 from tests.chaos.sources import SOURCES
+from tests.command_server import CommandServer
 
 SEED = 4
 QUICK = [  # without those after which Debezium looks for its source only once a minute
@@ -20,9 +21,9 @@ QUICK = [  # without those after which Debezium looks for its source only once a
 
 
 @pytest.mark.timeout(900)
-def test_nothing_is_lost_or_doubled_under_quick_faults() -> None:
+def test_nothing_is_lost_or_doubled_under_quick_faults(command_server: CommandServer) -> None:
     score = Score()
-    with arena(SOURCES["mysql-gtid"]) as place:
+    with arena(SOURCES["mysql-gtid"], command_server) as place:
         campaign(place, SEED, Plan(QUICK, faults=len(QUICK), pause_s=0.2, pairs=0.25), score)
     print(score.table())
     replay = f"python -m tests.chaos.campaign --source mysql-gtid --seed {SEED} --faults {len(QUICK)}"
