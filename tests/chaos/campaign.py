@@ -43,6 +43,7 @@ class Plan:
     seconds: float = 0.0
     pause_s: float = 0.1
     pairs: float = 0.3  # how often two strike at once
+    rest_s: float = 3.0  # at most, between two faults
 
 
 class _PatienceOverError(Exception):
@@ -96,7 +97,7 @@ def _strike_all(place: Arena, random: Random, plan: Plan, score: Score, writers:
             return
         quiet = [other for other in plan.names if other not in ALONE and other != name]
         other = random.choice(quiet) if name not in ALONE and quiet and random.random() < plan.pairs else None
-        time.sleep(random.uniform(0.5, 3))
+        time.sleep(random.uniform(0, plan.rest_s))
         _strike(place, random, score, name, other)
         _recover(place, score, patience_s=PATIENCE_S)
         if place.observer.wrong:

@@ -83,7 +83,9 @@ def _processes(server: DagsterServer, run: str) -> list[psutil.Process]:
     told = " ".join(event.get("message") or "" for event in server.client().events(run))
     pids = {int(pid) for pid in re.findall(r"\(pid: (\d+)\)", told)}
     found = [child for child in _family(server.processes["code-server"].pid) if child.pid in pids]
-    return [process for process in found if not any(parent in found for parent in process.parents())]
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return [process for process in found if not any(parent in found for parent in process.parents())]
+    return []  # it ended just now
 
 
 def _is_known_to_dagster(server: DagsterServer, run: str) -> bool:

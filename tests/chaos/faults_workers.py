@@ -9,14 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 
-import psutil
 import requests
 
 from cdc_pipelines.demo.dagster_server import free_port
 from cdc_pipelines.stack.connect import Connect
 from cdc_pipelines.stack.layout import discover
 from cdc_pipelines.stack.settings import HOST, load_env
-from tests.chaos.arena import CONNECTOR, Arena
+from tests.chaos.arena import Arena
 from tests.chaos.fault import Fault
 from tests.chaos.faults_processes import kill
 
@@ -25,14 +24,26 @@ _MOVES_S = 90
 
 @dataclass(frozen=True)
 class _Worker:
-    process: psutil.Process
     port: int
+    connector: str
 
     def has_the_task(self) -> bool:
         with contextlib.suppress(requests.RequestException, ValueError):
-            url = f"http://{HOST}:{self.port}/connectors/{CONNECTOR}/status"
+            url = f"http://{HOST}:{self.port}/connectors/{self.connector}/status"
             tasks = requests.get(url, timeout=5).json().get("tasks", [])
             return [(t["state"], t["worker_id"]) for t in tasks] == [("RUNNING", f"{HOST}:{self.port}")]
+        return False
+
+    def joins(self) -> None:
+        """It has the group's configuration: it knows the connector."""
+        deadline = time.monotonic() + _MOVES_S
+        while not self._knows_it():
+            assert time.monotonic() < deadline, f"the worker at port {self.port} does not serve after {_MOVES_S} s"
+            time.sleep(0.3)
+
+    def _knows_it(self) -> bool:
+        with contextlib.suppress(requests.RequestException, ValueError):
+            return self.connector in requests.get(f"http://{HOST}:{self.port}/connectors", timeout=5).json()
         return False
 
     def takes_over(self) -> None:
@@ -69,9 +80,7 @@ def worker_overtaken(arena: Arena, random: Random) -> None:
 
 
 def _is_back(arena: Arena) -> None:
-    first = arena.part("connect")
-    assert first is not None
-    _Worker(first, _part().port).takes_over()
+    _Worker(_part().port, arena.connector).takes_over()
 
 
 def _part() -> Connect:
@@ -94,22 +103,12 @@ def _second_worker(arena: Arena) -> Iterator[_Worker]:
             **({"user": user.uid, "group": user.gid, "extra_groups": []} if os.geteuid() == 0 else {}),  # type: ignore[call-overload]
         )
     try:
-        _joins(port)
-        yield _Worker(psutil.Process(started.pid), port)
+        second = _Worker(port, arena.connector)
+        second.joins()
+        yield second
     finally:
         started.kill()
         started.wait(30)
-
-
-def _joins(port: int) -> None:
-    """It has the group's configuration: it knows the connector."""
-    deadline = time.monotonic() + _MOVES_S
-    while True:
-        with contextlib.suppress(requests.RequestException, ValueError):
-            if CONNECTOR in requests.get(f"http://{HOST}:{port}/connectors", timeout=5).json():
-                return
-        assert time.monotonic() < deadline, f"the second worker does not serve after {_MOVES_S} s"
-        time.sleep(0.3)
 
 
 WORKERS: dict[str, Fault] = {
