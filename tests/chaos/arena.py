@@ -261,7 +261,7 @@ def _end(parts: list[str]) -> None:
 
 def _keep_logs(home: Path, servers: Path, keep: Path) -> None:
     keep.mkdir(parents=True, exist_ok=True)
-    for file in [*home.rglob("*.log*"), *servers.rglob("*.log")]:
+    for file in filter(Path.is_file, [*home.rglob("*.log*"), *servers.rglob("*.log")]):
         shutil.copy(file, keep / f"{file.parent.name}-{file.name}")
 
 

@@ -21,7 +21,13 @@ from tests.chaos.fault import Fault
 from tests.chaos.faults_operations import LANES
 from tests.conftest import PROJECT
 
-_ENDS_S = 240.0
+_ENDS_S = 300.0
+_STEPS = {
+    "start_replication": (
+        "validate_prerequisites", "plan_copy", "copy_shard", "check_copy", "create_connector", "start_consumer",
+    ),
+    "resync_tables": ("copy_tables_again",),
+}  # fmt: skip
 
 
 def start_killed(arena: Arena, random: Random) -> None:
@@ -43,7 +49,7 @@ def _kill_and_run_again(
     repetition, killed = None, False
     if _kill(arena, server, random, run):
         # Dagster repeats a run once, and knows that this one is over. Half of the time the repetition dies as well.
-        repetition = _wait(lambda: server.client().retries_of(run), "the run that Dagster launches by itself", 90)[0]
+        repetition = _wait(lambda: server.client().retries_of(run), "the run that Dagster launches by itself", 180)[0]
         killed = random.random() < 0.5 and _kill(arena, server, random, repetition)
     # What was thrown away is thrown away: the job that is run again finishes the copy.
     again = server.client().launch(job, config | ({"force_resync": False} if "force_resync" in config else {}))
@@ -55,14 +61,22 @@ def _kill_and_run_again(
 
 
 def _kill(arena: Arena, server: DagsterServer, random: Random, run: str) -> bool:
-    """At any moment of it. Whether Dagster knows that it failed; not so where it was over, or Dagster died as well."""
-    client = server.client()
-    _wait(lambda: _processes(server, run) or client.run(run).status in ENDED, "the run's process", 60)
-    time.sleep(random.uniform(0, 12))
+    """In any of its steps. Whether Dagster knows that it failed; not so where it was over, or Dagster died as well."""
+    client, job = server.client(), server.client().run(run).job
+    steps = _STEPS[job]
+    at = steps.index(random.choice(steps + ("copy_shard",) * 3)) if "copy_shard" in steps else 0
+
+    def begun() -> bool:
+        """A repetition leaves out the steps that were done."""
+        now = client.run(run)
+        return now.status in ENDED or any(name.startswith(steps[at:]) for name in now.steps)
+
+    _wait(begun, f"{steps[at]} of {job}", 180)
+    time.sleep(random.uniform(0, 3))
     whom = random.choice(("the run alone", "the run and its steps", "the run and its steps", "all of Dagster"))
     found = client.run(run)
-    steps = ", ".join(f"{step} {state.lower()}" for step, state in found.steps.items())
-    arena.say(f"  kill -9 of {whom}: {found.job} is {found.status}, {steps}")
+    told = ", ".join(f"{step} {state.lower()}" for step, state in found.steps.items())
+    arena.say(f"  kill -9 of {whom}: {job} is {found.status.lower()}: {told or 'no step yet'}")
     if found.status in ENDED:
         return False
     if whom == "all of Dagster":
@@ -75,7 +89,7 @@ def _kill(arena: Arena, server: DagsterServer, random: Random, run: str) -> bool
             _kill_one(process)  # its steps are orphans, and some of them work on
         else:
             _kill_tree(process.pid)
-    return client.wait(run, timeout_s=60).status == "FAILURE"
+    return client.wait(run, timeout_s=120).status == "FAILURE"
 
 
 def _processes(server: DagsterServer, run: str) -> list[psutil.Process]:

@@ -19,7 +19,7 @@ from tests.chaos.arena import Arena
 from tests.chaos.fault import Fault
 from tests.chaos.faults_processes import kill
 
-_MOVES_S = 90
+_MOVES_S = 180
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from cdc_pipelines.replication.connect import ConnectClient
 from cdc_pipelines.replication.control.store import ControlStore, Heartbeat, PipelineRecord
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.databases.mysql.source import MySqlSource
-from cdc_pipelines.replication.databases.postgres.connection import connect, take_replica_role
+from cdc_pipelines.replication.databases.postgres.connection import brief, connect, take_replica_role
 from cdc_pipelines.replication.errors import (
     CdcError,
     ConfigurationError,
@@ -290,7 +290,9 @@ class Consumer:
             elif barrier.state == "requested":
                 self._park(conn, barrier.id)
         except psycopg.OperationalError as error:
-            raise RetryableError(f"the target went away: {error}", "the consumer will be started again.") from error
+            raise RetryableError(
+                f"the target went away: {brief(error)}", "the consumer will be started again."
+            ) from error
 
     def _park(self, conn: psycopg.Connection, barrier_id: str) -> None:
         """Stand still, go exactly to the wanted position, stand still again, go on."""
