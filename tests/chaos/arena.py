@@ -1,4 +1,4 @@
-"""A stack of the campaign's own (it kills servers), a pipeline on it, and who watches the target."""
+"""Servers of the campaign's own (it kills them), a pipeline on them, and who watches the target."""
 
 import contextlib
 import json
@@ -27,10 +27,9 @@ from tests.chaos.proxy import Proxy
 from tests.chaos.sources import SourceKind
 from tests.chaos.watch import Beats, Observer
 from tests.chaos.workload import SCHEMA, TABLES
-from tests.conftest import PROJECT, mysql_connection, postgres_connection
+from tests.command_server import CommandServer
+from tests.conftest import PROJECT, CommandResult, mysql_connection, postgres_connection, unique_name
 from tests.plain_compare import plain_compare
-
-CONNECTOR = "cdc_1_1"
 
 
 class BrokenError(AssertionError):
@@ -57,6 +56,10 @@ class Arena:
     stack: StackSettings
     source_link: Proxy
     target_link: Proxy
+    commands: CommandServer
+    parts: list[str]  # the servers that are its own
+    config: int = 1
+    database: str = "chaos"  # on the source
     beats: Beats = field(init=False)
     observer: Observer = field(init=False)
     log: list[str] = field(default_factory=list)
@@ -71,8 +74,8 @@ class Arena:
         return self.home / "chaos.yaml"
 
     @property
-    def parts(self) -> list[str]:
-        return parts_of(self.kind)
+    def connector(self) -> str:
+        return f"cdc_1_{self.config}"
 
     def say(self, text: str) -> None:
         line = f"{time.monotonic() - self.started:7.1f} s  {text}"
@@ -81,7 +84,7 @@ class Arena:
 
     def source(self) -> pymysql.Connection:
         """Not through the proxy: what writes there writes on."""
-        connection = mysql_connection(self.kind.access(self.stack), "chaos")
+        connection = mysql_connection(self.kind.access(self.stack), self.database)
         with connection.cursor() as cursor:
             cursor.execute(self.kind.session)
         return connection
@@ -92,25 +95,19 @@ class Arena:
     # Processes
 
     def spawn_cdc(self, *words: str) -> subprocess.Popen[str]:
+        """A command to be killed or watched."""
         return subprocess.Popen(
             [sys.executable, "-m", "cdc_pipelines.cli", *words], cwd=PROJECT, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         )  # fmt: skip
 
-    def cdc(self, *words: str, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
-        process = self.spawn_cdc(*words)
-        try:
-            out, err = process.communicate(timeout=timeout_s)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise AssertionError(f"cdc {' '.join(words)} did not end in {timeout_s:.0f} s: {process.communicate()}") \
-                from None
-        return subprocess.CompletedProcess(words, process.returncode, out, err)
+    def cdc(self, *words: str, timeout_s: float = 300) -> CommandResult:
+        return CommandResult(*self.commands.run(*words, environment=dict(os.environ), timeout=timeout_s))
 
     def must(self, *words: str) -> None:
         """A command that has no reason to fail."""
         done = self.cdc(*words)
-        assert done.returncode == 0, f"cdc {' '.join(words)}: exit {done.returncode}: {done.stderr[-3000:]}"
+        assert done.code == 0, f"cdc {' '.join(words)}: exit {done.code}: {done.stderr[-3000:]}"
 
     def ours(self, *words: str) -> list[psutil.Process]:
         """The pipeline's processes whose command line has all of the words."""
@@ -154,7 +151,7 @@ class Arena:
     def connector_failure(self) -> str | None:
         """What the connector's failed task says; None where none failed, or nobody can tell."""
         with contextlib.suppress(requests.RequestException, ValueError):
-            told = requests.get(f"{self.stack.connect_url}/connectors/{CONNECTOR}/status", timeout=5).json()
+            told = requests.get(f"{self.stack.connect_url}/connectors/{self.connector}/status", timeout=5).json()
             for task in told.get("tasks", []):
                 if task["state"] == "FAILED":
                     return " | ".join(line for line in task["trace"].splitlines() if not line.startswith("\tat"))[:500]
@@ -188,16 +185,18 @@ class Arena:
         return "\n".join(f"--- {file.name}\n" + "\n".join(file.read_text().splitlines()[-lines:]) for file in files)
 
 
-def parts_of(kind: SourceKind) -> list[str]:
-    return [kind.part, "postgres", "kafka", "connect"]
-
-
 @contextlib.contextmanager
-def arena(kind: SourceKind, *, keep: Path | None = None) -> Iterator[Arena]:
+def arena(
+    kind: SourceKind, commands: CommandServer, *, only_target: bool = False, keep: Path | None = None
+) -> Iterator[Arena]:
     """A running stack with a filled source schema and a configured pipeline; all of it gone at the end.
 
-    `keep` is a folder that receives the logs of servers and processes.
+    `commands` carries out the commands. `keep` is a folder that receives the logs of servers and processes.
+    With `only_target` nothing but the target's server is its own: source, Kafka and Connect are those of the local
+    stack, which others use as well, and no fault may end them.
     """
+    shared = load_env() if only_target else {}
+    wanted = ["postgres"] if only_target else [kind.part, "postgres", "kafka", "connect"]
     parts = layout.discover().parts
     parts.mkdir(parents=True, exist_ok=True)  # where nothing was fetched yet, it is fetched to where it is kept
     folder = Path(tempfile.mkdtemp(prefix="cdc-chaos-"))
@@ -214,14 +213,21 @@ def arena(kind: SourceKind, *, keep: Path | None = None) -> Iterator[Arena]:
         base.mkdir(parents=True, exist_ok=True)
         (base / "parts").symlink_to(parts)
         (folder / "home").mkdir()
-        failed = orchestrate.up(parts_of(kind), lambda line: print(line, flush=True))
+        failed = orchestrate.up(wanted, lambda line: print(line, flush=True))
         assert not failed, failed
-        os.environ |= load_env()
-        stack = StackSettings.from_env(load_env())
+        values = load_env() | {name: value for name, value in shared.items() if "_POSTGRES_" not in name}
+        os.environ |= values
+        stack = StackSettings.from_env(values)
         links += [Proxy(kind.access(stack).port), Proxy(stack.postgres.port)]
-        made = Arena(kind, folder / "home", stack, *links)
+        made = Arena(kind, folder / "home", stack, *links, commands, wanted)
+        if only_target:
+            made.config, made.database = os.getpid() * 1000 % 2**31, unique_name("chaos")
         _prepare(made)
-        yield made
+        try:
+            yield made
+        finally:
+            if only_target:
+                _leave(made)
     finally:
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
@@ -229,7 +235,7 @@ def arena(kind: SourceKind, *, keep: Path | None = None) -> Iterator[Arena]:
                     process.kill()
         for link in links:
             link.close()
-        orchestrate.down(parts_of(kind), wipe=False, say=lambda line: None)
+        _end(wanted)
         if keep is not None:
             _keep_logs(folder / "home", layout.discover().base / "logs", keep)
         os.environ.clear()
@@ -237,9 +243,25 @@ def arena(kind: SourceKind, *, keep: Path | None = None) -> Iterator[Arena]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _leave(made: Arena) -> None:
+    """What it has on servers that others use."""
+    made.cdc("teardown", "chaos", "--yes")
+    with made.source() as source, source.cursor() as cursor:
+        cursor.execute(f"drop database {made.database}")
+
+
+def _end(parts: list[str]) -> None:
+    """Nothing of them is wanted any more: they need not end in order."""
+    for state in orchestrate.status():
+        if state.part in parts and state.pid is not None:
+            with contextlib.suppress(psutil.Error):
+                psutil.Process(state.pid).kill()
+    orchestrate.down(parts, wipe=False, say=lambda line: None)  # what was still starting
+
+
 def _keep_logs(home: Path, servers: Path, keep: Path) -> None:
     keep.mkdir(parents=True, exist_ok=True)
-    for file in [*home.rglob("*.log*"), *servers.rglob("*.log")]:
+    for file in filter(Path.is_file, [*home.rglob("*.log*"), *servers.rglob("*.log")]):
         shutil.copy(file, keep / f"{file.parent.name}-{file.name}")
 
 
@@ -249,17 +271,17 @@ def _prepare(made: Arena) -> None:
         made.kind.prepare(admin)
     with mysql_connection(access) as admin, admin.cursor() as cursor:
         cursor.execute(made.kind.session)
-        cursor.execute("create database chaos character set utf8mb4")
-        cursor.execute("use chaos")
+        cursor.execute(f"create database {made.database} character set utf8mb4")
+        cursor.execute(f"use {made.database}")
         for statement in SCHEMA:
             cursor.execute(statement)
     with postgres_connection(made.stack.postgres, made.stack.postgres_target_database) as target:
         target.execute("create database chaos")
     server = f"CDC_STACK_{made.kind.part.upper()}"
     document = {
-        "config": 1,
-        "source": {"type": made.kind.part, "host": "127.0.0.1", "port": made.source_link.port, "database": "chaos",
-                   "user": "cdc", "password": f"${{env:{server}_PASSWORD}}"},
+        "config": made.config,
+        "source": {"type": made.kind.part, "host": "127.0.0.1", "port": made.source_link.port,
+                   "database": made.database, "user": "cdc", "password": f"${{env:{server}_PASSWORD}}"},
         "target": {"type": "postgres", "host": "127.0.0.1", "port": made.target_link.port,
                    "database": "chaos", "user": "cdc", "password": "${env:CDC_STACK_POSTGRES_PASSWORD}"},
         "connect": {"url": made.stack.connect_url},

@@ -1,5 +1,5 @@
 """Tests beside the campaign use pipelines as those from end to end do."""
 
-from tests.e2e.conftest import make_pipe
+from tests.e2e.conftest import keep_pipe, make_pipe
 
-__all__ = ["make_pipe"]
+__all__ = ["keep_pipe", "make_pipe"]

@@ -4,16 +4,17 @@ import os
 
 from tests.chaos.fault import Fault
 from tests.chaos.faults_clock import CLOCK
+from tests.chaos.faults_dagster import DAGSTER
+from tests.chaos.faults_disks import DISKS
 from tests.chaos.faults_environment import ENVIRONMENT
 from tests.chaos.faults_operations import OPERATIONS
 from tests.chaos.faults_processes import LONG, PROCESSES
+from tests.chaos.faults_workers import WORKERS
 
-FAULTS: dict[str, Fault] = PROCESSES | ENVIRONMENT | OPERATIONS | CLOCK | LONG
+FAULTS: dict[str, Fault] = PROCESSES | WORKERS | ENVIRONMENT | DISKS | OPERATIONS | DAGSTER | CLOCK | LONG
 
 # What a person or a program does at the same time may fail for the other's sake: these strike alone.
-ALONE = frozenset(OPERATIONS | CLOCK | LONG) | {
-    "disk of target full", "disk of broker full", "binlog purged", "control store gone",
-}
+ALONE = frozenset(WORKERS | DISKS | OPERATIONS | DAGSTER | CLOCK | LONG) | {"binlog purged", "control store gone"}
 
 
 def unfit(kind: str) -> dict[str, str]:
@@ -23,5 +24,5 @@ def unfit(kind: str) -> dict[str, str]:
         # What comes twice after a connection that Debezium renewed by itself can't be told there, without a key.
         found |= dict.fromkeys(LONG, "all events of a compressed transaction stand at one place")
     if os.geteuid() != 0:
-        found |= dict.fromkeys(("disk of target full", "disk of broker full"), "only root may mount a small disk")
+        found |= dict.fromkeys(DISKS, "only root may mount a small disk")
     return found

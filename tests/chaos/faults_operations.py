@@ -6,13 +6,13 @@ from typing import Any
 
 import requests
 
-from tests.chaos.arena import CONNECTOR, Arena
+from tests.chaos.arena import Arena
 from tests.chaos.fault import Fault
 
 
 def connector(arena: Arena, method: str, path: str = "", body: Any = None) -> Any:
     answer = requests.request(
-        method, f"{arena.stack.connect_url}/connectors/{CONNECTOR}{path}", json=body, timeout=60
+        method, f"{arena.stack.connect_url}/connectors/{arena.connector}{path}", json=body, timeout=60
     )
     return answer.json() if answer.content else None
 
@@ -77,7 +77,7 @@ def resync_killed(arena: Arena, random: Random) -> None:
         arena.must("start", "chaos")
 
 
-LANES = ("audit", "composite", "swap", "moving", "parent", "child", "bulk")
+LANES = ("audit", "composite", "swap", "moving", "named", "parent", "child", "bulk")
 """Tables that may stand apart for a moment: of the bank's the observer expects one state."""
 
 

@@ -17,6 +17,7 @@ SCHEMA = (
     "create table swap (id int primary key, seat int not null, unique key (seat))",
     "create table moving (id bigint unsigned primary key, v varchar(40))",
     "create table scratch (id int primary key, v int)",
+    "create table named (name varchar(40) primary key, v int)",
     "create table parent (id int primary key, v int)",
     "create table child (id int primary key auto_increment, parent_id int not null, v text, "
     "foreign key (parent_id) references parent (id))",
@@ -36,7 +37,7 @@ SCHEMA = (
 )
 TABLES = {
     "account": ["id"], "purse": ["id"], "audit": [], "composite": ["a", "b"], "swap": ["id"], "moving": ["id"],
-    "scratch": ["id"], "parent": ["id"], "child": ["id"], "beat": ["id"],
+    "scratch": ["id"], "named": ["name"], "parent": ["id"], "child": ["id"], "beat": ["id"],
     "bulk": ["id"],
 }  # fmt: skip
 SUM = 2 * ACCOUNTS * BALANCE
@@ -75,7 +76,7 @@ class Writer(threading.Thread):
     def run(self) -> None:
         connection: pymysql.Connection | None = None
         kinds = [self.transfer, self.transfer, self.count, self.many, self.seats, self.move_key, self.reborn,
-                 self.rolled_back, self.family, self.emptied, self.bulk, self.nothing]
+                 self.rolled_back, self.family, self.emptied, self.names, self.bulk, self.nothing]
         while not self._stop_event.is_set():
             if not self.going.is_set():
                 self.idle.set()
@@ -178,6 +179,15 @@ class Writer(threading.Thread):
         cursor.execute(f"insert ignore into scratch values ({self._account()}, {self._fresh})")
         if self.random.random() < 0.3:
             cursor.execute("truncate table scratch")
+
+    def names(self, cursor: pymysql.cursors.Cursor) -> None:
+        """Keys of text, which the source compares otherwise than the target: capitals and accents come and go."""
+        key = self._account()
+        before, after = (f"{''.join(map(self.random.choice, ('nN', 'aáÁ', 'mM', 'eéE')))} {key}" for _ in range(2))
+        cursor.execute(f"insert ignore into named values ('{before}', {self._fresh})")
+        cursor.execute(f"update named set name = '{after}', v = v + 1 where name = '{before}'")
+        if self.random.random() < 0.2:
+            cursor.execute(f"delete from named where name = '{before}'")
 
     def bulk(self, cursor: pymysql.cursors.Cursor) -> None:
         """All over a table that takes a while to copy."""

@@ -17,6 +17,7 @@ import psycopg
 
 from cdc_pipelines.replication.changes.batches import AtBarrier
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
+from cdc_pipelines.replication.databases.postgres.connection import brief
 from cdc_pipelines.replication.errors import RetryableError
 from cdc_pipelines.replication.stream.streaming import Stream
 
@@ -109,7 +110,7 @@ class Parking:
             elif barrier.state == "requested":
                 self._park(barrier.id)
         except psycopg.OperationalError as error:
-            raise RetryableError(f"the target went away: {error}", "the consumer will be started again.") from error
+            raise RetryableError(f"the target went away: {brief(error)}", "the consumer will be started again.") from error
 
     def _park(self, barrier: str) -> None:
         """Stand still, go exactly to the wanted position, stand still again, go on."""
