@@ -21,8 +21,10 @@ from cdc_pipelines.web.letters import LetterPages
 from cdc_pipelines.web.pages import Pages
 from cdc_pipelines.web.parts import Parts
 from cdc_pipelines.web.render import HERE
+from cdc_pipelines.web.runs import Runs
 from cdc_pipelines.web.settings import WebSettings
 from cdc_pipelines.web.setup import Setup
+from cdc_pipelines.web.table_pages import TablePages
 from cdc_pipelines.web.watch import Watch
 
 
@@ -32,7 +34,8 @@ def create_app(settings: WebSettings, store: ControlStore, *, watch: Watch | Non
         secrets.remember(settings.token)
     for record in store.list():
         files.learn_secrets(record.spec)
-    parts = Parts(settings, store, watch or Watch(store), Launcher(settings.dagster_url, store))
+    dagster = settings.dagster_url
+    parts = Parts(settings, store, watch or Watch(store), Launcher(dagster, store), Runs(dagster))
     access, failures = Access(settings.token), Failures()
 
     @asynccontextmanager
@@ -61,6 +64,7 @@ def create_app(settings: WebSettings, store: ControlStore, *, watch: Watch | Non
     app.include_router(pages.router())
     app.include_router(Setup(pages).router())
     app.include_router(LetterPages(pages).router())
+    app.include_router(TablePages(pages).router())
     app.mount("/static", StaticFiles(directory=HERE / "static"))
     problems.install(app, pages.error)
     # Around everything, the answers to unexpected errors too.
