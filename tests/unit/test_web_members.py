@@ -152,3 +152,25 @@ def test_settings_that_go_on_naming_a_removed_table_are_told(web: Web) -> None:
     configure(web.store, shape={"orders": {"where": "id > 3"}})
     page = web.client.get("/pipelines/1/tables/remove?table=orders").text
     assert "<code>shape</code>" in page
+
+
+def test_the_file_is_changed_on_the_page_once_it_is_known_what_that_does(web: Web) -> None:
+    before = file_of(web)
+    page = web.client.get("/pipelines/1/file").text
+    assert "# ours" in page
+    changed = before.replace("- orders", "- {source: new <b>}") + "health: {lag_seconds: 7}\n"
+    data = {"proof": proof(page), "text": changed.replace("\n", "\r\n")}
+    page = web.client.post("/pipelines/1/file", data=data | {"do": "plan"}).text
+    for words in ("table orders is left out", "table new &lt;b&gt; is new", "at the next start, beside the stream",
+                  "health.lag_seconds: 300 → 7", "at once"):  # fmt: skip
+        assert words in page, words
+    assert file_of(web) == before
+    assert "press Start" not in web.client.post("/pipelines/1/file", data=data | {"do": "save"}).text
+    assert file_of(web) == changed
+    assert tables_of(web) == ["customers", "new <b>"]
+    for spoilt, words in ((changed.replace("config: 1", "config: 2"), "config id 2"), ("a: [", "is not YAML"),
+                          (changed.replace("- customers", "- ghosts"), "ghosts")):  # fmt: skip
+        answer = web.client.post("/pipelines/1/file", data=data | {"text": spoilt, "do": "save"})
+        assert (answer.status_code, words in answer.text) == (422, True), words
+    assert file_of(web) == changed
+    assert web.client.post("/pipelines/1/file", data={"text": before, "do": "save"}).status_code == 403
