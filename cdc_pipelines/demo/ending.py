@@ -1,4 +1,4 @@
-"""The end of the demo: Dagster, the page, the pipeline with its tables, the agent, the shop. Harmless where nothing is."""
+"""The demo's end: Dagster, the page, the pipeline with its tables, the agent, the shop. Harmless where nothing is."""
 
 import logging
 import os

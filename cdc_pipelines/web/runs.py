@@ -101,7 +101,7 @@ def _shown(run: SeenRun, diary: Sequence[DiaryEntry]) -> Shown:
     at = datetime.fromtimestamp(run.ended or run.created, UTC)
     if run.status not in ENDED:
         waits = run.status in ("QUEUED", "NOT_STARTED", "MANAGED", "STARTING")
-        badge = Badge("", "about to run" if waits else "runs", "idle")
+        badge = Badge("", "is about to run" if waits else "runs", "idle")
         return Shown(run.id, run.job, "waits" if waits else "runs", at, badge)
     if run.status == "SUCCESS":
         return Shown(run.id, run.job, "succeeded", at, Badge("", "succeeded", "good"))

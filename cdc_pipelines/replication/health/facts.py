@@ -136,9 +136,7 @@ def lag(rt: Runtime, target: Facts, connector: Facts, messages: int | None) -> F
     runway = rt.source.log_runway(applied)
     found["source_bytes"] = runway.get("bytes_behind")
     found["runway"] = runway
-    # Of a connector that fails at its start, Connect has no offsets: it answers with why it failed.
-    asked = messages == 0 and connector["state"] not in ("UNREACHABLE", "FAILED")
-    read = connector_offset(rt) if asked else {}
+    read = connector_offset(rt) if messages == 0 and connector["state"] != "UNREACHABLE" else {}
     if applied.includes(now) or (read and rt.source.has_told(read, applied, now)):
         found["seconds"], found["source_bytes"] = 0.0, 0
     elif told := max(target.get("commit_ms") or 0, 1000 * int(read.get("ts_sec") or 0)):
