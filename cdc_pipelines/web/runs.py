@@ -74,20 +74,28 @@ class Runs:
             self._seen.setdefault(pipeline, _Seen()).good_until = float("-inf")
 
 
-def shown(runs: Sequence[SeenRun], diary: Sequence[DiaryEntry]) -> list[Shown]:
-    """All that go on; where none does, the one that ended last. The diary knows why one failed."""
+def shown(runs: Sequence[SeenRun], diary: Sequence[DiaryEntry], *, since: datetime) -> list[Shown]:
+    """All that go on; where none does, the one that ended last. The diary knows why one failed.
+
+    One that ended before `since`, when the pipeline was configured, is of no interest: another start will be another.
+    """
     going = [run for run in runs if run.status not in ENDED]
-    return [_shown(run, diary) for run in going or runs[:1]]
+    return [_shown(run, diary) for run in going or _ended_since(runs[:1], since)]
 
 
-def steps(runs: Sequence[SeenRun], *, running: bool) -> list[Step]:
-    """The four steps of the start that goes on, or that broke off and nothing came after; else empty.
+def _ended_since(runs: Sequence[SeenRun], since: datetime) -> list[SeenRun]:
+    return [run for run in runs if run.status in ENDED and (run.ended or run.created) >= since.timestamp()]
+
+
+def steps(runs: Sequence[SeenRun], *, running: bool, since: datetime) -> list[Step]:
+    """The four steps of the start that goes on, or that broke off since and nothing came after; else empty.
 
     A run that repeats a failed one has only the steps from there on: those before them are done.
     """
     start = next((run for run in runs if run.job == START and run.status not in ENDED), None)
-    if start is None and runs and runs[0].job == START and runs[0].status in ("FAILURE", "CANCELED") and not running:
-        start = runs[0]
+    if start is None and not running:
+        last = _ended_since(runs[:1], since)
+        start = next((run for run in last if run.job == START and run.status in ("FAILURE", "CANCELED")), None)
     if start is None:
         return []
     begun = [_STEP_OF[name] for key in start.steps if (name := key.split("[")[0]) in _STEP_OF]

@@ -1,19 +1,23 @@
 """Runs on a pipeline's page: what goes on, how the last one ended and why, the steps of a repeated start."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from sqlalchemy import update
 
 from cdc_pipelines.dagster_client import SeenRun
+from cdc_pipelines.replication.control import models
 from cdc_pipelines.web import runs
 from tests.unit.dagster_pipelines import configure
 from tests.unit.test_web_pages import HTML, proof
 from tests.unit.web_client import DAGSTER, Web, facts, open_web
 
 FIRST, SECOND = "0123abcd-0000-4000-8000-000000000001", "0123abcd-0000-4000-8000-000000000002"
+SINCE = datetime(2026, 1, 1, 11, tzinfo=UTC)
 FAILED = {"validate_prerequisites": "SUCCESS", "plan_copy": "SUCCESS", "copy_shard[shard_0]": "FAILURE"}
 
 
@@ -22,6 +26,8 @@ def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
     for web in open_web(tmp_path, monkeypatch):
         monkeypatch.setattr(runs, "_FRESH_S", 0.0)
         configure(web.store)
+        with web.store._write() as connection:
+            connection.execute(update(models.pipelines).values(configured_at=SINCE))
         web.client.headers.update(HTML)
         yield web
 
@@ -32,7 +38,7 @@ def run(id: str, status: str, steps: dict[str, str] | None = None, job: str = "s
 
 
 def states(*seen: SeenRun, running: bool = False) -> list[str]:
-    return [each.state for each in runs.steps(seen, running=running)]
+    return [each.state for each in runs.steps(seen, running=running, since=SINCE)]
 
 
 def test_the_steps_of_a_run() -> None:
@@ -68,6 +74,15 @@ def test_the_page_tells_why_a_run_failed_and_then_of_the_next(web: Web) -> None:
     assert f"{DAGSTER}/runs/{SECOND}" in page
     assert f"{DAGSTER}/runs/{FIRST}" not in page
     assert "binlog_format" not in page
+
+
+def test_a_run_from_before_the_pipeline_was_configured_is_not_told(web: Web) -> None:
+    web.dagster.seen = [run(FIRST, "FAILURE", FAILED)]
+    assert f"{DAGSTER}/runs/{FIRST}" in web.client.get("/pipelines/1/live").text
+    configure(web.store)
+    page = web.client.get("/pipelines/1/live").text
+    assert f"{DAGSTER}/runs/{FIRST}" not in page
+    assert "broken off" not in page
 
 
 def test_a_run_that_was_just_launched_is_told_once(web: Web) -> None:
