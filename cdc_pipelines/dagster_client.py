@@ -45,6 +45,10 @@ _ACTIVE = """
 query Active($tags: [ExecutionTag!]!) {
   runsOrError(filter: {tags: $tags, statuses: [QUEUED, NOT_STARTED, MANAGED, STARTING, STARTED, CANCELING]}) {
     ... on Runs { results { runId jobName runConfigYaml } } } }"""
+_NEWEST = """
+query Newest($tags: [ExecutionTag!]!, $limit: Int!) { runsOrError(filter: {tags: $tags}, limit: $limit) {
+  ... on PythonError { message }
+  ... on Runs { results { runId jobName status creationTime endTime stepStats { stepKey status } } } } }"""
 _EVENTS = """
 query Events($run: ID!, $after: String) { logsForRun(runId: $run, afterCursor: $after) { __typename
   ... on EventConnection { cursor hasMore events { __typename
@@ -86,6 +90,17 @@ class ActiveRun(NamedTuple):
     id: str
     job: str
     config: dict[str, Any]
+
+
+class SeenRun(NamedTuple):
+    """A run as a list shows it. `created` and `ended`: seconds since 1970; `ended` is None until then."""
+
+    id: str
+    job: str
+    status: str
+    created: float
+    ended: float | None
+    steps: dict[str, str]
 
 
 class DagsterClient:
@@ -166,6 +181,20 @@ class DagsterClient:
         wanted = [{"key": k, "value": v} for k, v in tags.items()]
         runs = self.graphql(_ACTIVE, tags=wanted)["runsOrError"].get("results", [])
         return [ActiveRun(run["runId"], run["jobName"], yaml.safe_load(run["runConfigYaml"]) or {}) for run in runs]
+
+    def newest(self, tags: Mapping[str, str], limit: int) -> list[SeenRun]:
+        """The runs with these tags, ended or not, the newest first."""
+        wanted = [{"key": k, "value": v} for k, v in tags.items()]
+        answer = self.graphql(_NEWEST, tags=wanted, limit=limit)["runsOrError"]
+        if "results" not in answer:
+            raise DagsterClientError(f"runs can't be listed: {answer.get('message', answer)}")
+        return [
+            SeenRun(
+                run["runId"], run["jobName"], run["status"], run["creationTime"], run["endTime"],
+                {s["stepKey"]: s["status"] for s in run["stepStats"]},
+            )
+            for run in answer["results"]
+        ]
 
     def run_url(self, run_id: str) -> str:
         """Where people see a run."""

@@ -1,4 +1,4 @@
-"""The end of the demo: Dagster, the pipeline with its tables, the agent, the shop. Harmless where nothing is left."""
+"""The demo's end: Dagster, the page, the pipeline with its tables, the agent, the shop. Harmless where nothing is."""
 
 import logging
 import os
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import psutil
 
-from cdc_pipelines.demo.run import dagster_of
+from cdc_pipelines.demo.run import dagster_of, page_of
 from cdc_pipelines.demo.scene import DemoFailedError, Scene
 from cdc_pipelines.replication.control.store import ControlStore
 from cdc_pipelines.replication.operations.lifecycle import stop_consumer
@@ -20,6 +20,8 @@ Say = Callable[[str], None]
 
 def end_demo(scene: Scene, say: Say) -> None:
     """Raises DemoFailedError where something could not be taken down; run it again once that is mended."""
+    if page_of(scene).stop():
+        say("page: stopped")
     dagster = dagster_of(scene)
     if dagster.processes:
         dagster.stop()

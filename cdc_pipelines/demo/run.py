@@ -3,6 +3,7 @@
 from cdc_pipelines.dagster_client import DagsterClientError
 from cdc_pipelines.demo.dagster_server import DagsterHome, DagsterServer, DagsterServerError, Storage
 from cdc_pipelines.demo.live import LiveWrites
+from cdc_pipelines.demo.page_server import PageServer
 from cdc_pipelines.demo.scene import PROJECT, DemoFailedError, Scene
 from cdc_pipelines.demo.screen import Screen
 from cdc_pipelines.demo.shop import create_shop
@@ -35,7 +36,8 @@ def run_demo(scene: Scene, screen: Screen, *, scale: float = 1.0) -> None:
         _require(configured["status"] == "configured", f"the status is {configured['status']}, not configured")
     with screen.step("dagster", "starting code server, webserver and daemon") as step:
         dagster = _start_dagster(scene)
-        step.note = f"webserver and daemon are up at {dagster.url}"
+        page_url = _start_page(scene, dagster)
+        step.note = f"webserver and daemon are up at {dagster.url}, the page at {page_url}"
     with screen.step("start", "the job start_replication runs in Dagster") as step:
         run_url = _start_replication(scene, dagster)
         step.note = _copied(scene, shop.total)
@@ -53,9 +55,8 @@ def run_demo(scene: Scene, screen: Screen, *, scale: float = 1.0) -> None:
     _require(facts["overall"] == "healthy", f"the pipeline is {facts['overall']}, not healthy")
     screen.line(f"All of it held, in {screen.seconds:.0f} s, and goes on running:")
     screen.line(f"  the run in Dagster   {run_url}")
-    env = """eval "$(.venv/bin/cdc stack env)";"""
-    screen.line(f"  the pipeline         {env} .venv/bin/cdc status {scene.name}")
-    screen.line(f"  the page             {env} CDC_DAGSTER_URL={dagster.url} .venv/bin/cdc web")
+    screen.line(f"  the page             {page_url}")
+    screen.line(f"  in a terminal        eval \"$(.venv/bin/cdc stack env)\"; .venv/bin/cdc status {scene.name}")
     screen.line("  the end              make demo-down")
 
 
@@ -69,6 +70,18 @@ def dagster_of(scene: Scene) -> DagsterServer:
         environment=scene.env,
     )
     return DagsterServer(home, port=_WEB_PORT)
+
+
+def page_of(scene: Scene) -> PageServer:
+    """The demo's `cdc web`, running or not."""
+    return PageServer(scene.home / "page", project=PROJECT, environment=scene.env)
+
+
+def _start_page(scene: Scene, dagster: DagsterServer) -> str:
+    try:
+        return page_of(scene).start(dagster.url)
+    except DagsterServerError as error:
+        raise DemoFailedError(str(error)) from error
 
 
 def _start_dagster(scene: Scene) -> DagsterServer:

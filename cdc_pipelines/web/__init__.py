@@ -8,9 +8,11 @@
     watch.py      statuses that many may ask for, and how the lag went
     launch.py     actions: runs of Dagster's jobs
     files.py      pipelines' files, as the command line reads them
-    api.py        `/cdc/…`
-    pages.py      the pages
-    views.py      what they show, from a status; render.py, templates/, static/: how
+    api.py        `/cdc/…`; tables_api.py: its paths for single tables
+    pages.py      the pages; table_pages.py, letters.py: of single tables, of dead letters; file_page.py: of the file
+    tables.py     single tables: whom one may ask for what; members.py: taking them in and leaving them out
+    runs.py       what Dagster does about a pipeline, and did last
+    views.py      what they show, from a status (apart.py, carried.py: parts of it); render.py, templates/, static/: how
     setup.py      setting a pipeline up in steps; draft.py: what its forms say
     app.py        all of it together
 """

@@ -28,16 +28,19 @@ class Apart:
 
     badge: Badge
     words: tuple[str, ...]
-    since: str
+    since: str = ""
     step: int = 0
     steps: int = len(PHASES)
     chunks: int = 0
     chunks_done: int = 0
 
 
-def apart(table: Facts) -> Apart | None:
-    """Of a table as `facts.tables` tells it; None where it is in the stream alone."""
+def apart(table: Facts, *, streams: bool = True) -> Apart | None:
+    """Of a table as `facts.tables` or `facts.leaving` tells it; None where it is in the stream alone."""
     lane, detached = table["lane"], table.get("detached")
+    if table.get("leaving"):
+        words = "it is no longer the pipeline's: a run leaves it out, or the next Start"
+        return Apart(Badge("", "still streams", "idle"), (words,))
     if lane is not None:
         return _in_lane(lane, detached)
     if detached:
@@ -48,6 +51,8 @@ def apart(table: Facts) -> Apart | None:
         if detached["kind"] == "quarantined":
             words.append("mend the cause, then Resync")
         return Apart(Badge("", _DETACHED[detached["kind"]], "warn"), tuple(words), detached["since"])
+    if streams and "chunks" not in table:
+        return Apart(Badge("", "not in the stream yet", "idle"), ("a run takes it in, or the next Start",))
     return None
 
 

@@ -9,8 +9,7 @@ from starlette.responses import Response
 
 from cdc_pipelines.replication.operations.discover import discover
 from cdc_pipelines.web import documents as d
-from cdc_pipelines.web import facts, files, letters, problems
-from cdc_pipelines.web import tables as single_tables
+from cdc_pipelines.web import facts, files, letters, problems, tables_api
 from cdc_pipelines.web.answers import Masked
 from cdc_pipelines.web.parts import Id, Parts
 from cdc_pipelines.web.watch import SAMPLE_EVERY_S
@@ -85,7 +84,7 @@ def router(parts: Parts) -> APIRouter:
         return {"success": True, "every_seconds": SAMPLE_EVERY_S, "samples": samples}
 
     _actions(api, parts)
-    single_tables.add_to(api, parts)
+    tables_api.add_to(api, parts)
     letters.add_to(api, parts)
     return api
 

@@ -15,14 +15,17 @@ from cdc_pipelines.replication.control.store import ControlStore
 from cdc_pipelines.replication.metrics.collector import registry
 from cdc_pipelines.web import api, files, problems
 from cdc_pipelines.web.access import Access, Failures
+from cdc_pipelines.web.file_page import FilePage
 from cdc_pipelines.web.guard import Guard
 from cdc_pipelines.web.launch import Launcher
 from cdc_pipelines.web.letters import LetterPages
 from cdc_pipelines.web.pages import Pages
 from cdc_pipelines.web.parts import Parts
 from cdc_pipelines.web.render import HERE
+from cdc_pipelines.web.runs import Runs
 from cdc_pipelines.web.settings import WebSettings
 from cdc_pipelines.web.setup import Setup
+from cdc_pipelines.web.table_pages import TablePages
 from cdc_pipelines.web.watch import Watch
 
 
@@ -32,7 +35,8 @@ def create_app(settings: WebSettings, store: ControlStore, *, watch: Watch | Non
         secrets.remember(settings.token)
     for record in store.list():
         files.learn_secrets(record.spec)
-    parts = Parts(settings, store, watch or Watch(store), Launcher(settings.dagster_url, store))
+    dagster = settings.dagster_url
+    parts = Parts(settings, store, watch or Watch(store), Launcher(dagster, store), Runs(dagster))
     access, failures = Access(settings.token), Failures()
 
     @asynccontextmanager
@@ -58,9 +62,11 @@ def create_app(settings: WebSettings, store: ControlStore, *, watch: Watch | Non
         return Response(generate_latest(metrics), media_type=CONTENT_TYPE_LATEST)
 
     pages = Pages(parts, access, failures)
-    app.include_router(pages.router())
     app.include_router(Setup(pages).router())
     app.include_router(LetterPages(pages).router())
+    app.include_router(FilePage(pages).router())
+    app.include_router(TablePages(pages).router())
+    app.include_router(pages.router())  # its `/pipelines/{id}/{action}` takes what no other path is
     app.mount("/static", StaticFiles(directory=HERE / "static"))
     problems.install(app, pages.error)
     # Around everything, the answers to unexpected errors too.

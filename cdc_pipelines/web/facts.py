@@ -40,6 +40,14 @@ def tables(record: PipelineRecord, status: Facts) -> list[Facts]:
     ]
 
 
+def leaving(record: PipelineRecord, status: Facts) -> list[Facts]:
+    """Tables that still stream, and that the configuration no longer has."""
+    known = {table.name for table in record.tables}
+    return [
+        each | {"lane": None, "leaving": True} for each in status.get("tables", []) if each["table"] not in known
+    ]
+
+
 def incidents(store: ControlStore, name: str, limit: int) -> list[Facts]:
     """The newest first, with what was done about each."""
     return [

@@ -21,7 +21,8 @@ TAG = "cdc/pipeline"
 """The tag by which jobs' runs are found; the jobs set the same."""
 _BY = "cdc/launched_by"
 _TIMEOUT_S = 15.0
-_PASSING = frozenset({"heal", "heal_replication", "replication_health"})
+_LOAD_S = 120.0
+PASSING = frozenset({"heal", "heal_replication", "replication_health"})
 """What ends soon by itself: the launched run waits for it."""
 RESYNC, RELEASE, ADD, REMOVE = "resync_tables", "release_tables", "add_table", "remove_table"
 _COPIES = frozenset({RESYNC, RELEASE})
@@ -53,6 +54,7 @@ class Launcher:
     def __init__(self, url: str, store: ControlStore) -> None:
         self.url = url
         self._client = DagsterClient(url, timeout_s=_TIMEOUT_S)
+        self._loading = DagsterClient(url, timeout_s=_LOAD_S)
         self._store = store
         self._one_at_a_time = threading.Lock()
 
@@ -66,18 +68,20 @@ class Launcher:
             for run in self._active(record):
                 if run.job == job:
                     return self._found(run)
-                if run.job not in _PASSING | _BESIDE:
+                if run.job not in PASSING | _BESIDE:
                     raise self._under_way(record, run)
-            self._refuse_held(record, lambda held: held not in _PASSING)
+            self._refuse_held(record, lambda held: held not in PASSING)
             return self._launch(record, job, config or {})
 
     def launch_on_table(
-        self, record: PipelineRecord, job: str, table: str, config: Mapping[str, Any], lane: dict[str, Any] | None
+        self, record: PipelineRecord, job: str, table: str, config: Mapping[str, Any], lane: dict[str, Any] | None,
+        prepare: Callable[[], None] = lambda: None,
     ) -> Launched:
         """Launch a job for one table, beside those of others, or find the run of it that is under way.
 
         `lane` is the table's, as the status tells it. A resync needs the stream and no lease. Taking tables in and
-        leaving them out changes the pipeline: one at a time, under its lease. Raises what `launch` raises.
+        leaving them out changes the pipeline: one at a time, under its lease. `prepare` is called once nothing is in
+        the way. Raises what `launch` raises.
         """
         with self._asking(record):
             for run in self._active(record):
@@ -88,13 +92,22 @@ class Launcher:
                     raise self._under_way(record, run)
                 if run.job in _BESIDE and (table in tables or not _COPIES & {job, run.job}):
                     raise self._under_way(record, run, f" on {', '.join(map(str, tables))}")
-            self._refuse_held(record, lambda held: held in _AGAINST if job == RESYNC else held not in _PASSING)
+            self._refuse_held(record, lambda held: held in _AGAINST if job == RESYNC else held not in PASSING)
             if lane is not None and silent_seconds(lane, datetime.now(UTC)) < _AT_WORK_S:
                 raise LeaseHeldError(
                     f"another process works on table {table} of pipeline {record.name} already",
                     "wait until it ends; one that died lets go within some seconds.",
                 )
+            prepare()
             return self._launch(record, job, config)
+
+    def reload(self) -> None:
+        """Let Dagster load its code location anew, so that it shows what is configured now. Takes some seconds.
+
+        Raises DagsterClientError where the location does not load, ProblemError where no Dagster answers.
+        """
+        with self._reached("cdc status"):
+            self._loading.reload()
 
     def _active(self, record: PipelineRecord) -> list[ActiveRun]:
         return self._client.active({TAG: record.name})
@@ -127,14 +140,18 @@ class Launcher:
     @contextmanager
     def _asking(self, record: PipelineRecord) -> Iterator[None]:
         """One at a time: two clicks are one run."""
-        with self._one_at_a_time:
-            try:
-                yield
-            except requests.RequestException as error:
-                raise ProblemError(
-                    HTTPStatus.SERVICE_UNAVAILABLE, "dagster_unreachable", "Dagster does not answer",
-                    f"no Dagster webserver answers at {self.url} ({type(error).__name__}); actions are "
-                    "runs of its jobs",
-                    "start it (`dagster dev`, or your deployment), or set CDC_DAGSTER_URL to where it is; "
-                    f"`cdc` in a terminal works without it, e.g. `cdc status {record.name}`.",
-                ) from error
+        with self._one_at_a_time, self._reached(f"cdc status {record.name}"):
+            yield
+
+    @contextmanager
+    def _reached(self, instead: str) -> Iterator[None]:
+        try:
+            yield
+        except requests.RequestException as error:
+            raise ProblemError(
+                HTTPStatus.SERVICE_UNAVAILABLE, "dagster_unreachable", "Dagster does not answer",
+                f"no Dagster webserver answers at {self.url} ({type(error).__name__}); actions are "
+                "runs of its jobs",
+                "start it (`dagster dev`, or your deployment), or set CDC_DAGSTER_URL to where it is; "
+                f"`cdc` in a terminal works without it, e.g. `{instead}`.",
+            ) from error

@@ -10,11 +10,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
 from cdc_pipelines.replication.control.store import PipelineRecord
-from cdc_pipelines.web import facts, render, tables, views
+from cdc_pipelines.web import facts, render, runs, views
 from cdc_pipelines.web.access import COOKIE, SESSION_S, Access, Failures
 from cdc_pipelines.web.apart import apart
+from cdc_pipelines.web.carried import carried
 from cdc_pipelines.web.guard import refuse_guessers
-from cdc_pipelines.web.launch import RESYNC
+from cdc_pipelines.web.launch import ADD, REMOVE, RESYNC
 from cdc_pipelines.web.parts import Parts
 from cdc_pipelines.web.problems import Problem, ProblemError
 
@@ -28,6 +29,7 @@ JOBS: dict[str, tuple[str, dict[str, Any]]] = {
     "restart": ("restart_replication", {}),
     "verify": ("verify_replication", {}),
 }
+_LAUNCHED = {ADD, REMOVE, RESYNC, *(name for name, _ in JOBS.values())}
 
 
 class Pages:
@@ -49,8 +51,7 @@ class Pages:
         get("/pipelines/{id}")(self.one)
         get("/pipelines/{id}/live")(self.one_live)
         get("/pipelines/{id}/resync")(self.ask_resync)
-        get("/pipelines/{id}/tables/resync")(self.ask_resync_table)
-        post("/pipelines/{id}/tables/resync")(self.resync_table)
+        post("/pipelines/{id}/reload")(self.reload)
         post("/pipelines/{id}/{action}")(self.act)
         return pages
 
@@ -90,11 +91,11 @@ class Pages:
     # One pipeline
 
     def one(self, request: Request, id: Id, run: str = "", job: str = "", saved: str = "") -> Response:
-        launched = run if views.is_run(run) and job in {RESYNC, *(name for name, _ in JOBS.values())} else ""
-        return self.shown(
-            request, "pipeline.html", launched=launched, job=job, saved=bool(saved),
-            **self._facts(self.parts.store.by_config(id))
-        )
+        launched = run if views.is_run(run) and job in _LAUNCHED else ""
+        values = self._facts(self.parts.store.by_config(id))
+        if launched in [each.id for each in values["runs"]]:
+            launched = ""  # it is told where it is followed
+        return self.shown(request, "pipeline.html", launched=launched, job=job, saved=saved[:1], **values)
 
     def one_live(self, request: Request, id: Id) -> Response:
         return self.shown(request, "pipeline_live.html", **self._facts(self.parts.store.by_config(id)))
@@ -104,32 +105,32 @@ class Pages:
         status = watch.status(record, fresh_s=_FRESH_S)
         record = store.get(record.name)  # a start may have gone on while its servers were asked
         lease = store.lease_info(record.name)
-        rows = [each | {"apart": apart(each)} for each in facts.tables(record, status)]
+        streams = record.status == "running"
+        rows = [
+            each | {"apart": apart(each, streams=streams)}
+            for each in facts.tables(record, status) + facts.leaving(record, status)
+        ]
+        latest = self.parts.runs.latest(record.name)
+        followed = runs.steps(latest, running=streams, since=record.configured_at)
         return {
             "pipeline": facts.configured(record) | {"file": record.file_text}, "status": status,
             "overall": views.overall(record, status), "badges": views.badges(record, status),
-            "steps": views.steps(record, lease), "lease": lease, "lease_run": views.run_of(lease),
+            "steps": followed or views.steps(record, lease), "lease": lease, "lease_run": views.run_of(lease),
+            "runs": runs.shown(latest, store.history(record.name), since=record.configured_at),
             "left": views.time_left(rows, lease, datetime.now(UTC)), "tables": rows,
             "plot": views.plot(watch.history(record.name)),
             "incidents": facts.incidents(store, record.name, _INCIDENTS),
+            "carried": carried(status.get("carried")),
         }
 
     def ask_resync(self, request: Request, id: Id) -> Response:
         return self.shown(request, "resync.html", pipeline=facts.configured(self.parts.store.by_config(id)))
 
-    def ask_resync_table(self, request: Request, id: Id, table: str = "") -> Response:
-        record = self.parts.store.by_config(id)
-        tables.require(record, table)
-        [found] = [each for each in facts.tables(record, self.parts.watch.status(record)) if each["table"] == table]
-        return self.shown(request, "resync_table.html", pipeline=facts.configured(record), table=found)
-
-    async def resync_table(self, request: Request, id: Id) -> Response:
-        """The name comes in the form: in a path, some names would be another path."""
-        form = await self.proved(request)
-        run = await run_in_threadpool(
-            lambda: tables.resync(self.parts, self.parts.store.by_config(id), form.get("table", ""))
-        )
-        return _told(id, run)
+    async def reload(self, request: Request, id: Id) -> Response:
+        """Dagster loads the code location anew: jobs know a new pipeline without that, its assets are shown by it."""
+        await self.proved(request)
+        await run_in_threadpool(self.parts.launcher.reload)
+        return RedirectResponse(f"/pipelines/{id}?saved=2", HTTPStatus.SEE_OTHER)
 
     async def act(self, request: Request, id: Id, action: str) -> Response:
         """A form's button: the run is launched, the page tells which."""
@@ -138,7 +139,7 @@ class Pages:
             raise ProblemError(HTTPStatus.NOT_FOUND, "not_found", "Not Found", f"there is no action {action}")
         job, config = JOBS[action]
         run = await run_in_threadpool(lambda: self.parts.act(self.parts.store.by_config(id), job, config))
-        return _told(id, run)
+        return told(id, run)
 
     # Logging in and out
 
@@ -185,7 +186,7 @@ async def form_of(request: Request) -> dict[str, str]:
     return dict(parse_qsl(body, keep_blank_values=True, max_num_fields=50_000))
 
 
-def _told(id: int, run: dict[str, Any]) -> Response:
+def told(id: int, run: dict[str, Any]) -> Response:
     """To the pipeline's page, which tells of the run that was launched."""
     return RedirectResponse(f"/pipelines/{id}?run={run['run_id']}&job={run['job']}", HTTPStatus.SEE_OTHER)
 

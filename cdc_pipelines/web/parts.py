@@ -7,6 +7,7 @@ from fastapi import Path
 
 from cdc_pipelines.replication.control.store import ControlStore, PipelineRecord
 from cdc_pipelines.web.launch import Launcher
+from cdc_pipelines.web.runs import Runs
 from cdc_pipelines.web.settings import WebSettings
 from cdc_pipelines.web.watch import Watch
 
@@ -15,15 +16,21 @@ Id = Annotated[int, Path(ge=0, le=2**63 - 1, description="The pipeline's config 
 
 @dataclass(frozen=True)
 class Parts:
-    """Settings, the store, statuses, actions."""
+    """Settings, the store, statuses, actions and the runs that they are."""
 
     settings: WebSettings
     store: ControlStore
     watch: Watch
     launcher: Launcher
+    runs: Runs
 
     def act(self, record: PipelineRecord, job: str, config: dict[str, Any] | None = None) -> dict[str, Any]:
         """Launch a job for a pipeline; the run as the API tells it."""
         launched = self.launcher.launch(record, job, config)
-        self.watch.look_again(record.name)
+        self.look_again(record.name)
         return launched.to_dict()
+
+    def look_again(self, pipeline: str) -> None:
+        """Something was done about the pipeline: the next who asks is not told of before."""
+        self.watch.look_again(pipeline)
+        self.runs.look_again(pipeline)

@@ -94,11 +94,12 @@ def steps(record: PipelineRecord, lease: LeaseInfo | None) -> list[Step]:
     if record.status not in ON_THE_WAY and not (starting and record.status != "running"):
         return []
     now = _STEP_OF.get(record.status, 0)
-    return [
-        Step(number + 1, name,
-             "done" if number < now else "waits" if number > now else "now" if lease is not None else "broken")
-        for number, name in enumerate(STEPS)
-    ]
+    return [step(number, now, "now" if lease is not None else "broken") for number in range(len(STEPS))]
+
+
+def step(number: int, now: int, state: Literal["now", "broken"]) -> Step:
+    """Step `number`, counted from 0, of a start that is at step `now`."""
+    return Step(number + 1, STEPS[number], "done" if number < now else "waits" if number > now else state)
 
 
 def time_left(tables: Sequence[Facts], lease: LeaseInfo | None, now: datetime) -> str:

@@ -117,8 +117,11 @@ class Watch:
             self._thread.join(timeout=5)
 
     def sample(self) -> None:
-        """Look once at all pipelines that were ever started."""
+        """Look once at all pipelines that were ever started. What was seen of one before a teardown is forgotten."""
         records = [record for record in self._store.list() if record.status != "configured"]
+        with self._guard:
+            for name in self._watched.keys() - {record.name for record in records}:
+                self._watched[name].samples.clear()
         pool = DaemonPool(_AT_ONCE, "watch")
         try:
             wait([pool.submit(self._sample, record) for record in records], timeout=_PATIENCE_S)

@@ -13,6 +13,7 @@ import psutil
 import psycopg
 import pymysql
 import pytest
+import requests
 
 from cdc_pipelines.demo.live import LiveWrites
 from cdc_pipelines.demo.scene import DemoFailedError
@@ -28,6 +29,10 @@ class Demo:
     file: Path
     home: Path
     dagster_database: str
+
+    @property
+    def name(self) -> str:
+        return self.file.stem
 
     def run(self, word: str, *more: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -80,6 +85,8 @@ def test_the_demo_shows_it_all_and_its_end_leaves_nothing(demo: Demo, target: ps
     assert status["overall"] == "healthy"
     assert status["statistics"]["tables_enabled"] == 11
     assert re.search(r"the run in Dagster +http://127\.0\.0\.1:\d+/runs/[0-9a-f-]{36}", done.stdout)
+    page = re.findall(r"the page +(http://127\.0\.0\.1:\d+)\n", done.stdout)[0]
+    assert [each["name"] for each in requests.get(f"{page}/cdc/config/", timeout=30).json()["pipelines"]] == [demo.name]
     running = "\n".join(demo.processes())
     assert "consume" in running
     assert "dagster_webserver" in running

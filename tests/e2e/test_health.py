@@ -22,6 +22,7 @@ from sqlalchemy import update
 from cdc_pipelines.replication.control import models
 from cdc_pipelines.replication.control.store import ControlStore, PipelineRecord
 from cdc_pipelines.replication.health import healing, rounds
+from cdc_pipelines.replication.health.facts import Connectors
 from cdc_pipelines.replication.health.status import status
 from cdc_pipelines.replication.operations import foundations
 from cdc_pipelines.replication.operations.runtime import Runtime
@@ -41,8 +42,8 @@ class Watched:
         self.connector = f"{stack.connect_url}/connectors/{store.get(pipe.name).spec.connector_name}"
         self.rows = len(pipe.source_rows("select id from t"))
 
-    def status(self, **sections: dict[str, Any]) -> dict[str, Any]:
-        """The status, with some settings of the file changed for this look."""
+    def status(self, connectors: Connectors = None, **sections: dict[str, Any]) -> dict[str, Any]:
+        """The status, with some settings of the file changed for this look; `connectors` as Connect answered before."""
         record = self.store.get(self.pipe.name)
         changed = {name: getattr(record.spec, name).model_copy(update=fields) for name, fields in sections.items()}
         spec = record.spec.model_copy(update=changed)
@@ -53,7 +54,7 @@ class Watched:
                 return rt.record
 
             rt.refresh = refresh
-            return status(rt)
+            return status(rt, connectors)
 
     def problems(self, **sections: dict[str, Any]) -> dict[str, str]:
         """Kind → severity."""
@@ -85,6 +86,14 @@ class Watched:
 
     def set(self, word: str) -> None:
         requests.put(f"{self.connector}/{word}", timeout=90).raise_for_status()
+
+    def resumes_by(self) -> dict[str, Any]:
+        """Resume, and give Connect's answer from between: the connector runs, and its task is not made yet."""
+        self.set("resume")
+        while True:
+            answer: dict[str, Any] = requests.get(f"{self.connector}/status", timeout=90).json()
+            if answer["connector"]["state"] == "RUNNING":
+                return answer
 
     def age_heartbeat(self, seconds: float) -> None:
         """What the store holds of a consumer that has been frozen for so long."""
@@ -130,7 +139,21 @@ def test_the_connector_s_rows(watched: Watched) -> None:
     watched.set("stop")
     watched.becomes({"connector_stopped": "failed"})
     assert watched.heal() == "nothing to do any more", "a person stopped it"
-    watched.set("resume")
+    between = watched.resumes_by()
+    name = watched.store.get(watched.pipe.name).connector
+    seen = watched.status({name: {"status": between}})["problems"]
+    assert [(each["kind"], each["severity"]) for each in seen] == [("no_tasks", "degraded")], between
+    watched.streams()
+
+    # a setting by somebody's hand that Connect takes, and with which the connector fails at its start
+    made = requests.get(f"{watched.connector}/config", timeout=90).json()
+    nowhere = made | {"admin.override.bootstrap.servers": "nowhere"}
+    requests.put(f"{watched.connector}/config", json=nowhere, timeout=90).raise_for_status()
+    watched.becomes({"connector_failed": "failed"})
+    told = watched.status()
+    assert told["connector"]["state"] == "FAILED"
+    assert "Invalid url in bootstrap.servers" in told["problems"][0]["message"], "Connect's own reason"
+    requests.put(f"{watched.connector}/config", json=made, timeout=90).raise_for_status()
     watched.streams()
 
     # a task that can't reach its source fails, and is restarted once it can

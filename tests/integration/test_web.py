@@ -99,30 +99,85 @@ def set_up(page: Page, document: dict[str, Any]) -> None:
     page.get_by_role("button", name="Review the file").click()
     file = page.get_by_label("The pipeline's file")
     text = re.sub(r"^config: .*$", f"config: {document['config']}", file.input_value(), flags=re.MULTILINE)
-    file.fill(text + "verify: {background: false}\n")
+    file.fill(text + "verify: {background: false}\ncarry: {indexes: true}\n")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_text("Nothing runs yet")).to_be_visible()
 
 
-def resync(pipe: DagsterPipe, page: Page) -> None:
-    """A table that somebody spoilt on the target is copied again by its button, while a reader holds it."""
-    pipe.rows("delete from people where id % 3 = 0 returning id")
-    page.get_by_role("link", name="Resync customers…").click()
-    expect(page.get_by_role("heading", name="Copy customers again?")).to_be_visible()
+def take_in(pipe: DagsterPipe, page: Page) -> None:
+    """A table that the source has got since is added, once the page has told what that does."""
+    pipe.run(
+        "create table orders (id int primary key, amount int)",
+        "insert into orders with recursive n(n) as (select 1 union all select n + 1 from n where n < 900) "
+        "select n, 1 from n",
+    )
+    page.get_by_role("link", name="Add a table…").click()
+    no_wider_than_the_window(page)
+    page.get_by_role("button", name="Add orders…").click()
+    expect(page.get_by_role("heading", name="Add orders to")).to_be_visible()
+    expect(page.get_by_text("- {source: orders}")).to_be_visible()
+    no_wider_than_the_window(page)
+    shoot(page, "web-add")
+    page.get_by_role("button", name="Add this table").click()
+    expect(page.get_by_text("Dagster runs add_table")).to_be_visible()
+    expect(page.get_by_label("Runs").get_by_text("succeeded")).to_be_visible()
+    expect(page.get_by_role("row", name=re.compile(r"orders .*orders 900 "))).to_be_visible()
+    assert pipe.rows("select count(*) from orders") == [(900,)]
+    assert "- {source: orders}\n" in pipe.file.read_text()
+
+
+def change_its_source(pipe: DagsterPipe, page: Page) -> None:
+    pipe.run("alter table customers add column born date")
+    changes = page.get_by_role("region", name="Schema changes")
+    expect(changes.get_by_role("row", name=re.compile("customers .*born.*applied"))).to_be_visible()
+    carried = page.get_by_label("Indexes, constraints and the like")
+    expect(carried.get_by_text("Made on the target: 1 index.")).to_be_visible()
+    expect(carried.get_by_text("index customers.words")).to_be_visible()
+
+
+def release(pipe: DagsterPipe, page: Page) -> None:
+    """A table that the target refused is copied again by its button, while a reader holds it."""
+    pipe.target.execute("alter table orders add constraint small check (amount < 100)")
+    pipe.run("update orders set amount = 100 where id = 7", "update orders set amount = 2 where id = 8")
+    quarantined = page.get_by_role("row", name=re.compile("orders: .*in quarantine.*small.*dead letter"))
+    expect(quarantined).to_be_visible()
+    expect(page.get_by_label("State").get_by_text("degraded")).to_be_visible()
+    shoot(page, "web-quarantine")
+    page.get_by_role("link", name="Resync orders…").click()
+    expect(page.get_by_role("heading", name="Copy orders again?")).to_be_visible()
+    expect(page.get_by_text("It is in quarantine")).to_be_visible()
     no_wider_than_the_window(page)
     shoot(page, "web-ask")
+    pipe.target.execute("alter table orders drop constraint small")
     with pipe.target.transaction():
-        assert pipe.rows("select count(*) from people") == [(600,)]
+        assert pipe.rows("select sum(amount) from orders") == [(900,)]
         page.get_by_role("button", name="Copy this table again").click()
         expect(page.get_by_text("Dagster runs resync_tables")).to_be_visible()
         # The reader keeps the new rows from taking their place: for so long the table is seen on its way.
-        expect(page.get_by_role("row", name=re.compile("customers: .*taking its place.*step 3 of 4"))).to_be_visible()
-        expect(page.get_by_role("link", name="Resync customers…")).to_be_hidden()
+        expect(page.get_by_role("row", name=re.compile("orders: .*taking its place.*step 3 of 4"))).to_be_visible()
+        expect(page.get_by_role("link", name="Resync orders…")).to_be_hidden()
         no_wider_than_the_window(page)
         shoot(page, "web-lane")
-    expect(page.get_by_role("link", name="Resync customers…")).to_be_visible()
-    assert pipe.rows("select count(*) from people") == [(900,)]
-    pipe.client.succeed(re.findall(r"run=([0-9a-f-]{36})", page.url)[0])
+    expect(page.get_by_role("link", name="Resync orders…")).to_be_visible()
+    expect(page.get_by_label("Runs").get_by_text("succeeded")).to_be_visible()
+    expect(quarantined).to_be_hidden()
+    expect(page.get_by_label("State").get_by_text("healthy")).to_be_visible()
+    assert pipe.rows("select sum(amount) from orders") == [(1000,)]
+    pipe.run("update orders set amount = 3 where id = 8")
+    wait_for(lambda: pipe.rows("select sum(amount) from orders") == [(1001,)], "the released table to follow")
+
+
+def leave_out(pipe: DagsterPipe, page: Page) -> None:
+    page.get_by_role("link", name="Remove orders…").click()
+    page.get_by_label("Drop ").check()
+    no_wider_than_the_window(page)
+    shoot(page, "web-remove")
+    page.get_by_role("button", name="Remove this table").click()
+    expect(page.get_by_text("Dagster runs remove_table")).to_be_visible()
+    expect(page.get_by_label("Runs").get_by_text("succeeded")).to_be_visible()
+    expect(page.get_by_role("row", name=re.compile("orders"))).to_be_hidden()
+    assert pipe.rows("select to_regclass('orders')") == [(None,)]
+    assert "orders" not in pipe.file.read_text()
 
 
 def kill_consumers(pipe: DagsterPipe, count: int) -> None:
@@ -164,7 +219,7 @@ def test_a_pipelines_whole_way(make_dagster_pipe: Callable[..., DagsterPipe], se
     """Set up, started and stopped in the page; seen there and over HTTP all the while."""
     pipe = make_dagster_pipe()
     pipe.run(
-        "create table customers (id int primary key, name varchar(40))",
+        "create table customers (id int primary key, name varchar(40), key by_name (name), fulltext key words (name))",
         "insert into customers with recursive n(n) as (select 1 union all select n + 1 from n where n < 900) "
         "select n, concat('customer ', n) from n",
     )
@@ -209,9 +264,12 @@ def test_a_pipelines_whole_way(make_dagster_pipe: Callable[..., DagsterPipe], se
     assert pipe.rows("select count(*) from people") == [(900,)]
     assert [t["rows_copied"] for t in server.ask("GET", f"{path}/tables/").json()["tables"]] == [900]
 
-    resync(pipe, page)
+    take_in(pipe, page)
+    change_its_source(pipe, page)
+    release(pipe, page)
+    leave_out(pipe, page)
     see_it_heal(pipe, page)
-    pipe.run("insert into customers values (1000, 'after all of it')")
+    pipe.run("insert into customers (id, name) values (1000, 'after all of it')")
     wait_for(lambda: pipe.rows("select name from people where id = 1000"), "the stream")
 
     page.get_by_role("button", name="Stop").click()

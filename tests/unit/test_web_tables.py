@@ -42,7 +42,9 @@ def stand(web: Web, monkeypatch: pytest.MonkeyPatch, *lanes: dict[str, Any], **t
     """The status from now on: these lanes, and `table` of customers."""
     def look(record: Any) -> dict[str, Any]:
         status = facts(record)
-        return status | {"lanes": list(lanes), "tables": [status["tables"][0] | table]}
+        first = status["tables"][0]
+        others = [first | {"table": each.name} for each in record.tables if each.name != first["table"]]
+        return status | {"lanes": list(lanes), "tables": [first | table, *others]}
 
     monkeypatch.setattr(web.watch, "_look", look)
     web.watch.look_again("shop")
@@ -195,8 +197,9 @@ def test_a_table_in_quarantine_says_why(web: Web, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("table", ["customers", *ODD, ".."])
-def test_the_button_asks_and_then_copies_that_table(web: Web, table: str) -> None:
+def test_the_button_asks_and_then_copies_that_table(web: Web, monkeypatch: pytest.MonkeyPatch, table: str) -> None:
     configure(web.store, tables=("customers", *ODD, ".."))
+    stand(web, monkeypatch)
     web.client.headers.update(HTML)
     links = re.findall(r'href="(/pipelines/1/tables/resync[^"]*)"', web.client.get("/pipelines/1").text)
     [link] = [each for each in links if each.endswith(f"?table={quote(table, safe='')}")]

@@ -87,3 +87,14 @@ def test_one_pipelines_trouble_leaves_the_others_their_history(store: ControlSto
     for _ in range(KEPT):
         watch._of("shop").samples.append(watch.history("shop")[0])
     assert len(watch.history("shop")) == KEPT, "memory is bounded"
+
+
+def test_the_lag_from_before_a_teardown_is_forgotten(store: ControlStore) -> None:
+    watch = Watch(store, Look())
+    watch.sample()
+    store.delete("shop")
+    configure(store)
+    watch.sample()
+    store.set_status("shop", "running")
+    watch.sample()
+    assert len(watch.history("shop")) == 1

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from cdc_pipelines.dagster_client import ActiveRun, DagsterClient
+from cdc_pipelines.dagster_client import ActiveRun, DagsterClient, SeenRun
 from cdc_pipelines.replication.carry.source import TableExtras
 from cdc_pipelines.replication.catalog import Column, Table
 from cdc_pipelines.replication.control.store import ControlStore, PipelineRecord
@@ -83,6 +83,8 @@ class Dagster:
 
     launched: list[tuple[str, dict[str, Any], dict[str, str]]] = field(default_factory=list)
     running: list[ActiveRun] = field(default_factory=list)
+    seen: list[SeenRun] = field(default_factory=list)
+    reloaded: int = 0
     error: Exception | None = None
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> "Dagster":
@@ -98,6 +100,18 @@ class Dagster:
                 raise self.error
             return self.running
 
+        def newest(_: Any, tags: Any, limit: int) -> list[SeenRun]:
+            if self.error is not None:
+                raise self.error
+            return self.seen[:limit]
+
+        def reload(_: Any) -> None:
+            if self.error is not None:
+                raise self.error
+            self.reloaded += 1
+
+        monkeypatch.setattr(DagsterClient, "newest", newest)
+        monkeypatch.setattr(DagsterClient, "reload", reload)
         monkeypatch.setattr(DagsterClient, "launch", launch)
         monkeypatch.setattr(DagsterClient, "active", active)
         return self

@@ -38,6 +38,21 @@ def connector_problems(pipeline: str, name: str, connector: Facts) -> Iterator[P
         yield problem("connector_not_running", f"connector {name} is {state}, {words}", "it may take a moment.")
 
 
+def is_in_passing(found: Problem, operation: str) -> bool:
+    """Whether the problem is what `operation`, which holds the pipeline just now, makes of its connector for a moment.
+
+    To let it capture other tables, or read from another place, it is stopped, or made anew, and resumed.
+    """
+    works_on_it = operation in _WORK_ON_CONNECTOR or operation.startswith("resync ")
+    return works_on_it and found.kind in _IN_PASSING
+
+
+_WORK_ON_CONNECTOR = frozenset({"add table", "remove table", "restart", "start", "rewind"})
+_IN_PASSING = frozenset(
+    {"connector_missing", "connector_stopped", "connector_paused", "no_tasks", "connector_not_running"}
+)
+
+
 def consumer_problems(pipeline: str, consumer: Facts, crashes: int, has_agent: bool) -> Iterator[Problem]:
     """Of a consumer that should stream. One that needs a person is told by the pipeline's own status."""
     start = f"run `cdc start {pipeline}`; the consumer's log says more."

@@ -64,7 +64,10 @@ def status(rt: Runtime, connectors: Connectors = None) -> Facts:
     if record.status == "failed":
         problems.append(problem("needs_person", record.message or "the pipeline failed", f"see `cdc status {rt.name}`"))
     elif record.is_active and record.status not in ON_THE_WAY:
-        problems += judge.connector_problems(rt.name, rt.pipeline.connector_name, connector)
+        held = rt.store.lease_info(rt.name)
+        operation = held.operation if held is not None else ""
+        of_connector = judge.connector_problems(rt.name, rt.pipeline.connector_name, connector)
+        problems += [each for each in of_connector if not judge.is_in_passing(each, operation)]
         problems += judge.consumer_problems(rt.name, consumer, facts.crashes(rt), facts.has_agent(rt))
         problems += judge.stream_problems(limits, rt.name, lag)
     return {

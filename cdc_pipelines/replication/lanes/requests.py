@@ -225,5 +225,5 @@ def with_table(spec: Pipeline, name: str, target: str | None) -> Pipeline:
 def without_table(spec: Pipeline, name: str) -> Pipeline:
     """The pipeline with one table less."""
     if isinstance(spec.tables, str):
-        return spec.model_copy(update={"exclude": [*spec.exclude, name]})
+        return spec.model_copy(update={"exclude": [*(n for n in spec.exclude if n != name), name]})
     return spec.model_copy(update={"tables": [choice for choice in spec.tables if choice.source != name]})

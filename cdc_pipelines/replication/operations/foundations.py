@@ -29,8 +29,8 @@ def source_history(rt: Runtime, target: Facts, connector: Facts) -> None:
         return
     applied = MySqlPosition.from_json(target["position"])
     rt.source.require_same_history(applied)
-    if connector["state"] == "UNREACHABLE":
-        return
+    if connector["state"] in ("UNREACHABLE", "FAILED"):
+        return  # of one that fails at its start, Connect answers a question for offsets with that failure
     if connector["healthy"]:
         return  # it is reading
     read = connector_life.source_offset(rt.connect, rt.pipeline.connector_name)

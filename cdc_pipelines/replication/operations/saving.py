@@ -3,7 +3,8 @@
 import logging
 import os
 import tempfile
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cdc_pipelines.replication.control.store import ControlStore
@@ -35,25 +36,39 @@ def configure_and_write(text: str, file: Path, store: ControlStore, *, plan: boo
     _refuse_others(spec, file, store)
     if plan:
         return configure_text(text, file, store, plan=True)
+    with staged(text, file) as put:
+        result = configure_text(text, file, store)
+        put()
+    return result
+
+
+@contextmanager
+def staged(text: str, file: Path) -> Iterator[Callable[[], None]]:
+    """A text written beside its file; what is given puts it in the file's place. Until then the file is as it was.
+
+    Raises ConfigurationError where it can't be written.
+    """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        number, new = tempfile.mkstemp(prefix=f".{spec.name}.", suffix=".new", dir=file.parent)
+        number, new = tempfile.mkstemp(prefix=f".{file.stem}.", suffix=".new", dir=file.parent)
     except OSError as error:
         raise ConfigurationError(
             f"{file} can't be written: {error.strerror}",
             "let this process write there, or set CDC_PIPELINES_DIR to another folder.",
         ) from error
+
+    def put() -> None:
+        os.replace(new, file)
+        _log.info("saved as %s", file, extra={"pipeline": file.stem})
+
     try:
         with os.fdopen(number, "w", encoding="utf-8") as out:
             out.write(text)
         os.chmod(new, 0o644)  # it holds references only, and the code location may be another user
-        result = configure_text(text, file, store)
-        os.replace(new, file)
-        _log.info("saved as %s", file, extra={"pipeline": spec.name})
+        yield put
     finally:
         with suppress(FileNotFoundError):
             os.unlink(new)
-    return result
 
 
 def _refuse_others(spec: Pipeline, file: Path, store: ControlStore) -> None:

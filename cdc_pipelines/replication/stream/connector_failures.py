@@ -9,6 +9,7 @@ from cdc_pipelines.replication.secrets import redact
 
 _RESYNC = "run `cdc start NAME --force-resync`."
 _LINES, _CHARS = 6, 1200
+_EXPECTED = re.compile(r"expecting \{.*")  # a parser names every word of its language
 HISTORY_GONE = "the connector's schema history is gone"
 
 
@@ -115,7 +116,7 @@ def misread_table(trace: str, tables: Iterable[str]) -> str | None:
 def first_lines(trace: str) -> str:
     """What a trace says without its stack: the exception and its causes, secrets masked, indented."""
     said = [line.strip() for line in trace.splitlines() if line.strip() and not re.match(r"\s*(at |\.\.\. )", line)]
-    unique = list(dict.fromkeys(line.removeprefix("Caused by: ") for line in said))
+    unique = list(dict.fromkeys(_EXPECTED.sub("expecting …", line.removeprefix("Caused by: ")) for line in said))
     return redact("\n".join(f"    {line}" for line in unique[:_LINES]))[:_CHARS]
 
 

@@ -4,7 +4,10 @@ from tests.mutants.mutant import IDEMPOTENT, NOT_SILENT, SECRETS, Mutant
 
 _ACCESS = "unit/test_web_access.py::"
 _API = "unit/test_web_api.py::"
+_FILES = "unit/test_file_tables.py::"
+_MEMBERS = "unit/test_web_members.py::"
 _PAGES = "unit/test_web_pages.py::"
+_RUNS = "unit/test_web_runs.py::"
 _TABLES = "unit/test_web_tables.py::"
 _VIEWS = "unit/test_web_views.py::"
 
@@ -94,10 +97,34 @@ MUTANTS = [
         (_TABLES + "test_what_is_not_there_and_what_does_not_stream",),
     ),
     Mutant(
-        "a name with a line end is nobody's", NOT_SILENT, "web/tables.py",
+        "a name with a line end is nobody's", NOT_SILENT, "web/tables_api.py",
         '    regex = r"[\\s\\S]*"\n',
         '    regex = ".*"\n',
         (_TABLES + "test_a_table_is_reached_whatever_its_name_holds",),
+    ),
+    Mutant(
+        "a table stays saved whose run was refused", NOT_SILENT, "web/members.py",
+        "            if saved:\n                parts.store",
+        "            if False:\n                parts.store",
+        (_MEMBERS + "test_nothing_is_changed_by_what_is_refused",),
+    ),
+    Mutant(
+        "somebody's own edit of a file is overwritten", NOT_SILENT, "web/members.py",
+        "    if text != record.file_text:\n",
+        "    if False:\n",
+        (_MEMBERS + "test_a_file_that_is_not_ours_to_change_is_left_alone",),
+    ),
+    Mutant(
+        "a file is edited that is not understood", NOT_SILENT, "replication/operations/file_tables.py",
+        "if edited is not None and parse_pipeline(edited, file) == wanted else None",
+        "if edited is not None else None",
+        (_FILES + "test_what_can_t_be_told_is_left_alone",),
+    ),
+    Mutant(
+        "the page follows the first run of a start alone", NOT_SILENT, "web/runs.py",
+        "    going = [run for run in runs if run.status not in ENDED]\n",
+        "    going = runs[-1:]\n",
+        (_RUNS + "test_the_page_tells_why_a_run_failed_and_then_of_the_next",),
     ),
     Mutant(
         "a lag that is not known is drawn as a line", NOT_SILENT, "web/views.py",
