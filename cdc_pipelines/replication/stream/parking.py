@@ -110,7 +110,9 @@ class Parking:
             elif barrier.state == "requested":
                 self._park(barrier.id)
         except psycopg.OperationalError as error:
-            raise RetryableError(f"the target went away: {brief(error)}", "the consumer will be started again.") from error
+            raise RetryableError(
+                f"the target went away: {brief(error)}", "the consumer will be started again."
+            ) from error
 
     def _park(self, barrier: str) -> None:
         """Stand still, go exactly to the wanted position, stand still again, go on."""
