@@ -116,7 +116,9 @@ class Pages:
             "pipeline": facts.configured(record) | {"file": record.file_text}, "status": status,
             "overall": views.overall(record, status), "badges": views.badges(record, status),
             "steps": followed or views.steps(record, lease), "lease": lease, "lease_run": views.run_of(lease),
-            "runs": runs.shown(latest, store.history(record.name), since=record.configured_at),
+            "runs": runs.shown(
+                latest, store.history(record.name), self.parts.runs.why, since=record.configured_at
+            ),
             "left": views.time_left(rows, lease, datetime.now(UTC)), "tables": rows,
             "plot": views.plot(watch.history(record.name)),
             "incidents": facts.incidents(store, record.name, _INCIDENTS),

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
@@ -18,6 +18,7 @@ START = "start_replication"
 _AT_MOST = 10
 _FRESH_S, _SILENT_S = 2.0, 15.0
 _TIMEOUT_S = 4.0
+_CHARS = 2000
 _STEP_OF = {"validate_prerequisites": 0, "plan_copy": 1, "copy_shard": 1, "check_copy": 1, "create_connector": 2,
             "start_consumer": 3}  # fmt: skip
 _LAST_OF = ("validate_prerequisites", "check_copy", "create_connector", "start_consumer")
@@ -49,6 +50,7 @@ class Runs:
         self._client = DagsterClient(url, timeout_s=_TIMEOUT_S)
         self._guard = threading.Lock()
         self._seen: dict[str, _Seen] = {}
+        self._why: dict[str, str] = {}
 
     def latest(self, pipeline: str) -> list[SeenRun]:
         """The newest first, without what passes by itself; empty where Dagster does not answer."""
@@ -68,19 +70,30 @@ class Runs:
         finally:
             seen.lock.release()
 
+    def why(self, run_id: str) -> str:
+        """Why a run failed, as Dagster has it; empty where it does not say. Asked once."""
+        if run_id not in self._why:
+            try:
+                self._why[run_id] = "\n".join(self._client.failures(run_id))[:_CHARS]
+            except (requests.RequestException, DagsterClientError):
+                return ""
+        return self._why[run_id]
+
     def look_again(self, pipeline: str) -> None:
         """A run was launched: the next who asks looks again."""
         with self._guard:
             self._seen.setdefault(pipeline, _Seen()).good_until = float("-inf")
 
 
-def shown(runs: Sequence[SeenRun], diary: Sequence[DiaryEntry], *, since: datetime) -> list[Shown]:
-    """All that go on; where none does, the one that ended last. The diary knows why one failed.
+def shown(
+    runs: Sequence[SeenRun], diary: Sequence[DiaryEntry], why: Callable[[str], str], *, since: datetime
+) -> list[Shown]:
+    """All that go on; where none does, the one that ended last. The diary knows why one failed, or else `why`.
 
     One that ended before `since`, when the pipeline was configured, is of no interest: another start will be another.
     """
     going = [run for run in runs if run.status not in ENDED]
-    return [_shown(run, diary) for run in going or _ended_since(runs[:1], since)]
+    return [_shown(run, diary, why) for run in going or _ended_since(runs[:1], since)]
 
 
 def _ended_since(runs: Sequence[SeenRun], since: datetime) -> list[SeenRun]:
@@ -105,7 +118,7 @@ def steps(runs: Sequence[SeenRun], *, running: bool, since: datetime) -> list[St
     return [step(number, now, "broken" if start.status in ENDED else "now") for number in range(len(_LAST_OF))]
 
 
-def _shown(run: SeenRun, diary: Sequence[DiaryEntry]) -> Shown:
+def _shown(run: SeenRun, diary: Sequence[DiaryEntry], why: Callable[[str], str]) -> Shown:
     at = datetime.fromtimestamp(run.ended or run.created, UTC)
     if run.status not in ENDED:
         waits = run.status in ("QUEUED", "NOT_STARTED", "MANAGED", "STARTING")
@@ -113,7 +126,8 @@ def _shown(run: SeenRun, diary: Sequence[DiaryEntry]) -> Shown:
         return Shown(run.id, run.job, "waits" if waits else "runs", at, badge)
     if run.status == "SUCCESS":
         return Shown(run.id, run.job, "succeeded", at, Badge("", "succeeded", "good"))
-    reason = next((each.message for each in diary if each.holder == run.id and each.outcome == "failed"), "")
     if run.status == "CANCELED":
         return Shown(run.id, run.job, "terminated", at, Badge("", "terminated", "warn"))
+    told = next((each.message for each in diary if each.holder == run.id and each.outcome == "failed"), "")
+    reason = told or why(run.id)
     return Shown(run.id, run.job, "failed", at, Badge("", "failed", "bad"), reason)

@@ -119,7 +119,7 @@ def take_in(pipe: DagsterPipe, page: Page) -> None:
     no_wider_than_the_window(page)
     shoot(page, "web-add")
     page.get_by_role("button", name="Add this table").click()
-    expect(page.get_by_text("Dagster runs add_table")).to_be_visible()
+    expect(page.get_by_label("Runs").get_by_text("add_table")).to_be_visible()
     expect(page.get_by_label("Runs").get_by_text("succeeded")).to_be_visible()
     expect(page.get_by_role("row", name=re.compile(r"orders .*orders 900 "))).to_be_visible()
     assert pipe.rows("select count(*) from orders") == [(900,)]
@@ -152,7 +152,7 @@ def release(pipe: DagsterPipe, page: Page) -> None:
     with pipe.target.transaction():
         assert pipe.rows("select sum(amount) from orders") == [(900,)]
         page.get_by_role("button", name="Copy this table again").click()
-        expect(page.get_by_text("Dagster runs resync_tables")).to_be_visible()
+        expect(page.get_by_label("Runs").get_by_text("resync_tables")).to_be_visible()
         # The reader keeps the new rows from taking their place: for so long the table is seen on its way.
         expect(page.get_by_role("row", name=re.compile("orders: .*taking its place.*step 3 of 4"))).to_be_visible()
         expect(page.get_by_role("link", name="Resync orders…")).to_be_hidden()
@@ -173,7 +173,7 @@ def leave_out(pipe: DagsterPipe, page: Page) -> None:
     no_wider_than_the_window(page)
     shoot(page, "web-remove")
     page.get_by_role("button", name="Remove this table").click()
-    expect(page.get_by_text("Dagster runs remove_table")).to_be_visible()
+    expect(page.get_by_label("Runs").get_by_text("remove_table")).to_be_visible()
     expect(page.get_by_label("Runs").get_by_text("succeeded")).to_be_visible()
     expect(page.get_by_role("row", name=re.compile("orders"))).to_be_hidden()
     assert pipe.rows("select to_regclass('orders')") == [(None,)]
@@ -242,7 +242,7 @@ def test_a_pipelines_whole_way(make_dagster_pipe: Callable[..., DagsterPipe], se
     state = page.get_by_label("State")
     expect(state.get_by_text("not started")).to_be_visible()
     page.get_by_role("button", name="Start", exact=True).click()
-    expect(page.get_by_text("Dagster runs start_replication")).to_be_visible()
+    expect(page.get_by_label("Runs").get_by_text("start_replication")).to_be_visible()
     run = re.findall(r"run=([0-9a-f-]{36})", page.url)[0]
 
     again = server.ask("POST", f"{path}/start/").json()["run"]
@@ -273,7 +273,7 @@ def test_a_pipelines_whole_way(make_dagster_pipe: Callable[..., DagsterPipe], se
     wait_for(lambda: pipe.rows("select name from people where id = 1000"), "the stream")
 
     page.get_by_role("button", name="Stop").click()
-    expect(page.get_by_text("Dagster runs stop_replication")).to_be_visible()
+    expect(page.get_by_label("Runs").get_by_text("stop_replication")).to_be_visible()
     expect(state.get_by_text("stopped").first).to_be_visible(timeout=60_000)
     wait_for(lambda: server.status(path)["config"]["status"] == "stopped", "the stop to end")
     page.get_by_role("link", name="Force resync…").click()

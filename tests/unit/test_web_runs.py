@@ -76,6 +76,20 @@ def test_the_page_tells_why_a_run_failed_and_then_of_the_next(web: Web) -> None:
     assert "binlog_format" not in page
 
 
+def test_dagster_is_asked_why_where_the_diary_does_not_know(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def failures(_: Any, id: str) -> list[str]:
+        asked.append(id)
+        return ["leave_table_out: Connect gave up <soon>"]
+
+    monkeypatch.setattr("cdc_pipelines.dagster_client.DagsterClient.failures", failures)
+    web.dagster.seen = [run(FIRST, "FAILURE", job="remove_table")]
+    for _ in range(2):
+        assert "Connect gave up &lt;soon&gt;" in web.client.get("/pipelines/1/live").text
+    assert asked == [FIRST]
+
+
 def test_a_run_from_before_the_pipeline_was_configured_is_not_told(web: Web) -> None:
     web.dagster.seen = [run(FIRST, "FAILURE", FAILED)]
     assert f"{DAGSTER}/runs/{FIRST}" in web.client.get("/pipelines/1/live").text

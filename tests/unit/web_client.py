@@ -111,6 +111,7 @@ class Dagster:
             self.reloaded += 1
 
         monkeypatch.setattr(DagsterClient, "newest", newest)
+        monkeypatch.setattr(DagsterClient, "failures", lambda *_: [])
         monkeypatch.setattr(DagsterClient, "reload", reload)
         monkeypatch.setattr(DagsterClient, "launch", launch)
         monkeypatch.setattr(DagsterClient, "active", active)
