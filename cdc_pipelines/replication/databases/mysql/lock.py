@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pymysql
 from pymysql.connections import Connection
@@ -30,6 +30,7 @@ from cdc_pipelines.replication.errors import RetryableError
 log = logging.getLogger(__name__)
 
 _WRITE_WAIT_S = 0.3
+_PER_TABLE_S = 0.005
 _TRIES: tuple[tuple[str, float], ...] = (
     ("read", 0.3), ("read", 1.0), ("write", _WRITE_WAIT_S), ("read", 2.0), ("write", _WRITE_WAIT_S),
     ("write", _WRITE_WAIT_S), ("read", 5.0), ("write", _WRITE_WAIT_S), ("write", _WRITE_WAIT_S),
@@ -45,7 +46,8 @@ def tables_locked(
     """Hold the tables locked within the block.
 
     `conn` takes the lock, `watchdog` (another session of the same user) cuts a wait short. No single wait is longer
-    than `wait_seconds`. Raises RetryableError naming the transactions that hold the tables.
+    than `wait_seconds`; one that keeps nobody waiting has 5 ms more for each table. Raises RetryableError naming the
+    transactions that hold the tables.
     """
     if not tables:
         yield
@@ -79,9 +81,12 @@ def commits_blocked(conn: "Connection[Cursor]") -> Iterator[None]:
 def _acquire(
     conn: "Connection[Cursor]", watchdog: "Connection[Cursor]", tables: Sequence[Table], wait_seconds: float
 ) -> None:
+    _open(conn, tables)
     started = time.monotonic()
     for kind, longest in _TRIES:
         wait = min(longest, wait_seconds)
+        if kind == "read":  # nobody waits for it
+            wait += len(tables) * _PER_TABLE_S
         holders = blockers(watchdog, tables, older_than_s=wait)
         if holders:
             # They have been at it for longer than we would wait: asking for the lock would only be a burden.
@@ -91,13 +96,22 @@ def _acquire(
             log.info("locked %d tables (%s) after %.2f s", len(tables), kind, time.monotonic() - started)
             return
         time.sleep(0.05)
-    named = "; ".join(blockers(watchdog, tables, older_than_s=0)[:5]) or "many overlapping short transactions"
+    named = "; ".join(blockers(watchdog, tables, older_than_s=0)[:5]) or (
+        f"many overlapping short transactions, or the server is slow at locking {len(tables)} table(s)"
+    )
     raise RetryableError(
         f"the brief table lock on {conn.host}:{conn.port} was not to be had in {time.monotonic() - started:.0f} s "
         f"({len(_TRIES)} tries); the tables are held by: {named}",
         "wait for (or end) those transactions and try again; or set source.locking to none "
         "(GTIDs and a key on every table needed).",
     )
+
+
+def _open(conn: "Connection[Cursor]", tables: Sequence[Table]) -> None:
+    """Let the server open the tables before the lock is asked for: a thousand may take it longer than a try."""
+    with suppress(pymysql.err.MySQLError), conn.cursor() as cursor:  # what is wrong, the lock itself will tell
+        for table in tables:
+            cursor.execute(f"select 1 from {quote_table(table.schema, table.name)} limit 0")  # noqa: S608
 
 
 def _try_lock(
