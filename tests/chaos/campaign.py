@@ -87,7 +87,7 @@ def campaign(place: Arena, seed: int, plan: Plan, score: Score) -> None:
 
 def _strike_all(place: Arena, random: Random, plan: Plan, score: Score, writers: list[Writer]) -> None:
     place.must("start", "chaos")
-    if not place.observer.passed(place.beats.last + 1, 60):
+    if not place.observer.passed(place.beats.last + 1, STALL_S):
         raise BrokenError("nothing arrives after the start")
     place.observer.watching.set()
     place.say(f"streaming from {place.kind.name}")
