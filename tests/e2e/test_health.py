@@ -244,9 +244,14 @@ def test_the_consumer_s_rows(watched: Watched) -> None:
     # the target falls behind
     consumer.send_signal(signal.SIGSTOP)
     watched.rows += 1
-    watched.pipe.run(f"insert into t values ({watched.rows})")
+    other = f"{watched.pipe.mysql.db.decode()}_other"  # what comes behind takes the connector on, not the consumer
+    watched.pipe.run(
+        f"create database {other}", f"create table {other}.x (id int primary key)",
+        f"insert into t values ({watched.rows})", f"insert into {other}.x values (1), (2)",
+    )  # fmt: skip
     wait_until(lambda: "lag" in watched.problems(health={"lag_seconds": 0.5}), "the lag to be told")
     assert "lag" not in watched.problems()
+    watched.pipe.run(f"drop database {other}")
     consumer.send_signal(signal.SIGCONT)
     watched.streams()
 

@@ -1,6 +1,6 @@
 """What is seen of a pipeline's parts, each asked by itself: connector, consumer, target, lag. JSON-ready values."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -21,6 +21,8 @@ from cdc_pipelines.replication.operations.consumer_state import (
 )
 from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.replication.stream import connector_life
+
+_JUST_NOW = timedelta(seconds=15)  # a consumer beats every 3 s
 
 Facts = dict[str, Any]
 
@@ -122,11 +124,11 @@ def messages_behind(beat: Heartbeat | None) -> int | None:
     return max(0, beat.log_end - beat.log_offset)
 
 
-def lag(rt: Runtime, target: Facts, connector: Facts, messages: int | None) -> Facts:
+def lag(rt: Runtime, target: Facts, connector: Facts, beat: Heartbeat | None) -> Facts:
     """Lag = the source's clock now − the commit time applied; 0 where the source has nothing newer.
 
     What other databases write moves the source's position and not ours: then the connector's own committed offset
-    tells, together with a log that is read to its end.
+    tells, together with a log that the consumer, which must have been heard of just now, has read to its end.
     """
     found: Facts = {"seconds": None, "source_bytes": None}
     if not target.get("position"):
@@ -136,7 +138,8 @@ def lag(rt: Runtime, target: Facts, connector: Facts, messages: int | None) -> F
     runway = rt.source.log_runway(applied)
     found["source_bytes"] = runway.get("bytes_behind")
     found["runway"] = runway
-    read = connector_offset(rt) if messages == 0 and connector["state"] != "UNREACHABLE" else {}
+    at_end = beat is not None and datetime.now(UTC) - beat.at < _JUST_NOW and messages_behind(beat) == 0
+    read = connector_offset(rt) if at_end and connector["state"] != "UNREACHABLE" else {}
     if applied.includes(now) or (read and rt.source.has_told(read, applied, now)):
         found["seconds"], found["source_bytes"] = 0.0, 0
     elif told := max(target.get("commit_ms") or 0, 1000 * int(read.get("ts_sec") or 0)):

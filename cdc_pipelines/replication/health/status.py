@@ -46,7 +46,7 @@ def status(rt: Runtime, connectors: Connectors = None) -> Facts:
     asked.of("source", "source_history", lambda: foundations.source_history(rt, target, connector), {})
     asked.of("connector", "connector_silent", lambda: foundations.connector_speaks(rt, target, connector, beat), {})
     lag = asked.of(
-        "source", "source_unreachable", lambda: facts.lag(rt, target, connector, messages),
+        "source", "source_unreachable", lambda: facts.lag(rt, target, connector, beat),
         {"seconds": None, "source_bytes": None},
     )
     lag["messages"] = messages
