@@ -25,6 +25,7 @@ from cdc_pipelines.replication.health import healing, rounds
 from cdc_pipelines.replication.health.facts import Connectors
 from cdc_pipelines.replication.health.status import status
 from cdc_pipelines.replication.operations import foundations
+from cdc_pipelines.replication.operations.consumer_state import connector_covers
 from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.stack.settings import StackSettings
 from tests.e2e.conftest import Pipe, edit, wait_until
@@ -86,6 +87,10 @@ class Watched:
 
     def set(self, word: str) -> None:
         requests.put(f"{self.connector}/{word}", timeout=90).raise_for_status()
+
+    def connector_is_at_end(self) -> bool:
+        with Runtime.open(self.pipe.name, self.store) as rt:
+            return connector_covers(rt, rt.source.position(), None)
 
     def resumes_by(self) -> dict[str, Any]:
         """Resume, and give Connect's answer from between: the connector runs, and its task is not made yet."""
@@ -249,6 +254,7 @@ def test_the_consumer_s_rows(watched: Watched) -> None:
         f"create database {other}", f"create table {other}.x (id int primary key)",
         f"insert into t values ({watched.rows})", f"insert into {other}.x values (1), (2)",
     )  # fmt: skip
+    wait_until(watched.connector_is_at_end, "the connector to have read it all")
     wait_until(lambda: "lag" in watched.problems(health={"lag_seconds": 0.5}), "the lag to be told")
     assert "lag" not in watched.problems()
     watched.pipe.run(f"drop database {other}")

@@ -12,6 +12,8 @@ _LAST = (
     "drop temporary table if exists own",
     "begin; savepoint s; insert into t values (7, 7); rollback to s; commit",
     "create table u (id int primary key)",
+    "alter database default character set utf8mb4",
+    "alter table t order by id",
     "truncate table t",
 )
 

@@ -5,7 +5,7 @@ The sensor, the CLI, the API and the page all call `status`. What is out of reac
 
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import requests
 
@@ -17,6 +17,8 @@ from cdc_pipelines.replication.health.rules import problem, worst
 from cdc_pipelines.replication.operations import foundations
 from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.replication.secrets import redact
+
+_PASSING = timedelta(minutes=5)  # longer than any operation has the connector in its hands
 
 ON_THE_WAY = ("copying", "connecting", "starting")
 
@@ -64,8 +66,7 @@ def status(rt: Runtime, connectors: Connectors = None) -> Facts:
     if record.status == "failed":
         problems.append(problem("needs_person", record.message or "the pipeline failed", f"see `cdc status {rt.name}`"))
     elif record.is_active and record.status not in ON_THE_WAY:
-        held = rt.store.lease_info(rt.name)
-        operation = held.operation if held is not None else ""
+        operation = _works_on_it(rt)
         of_connector = judge.connector_problems(rt.name, rt.pipeline.connector_name, connector)
         problems += [each for each in of_connector if not judge.is_in_passing(each, operation)]
         problems += judge.consumer_problems(rt.name, consumer, facts.crashes(rt), facts.has_agent(rt))
@@ -172,3 +173,10 @@ def _broken_off(rt: Runtime) -> Problem | None:
     return problem(
         "start_broken_off", f"it ended while {rt.record.status}", f"run `cdc start {rt.name}`, which goes on from there"
     )
+
+
+def _works_on_it(rt: Runtime) -> str:
+    """The operation that has begun on the pipeline just now. One that lasts, a copy, leaves the connector alone."""
+    held = rt.store.lease_info(rt.name)
+    began_now = held is not None and held.seconds_left > 0 and datetime.now(UTC) - held.acquired_at < _PASSING
+    return held.operation if held is not None and began_now else ""

@@ -12,6 +12,7 @@ from pymysql.cursors import Cursor
 
 from cdc_pipelines.replication.databases.mysql.binlog import select
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
+from cdc_pipelines.replication.databases.mysql.quiet_statements import QUIET
 from cdc_pipelines.replication.errors import CdcError
 
 _EVENTS = 2000  # of a short stretch; nobody waits for the answer of a long one
@@ -22,17 +23,13 @@ _OF_NOBODY = re.compile(
     re.IGNORECASE,
 )
 _STATEMENT = re.compile(r"Query|Query_compressed", re.IGNORECASE)
-# Statements that change neither rows nor definitions of tables. What isn't known to be one is taken for one that does.
+_AROUND = re.compile(r"^use `(?:[^`]|``)*`;\s*|\s*/\* xid=\d+ \*/$")  # what the server shows of a statement beside it
+# What isn't known to leave tables alone is taken for a statement that changes them.
 _OF_NO_TABLE = re.compile(
-    r"""(?:use\ `(?:[^`]|``)*`;\s*)?
-    (?:/\*(?!M?!).*?\*/\s*)*
-    (?: begin | commit | savepoint | rollback | analyze | optimize | flush | grant | revoke | drop\s+temporary\s+table
-      | (?:create | alter | drop) \s+
-        (?:or\s+replace\s+)? (?:algorithm\s*=\s*\w+\s+)? (?:definer\s*=\s*(?:`[^`]*` | [^\s`])+\s+)?
-        (?:sql\s+security\s+\w+\s+)? (?:aggregate\s+)?
-        (?:view | trigger | procedure | function | event | user | role)
-    )\b""",
-    re.IGNORECASE | re.VERBOSE | re.DOTALL,
+    "|".join(f"(?:{pattern})" for pattern in (
+        r"(?:BEGIN|COMMIT|SAVEPOINT|ROLLBACK|FLUSH)\b.*", r"DROP\s+TEMPORARY\s+TABLE\s.*", *QUIET
+    )),
+    re.IGNORECASE | re.DOTALL,
 )
 
 
@@ -69,5 +66,5 @@ def _leaves_alone(kind: str, info: str, names: set[str]) -> bool:
     is_statement = _STATEMENT.fullmatch(kind)
     if is_statement or kind.casefold() == "table_map":
         of_another = not any(name in info.casefold() for name in names)
-        return of_another or bool(is_statement and _OF_NO_TABLE.match(info))
+        return of_another or bool(is_statement and _OF_NO_TABLE.fullmatch(_AROUND.sub("", info)))
     return _OF_NOBODY.fullmatch(kind) is not None
