@@ -10,18 +10,20 @@ from typing import Any, Literal
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 import requests
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
+from tenacity import Retrying, retry_if_exception, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from cdc_pipelines.replication.connect_answers import (
     ANSWER_CHARS,
     ConnectorExistsError,
     Json,
     RefusedError,
+    UndecidedError,
     advice,
     brief,
     broke_reporting,
     is_missing,
     is_rebalance,
+    may_pass,
     message_of,
 )
 from cdc_pipelines.replication.errors import CdcError, RetryableError
@@ -36,6 +38,9 @@ CONNECT_TIMEOUT_S = 5.0
 # Connect itself gives up on a request after 90 s; who leaves earlier never learns how it ended.
 READ_TIMEOUT_S = 95.0
 _POLL_S = 0.1
+# How long a configuration is said again of which it is not sure that something is wrong with it.
+_REFUSAL_PATIENCE_S = 20.0
+_PAUSES = wait_exponential(multiplier=0.1, max=3)
 
 
 class _TryAgainError(CdcError):
@@ -105,27 +110,23 @@ class ConnectClient:
         configuration wrong (it also logs in to the source to tell).
         """
         body = {"name": name, "config": config, "initial_state": initial_state}
-
-        def exists() -> bool:
-            return self._has_config(name, config)
-
         try:
-            self._call("POST", "/connectors", body, name=name, done=exists)
+            self._configure("POST", "/connectors", body, name, config)
         except RefusedError as error:
             if error.status != requests.codes.conflict:
-                raise self._explained(error, name, config) from error
-            if not exists():
+                raise
+            if not self._has_config(name, config):
                 raise ConnectorExistsError(
                     f"connector {name} already exists at {self.url} with another configuration",
                     "look at it there; delete it, or choose another name (`connect.connector` in the pipeline's file).",
                 ) from error
 
     def put_config(self, name: str, config: Config) -> None:
-        """Set the configuration, creating the connector if need be. Restarts its tasks where it changes."""
-        try:
-            self._call("PUT", _path(name, "config"), config, name=name, done=lambda: self._has_config(name, config))
-        except RefusedError as error:
-            raise self._explained(error, name, config) from error
+        """Set the configuration, creating the connector if need be. Restarts its tasks where it changes.
+
+        Raises RefusedError where something is wrong with it, RetryableError where Connect can't tell just now.
+        """
+        self._configure("PUT", _path(name, "config"), config, name, config)
 
     def patch_offsets(self, name: str, offsets: list[Json]) -> None:
         """Set source offsets, `[{"partition", "offset"}]`. The connector must be STOPPED; nothing is validated.
@@ -196,14 +197,32 @@ class ConnectClient:
 
     # Inside
 
-    def _explained(self, error: RefusedError, name: str, config: Config) -> RefusedError:
+    def _configure(self, method: str, path: str, body: Any, name: str, config: Config) -> None:
+        """Say a configuration. Connect tries it out first, logs in to the source too: that may fail for a moment."""
+        for attempt in Retrying(
+            stop=stop_after_delay(min(self._patience_s, _REFUSAL_PATIENCE_S)), wait=_PAUSES, reraise=True,
+            retry=retry_if_exception(may_pass),
+        ):
+            with attempt:
+                try:
+                    self._call(method, path, body, name=name, done=lambda: self._has_config(name, config))
+                except RefusedError as error:
+                    raise self._explained(error, name, config) from error
+
+    def _explained(self, error: RefusedError, name: str, config: Config) -> CdcError:
         """Where Connect breaks while it reports what is wrong with a configuration, what is wrong with it."""
         if not broke_reporting(error.answer):
             return error
-        text = "; ".join(self.validate(config)) or error.answer
-        return RefusedError(
-            f"connector {name}: Kafka Connect at {self.url} refused the configuration: {text}", advice(text),
-            requests.codes.bad_request, text,
+        subject = f"connector {name}: Kafka Connect at {self.url}"
+        text = "; ".join(self.validate(config))
+        if text:
+            return RefusedError(
+                f"{subject} refused the configuration: {text}", advice(text), requests.codes.bad_request, text
+            )
+        return UndecidedError(
+            f"{subject} refused the configuration and broke while it said why; asked again, it finds nothing wrong "
+            f"with it. Its answer: {error.answer}",
+            "run the same command again; the Connect worker's log says more.",
         )
 
     def _ask(self, path: str, name: str, patience_s: float | None = None) -> Any:
@@ -236,7 +255,7 @@ class ConnectClient:
         try:
             for attempt in Retrying(
                 stop=stop_after_delay(patience),
-                wait=wait_exponential(multiplier=0.1, max=3),
+                wait=_PAUSES,
                 retry=retry_if_exception_type(_TryAgainError),
                 reraise=True,
             ):

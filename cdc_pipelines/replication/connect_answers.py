@@ -4,7 +4,7 @@ from typing import Any
 
 import requests
 
-from cdc_pipelines.replication.errors import ConfigurationError
+from cdc_pipelines.replication.errors import ConfigurationError, RetryableError
 from cdc_pipelines.replication.secrets import redact
 
 Json = dict[str, Any]
@@ -23,6 +23,10 @@ class RefusedError(ConfigurationError):
         super().__init__(message, next_step)
         self.status = status
         self.answer = answer
+
+
+class UndecidedError(RetryableError):
+    """Connect refused a configuration with which it finds nothing wrong when it is asked again."""
 
 
 def brief(status: Json | None) -> str:
@@ -49,6 +53,13 @@ def broke_reporting(text: str) -> bool:
     return "ConfigValueInfo.errors()" in text
 
 
+def may_pass(error: BaseException) -> bool:
+    """Whether a configuration was refused for something that may be otherwise in a moment, as on a busy machine."""
+    if isinstance(error, RefusedError):
+        return _is_out_of_reach(error.answer) and "Access denied" not in error.answer
+    return isinstance(error, UndecidedError)
+
+
 def message_of(answer: requests.Response) -> str:
     try:
         text = str(answer.json()["message"])
@@ -58,8 +69,13 @@ def message_of(answer: requests.Response) -> str:
     return text if len(text) <= ANSWER_CHARS else text[: ANSWER_CHARS - 1] + "…"
 
 
+def _is_out_of_reach(text: str) -> bool:
+    """The source, as seen from the worker."""
+    return "Unable to connect" in text or "Communications link failure" in text
+
+
 def advice(text: str) -> str:
-    if "Unable to connect" in text or "Communications link failure" in text:
+    if _is_out_of_reach(text):
         return ("the Connect worker can't log in to the source: compare host and port as seen from there "
                 "(`source.connect_host`, `source.connect_port`), the user, and that the worker's environment holds the "
                 "password that the pipeline refers to.")

@@ -212,6 +212,48 @@ def test_what_is_wrong_with_a_configuration_is_told_also_where_connect_breaks_te
         with pytest.raises(RefusedError, match=r"database\.hostname: Unable to connect: Access denied") as caught:
             call("c", CONFIG)
         assert "environment holds the password" in caught.value.next_step
+    assert server.times("POST", "/connectors") == 1, "a login that is refused is refused again"
+
+
+BROKEN = (500, {"error_code": 500, "message": 'Cannot invoke "….ConfigValueInfo.errors()" because the return value of '
+                                              '"….ConfigInfo.configValue()" is null'})
+VALIDATE = ("PUT", "/connector-plugins/x.Y/config/validate")
+
+
+def found(*errors: str) -> Answer:
+    return 200, {"error_count": len(errors), "configs": [{"value": {"name": "database.hostname", "errors": [*errors]}}]}
+
+
+def test_a_configuration_that_connect_could_not_try_out_for_a_moment_is_said_again(
+    server: Server, client: ConnectClient
+) -> None:
+    """On a busy machine the worker's login to the source runs out of time now and then."""
+    path = ("PUT", "/connectors/c/config")
+    refused = (400, {"error_code": 400, "message": "Unable to connect: Communications link failure"})
+    server.answers[path] = [BROKEN, BROKEN, refused, (200, None)]
+    server.answers[VALIDATE] = [found(), found("Unable to connect: Communications link failure"), found()]
+    client.put_config("c", CONFIG)
+    assert server.times(*path) == 4
+    server.answers["POST", "/connectors"] = [BROKEN, (201, None)]
+    client.create("c", CONFIG)
+    assert server.times("POST", "/connectors") == 2
+
+
+def test_one_that_is_never_found_wrong_is_no_wrong_configuration(server: Server) -> None:
+    server.answers["PUT", "/connectors/c/config"] = [BROKEN]
+    server.answers[VALIDATE] = [found()]
+    with pytest.raises(RetryableError, match=r"connector c: .*finds nothing wrong with it.*is null"):
+        ConnectClient(server.url, patience_s=0.3).put_config("c", CONFIG)
+    assert server.times("PUT", "/connectors/c/config") > 1
+
+
+def test_a_source_that_stays_out_of_the_workers_reach_is_told_as_such(server: Server) -> None:
+    server.answers["PUT", "/connectors/c/config"] = [BROKEN]
+    server.answers[VALIDATE] = [found("Unable to connect: Communications link failure")]
+    with pytest.raises(RefusedError, match="Communications link failure") as caught:
+        ConnectClient(server.url, patience_s=0.3).put_config("c", CONFIG)
+    assert "source.connect_host" in caught.value.next_step
+    assert server.times("PUT", "/connectors/c/config") > 1
 
 
 def test_credentials_in_the_url_log_in_and_never_show(server: Server) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cdc_pipelines.replication.connect import RefusedError
 from cdc_pipelines.replication.errors import CdcError, IntegrityError, RetryableError
 from cdc_pipelines.replication.stream import connector, connector_life, connector_steps
 from cdc_pipelines.replication.stream.connector_steps import ConnectorSteps
@@ -28,6 +29,7 @@ class PlayedConnect:
     def __init__(self, offset: dict[str, Any] | None) -> None:
         self.offset, self.did, self.running = offset, [], False
         self.keeps = True  # what its offset is set to
+        self.refuses = False
         self.fails_at = float("inf")
 
     def offsets(self, name: str) -> list[dict[str, Any]]:
@@ -41,6 +43,8 @@ class PlayedConnect:
 
     def put_config(self, name: str, config: dict[str, str]) -> None:
         self.did.append("config")
+        if self.refuses:
+            raise RefusedError("refused")
 
     def stop(self, name: str) -> None:
         self.running = False
@@ -103,6 +107,16 @@ def test_a_log_that_ends_otherwise_is_not_sent_again(end: str) -> None:
     steps(connect, log.records).switch({"snapshot.mode": "no_data"})
     assert connect.did == ["stop", "config", "resume"]
     assert connect.offset == INSIDE
+
+
+@pytest.mark.parametrize(("as_before", "then"), [(True, ["resume"]), (False, [])])
+def test_a_stream_goes_on_where_its_new_settings_are_refused(*, as_before: bool, then: list[str]) -> None:
+    """Its old ones still hold. In recovery it must not: it would take today's definitions for those of back then."""
+    connect = PlayedConnect(dict(INSIDE))
+    connect.refuses = True
+    with pytest.raises(RefusedError, match="refused"):
+        steps(connect).switch({"snapshot.mode": "no_data"}, else_as_before=as_before)
+    assert connect.did == ["stop", "config", *then]
 
 
 @pytest.mark.parametrize("offset", [None, {**POSITION, "snapshot": "INITIAL"}])

@@ -1,5 +1,6 @@
 """The single steps of a hand-over: create, place, resume, prove, switch. Each looks first at what is there."""
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cdc_pipelines.replication.connect import Config, ConnectClient, Json, RefusedError
-from cdc_pipelines.replication.errors import IntegrityError, RetryableError
+from cdc_pipelines.replication.errors import CdcError, IntegrityError, RetryableError
 from cdc_pipelines.replication.stream import messages
 from cdc_pipelines.replication.stream.connector_life import connector_state, raise_failed, stop
 from cdc_pipelines.replication.stream.log_topic import LogTopics
@@ -100,11 +101,12 @@ class ConnectorSteps:
         offset = self.offset()
         return offset is not None and "snapshot" not in offset and offset != self.position
 
-    def switch(self, config: Config) -> None:
+    def switch(self, config: Config, *, else_as_before: bool = False) -> None:
         """Put a configuration in force, without tearing a transaction, and wait until changes flow under it.
 
         A task that is stopped between the two halves of a key change skips the second one later on. The connector then
-        goes back to the start of the transaction, which comes again as a whole.
+        goes back to the start of the transaction, which comes again as a whole. Where the configuration can't be had,
+        it stays STOPPED, or goes on `else_as_before`: never so in recovery, which would learn today's definitions.
         """
         stop(self.client, self.name)
         self.done("stopped")
@@ -117,7 +119,14 @@ class ConnectorSteps:
         if self.is_torn():
             self.client.patch_offsets(self.name, [{"partition": self.partition, "offset": transaction_start(offset)}])
             self.done("rewound")
-        self.client.put_config(self.name, config)
+        try:
+            self.client.put_config(self.name, config)
+        except CdcError:
+            if else_as_before:
+                self.log.warning("connector %s: goes on with the settings that it had", self.name)
+                with contextlib.suppress(CdcError):  # the first error is the one to be told
+                    self.client.resume(self.name)
+            raise
         self.done("switched")
         self.proven(lambda: self.client.resume(self.name))
 

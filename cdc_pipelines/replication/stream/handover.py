@@ -209,7 +209,7 @@ class _HandOver:
         try:
             if other:
                 self.log.info("connector %s: settings change: %s", self.name, ", ".join(other))
-                self.steps.switch(wanted)
+                self.steps.switch(wanted, else_as_before=True)
             elif status is not None and failed_trace(status) is not None:
                 self.log.info("connector %s: its failed task is restarted", self.name)
                 self.steps.proven(lambda: restart_failed(self.client, self.name))
