@@ -89,25 +89,49 @@ class RowRules(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `where` is a text of `row_filter.language`, empty for all rows; `beside` are columns that it asks and that are not
     replicated. With `deletes` soft a row stays, and the target's column `deleted_column` gets the time of its delete.
+    With `history` every version of a row stays: it was the source's row from `valid_from` on, and until `valid_to` where
+    that is not null; `version` counts those of one key.
     """
 
     where: str = ""
     deletes: Literal["apply", "soft"] = "apply"
     deleted_column: str = "_deleted_at"
     beside: tuple[MappedColumn, ...] = ()
+    history: bool = False
+    valid_from: str = "_valid_from"
+    valid_to: str = "_valid_to"
+    version: str = "_version"
 
     @property
     def soft(self) -> bool:
         return self.deletes == "soft"
 
     @property
-    def asked(self) -> tuple[str, str, str]:
-        """What the pipeline's file asks for; equal where a table need not be copied again."""
-        return self.where, self.deletes, self.deleted_column if self.soft else ""
+    def ended(self) -> str:
+        """The target's column that is null in the rows that the source has now, where others stay; else empty."""
+        return self.deleted_column if self.soft else self.valid_to if self.history else ""
+
+    @property
+    def columns(self) -> list[tuple[str, str]]:
+        """(name, type) of the target's columns that these rules need."""
+        if self.history:
+            return [(self.valid_from, TIME_TYPE), (self.valid_to, TIME_TYPE), (self.version, VERSION_TYPE)]
+        return [(self.deleted_column, TIME_TYPE)] if self.soft else []
+
+    @property
+    def asked(self) -> dict[str, str]:
+        """What the pipeline's file asks for, by its settings; equal where a table need not be copied again."""
+        names = (self.valid_from, self.valid_to, self.version) if self.history else ("", "", "")
+        return {
+            "where": self.where, "deletes": self.deletes, "deleted_column": self.deleted_column if self.soft else "",
+            "history": "true" if self.history else "false",
+            **dict(zip(("valid_from_column", "valid_to_column", "version_column"), names, strict=True)),
+        }
 
 
 ALL_ROWS = RowRules()
-DELETED_TYPE = "timestamptz"
+TIME_TYPE = "timestamptz"
+VERSION_TYPE = "integer"
 
 
 class MappedTable(msgspec.Struct, frozen=True):
@@ -147,9 +171,8 @@ class MappedTable(msgspec.Struct, frozen=True):
 
     @property
     def landing(self) -> list[tuple[str, str]]:
-        """(name, type) of each column of ours on the target: the loaded ones, then that of the deletes' times."""
-        deleted = [(self.rows.deleted_column, DELETED_TYPE)] if self.rows.soft else []
-        return [*self.loaded, *deleted]
+        """(name, type) of each column of ours on the target: the loaded ones, then those that tell rows that stay."""
+        return [*self.loaded, *self.rows.columns]
 
     @property
     def loaded(self) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from cdc_pipelines.replication.catalog import MappedColumn, MappedTable, Table
 from cdc_pipelines.replication.column_shape import NO_SHAPE, ColumnShape, ColumnShapes
 from cdc_pipelines.replication.errors import CdcError, ConfigurationError
 from cdc_pipelines.replication.pipeline import Pipeline, TableChoice
-from cdc_pipelines.replication.row_shape import rules_of_rows
+from cdc_pipelines.replication.row_shape import rules_of_rows, settings_of
 from cdc_pipelines.replication.values import form_for, heeded
 from cdc_pipelines.replication.values.hashing import key_check
 
@@ -114,12 +114,10 @@ def map_table(pipeline: Pipeline, table: Table, choice: TableChoice) -> MappedTa
     rows = rules_of_rows(
         pipeline.shape.get(table.name), table, tuple(columns), pipeline.pair, pipeline.values
     )
-    if rows.soft:
-        _require_name(rows.deleted_column)
-        if rows.deleted_column in shapes.add:
-            raise ConfigurationError(
-                f"shape, add: {rows.deleted_column} is the column of deletes' times; give one of them another name"
-            )
+    for setting, name in settings_of(rows).items():
+        _require_name(setting, name)
+        if name in shapes.add:
+            raise ConfigurationError(f"shape, add: {name} is also {setting}; give one of them another name")
     return MappedTable(
         table, pipeline.target.schema_, target_name, tuple(columns), whole=choice.columns is None,
         rules=pipeline.values.rules(), rows=rows,
@@ -163,10 +161,10 @@ def _not_to_be_added(shapes: ColumnShapes, names: list[str]) -> list[str]:
     return found
 
 
-def _require_name(name: str) -> None:
+def _require_name(setting: str, name: str) -> None:
     if len(name.encode()) > _MAX_NAME_BYTES or name in _SYSTEM_COLUMNS:
         raise ConfigurationError(
-            f"deleted_column: PostgreSQL can't have a column {name}; give a name of at most {_MAX_NAME_BYTES} bytes, "
+            f"{setting}: PostgreSQL can't have a column {name}; give a name of at most {_MAX_NAME_BYTES} bytes, "
             f"and none of {', '.join(sorted(_SYSTEM_COLUMNS))}"
         )
 

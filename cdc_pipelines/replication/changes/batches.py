@@ -52,6 +52,37 @@ class CopyBatch:
 
 
 @dataclass(slots=True)
+class HistoryBatch:
+    """The versions per key, in order: (number of the transaction, the row that it left there; None: it left none).
+
+    A transaction has one version of a key at most: the last. `times` are those of the transactions, in milliseconds
+    since 1970. `goes_on` is the transaction, if there is one, of which more changes come in a later part; `went_before`
+    the one of which some came in an earlier part.
+    """
+
+    versions: dict[Key, list[tuple[int, Row | None]]] = field(default_factory=dict)
+    times: dict[int, int] = field(default_factory=dict)
+    goes_on: int | None = None
+    went_before: int | None = None
+
+    def add(self, key: Key, transaction: int, row: Row | None) -> None:
+        found = self.versions.setdefault(key, [])
+        if found and found[-1][0] == transaction:
+            found[-1] = transaction, row
+        else:
+            found.append((transaction, row))
+
+
+@dataclass(slots=True)
+class HistoryCopyBatch:
+    """A large HistoryBatch as PostgreSQL's COPY text (see `versions.copy_batch`)."""
+
+    lines: bytes
+    goes_on: int | None
+    went_before: int | None
+
+
+@dataclass(slots=True)
 class OrderedBatch:
     """The changes of a table without a key, in order: (row before or None, row after or None)."""
 
@@ -75,7 +106,10 @@ class Event:
 
 
 Origins = dict[Key, Event] | list[Event]
-"""The last event of each key of a KeyedBatch; of an OrderedBatch all, in order."""
+"""The last event of each key of a KeyedBatch or HistoryBatch; of an OrderedBatch all, in order."""
+
+
+Batch = KeyedBatch | CopyBatch | HistoryBatch | HistoryCopyBatch | OrderedBatch
 
 
 @dataclass(slots=True)
@@ -86,7 +120,7 @@ class Part:
     batch of it is packed.
     """
 
-    tables: dict[str, KeyedBatch | CopyBatch | OrderedBatch] = field(default_factory=dict)
+    tables: dict[str, Batch] = field(default_factory=dict)
     counts: dict[str, Counts] = field(default_factory=dict)
     events: int = 0
     size: int = 0  # bytes of the records

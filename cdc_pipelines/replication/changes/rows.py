@@ -11,7 +11,7 @@ import msgspec
 
 from cdc_pipelines.replication.added_columns import STAMPS
 from cdc_pipelines.replication.catalog import MappedTable
-from cdc_pipelines.replication.changes.batches import SMALL, CopyBatch, Key, KeyedBatch, Row
+from cdc_pipelines.replication.changes.batches import SMALL, CopyBatch, HistoryBatch, Key, KeyedBatch, OrderedBatch, Row
 from cdc_pipelines.replication.errors import UnsupportedChangeError
 from cdc_pipelines.replication.position import Place
 from cdc_pipelines.replication.row_filter.binding import bound, form_asked
@@ -50,6 +50,10 @@ class RowCodec:
         # The connector takes the primary key's columns for the key. Without one it takes a unique index of its own
         # choice, and tells a change of ours as an update like any other.
         self.splits_key_changes = bool(table.key_indexes) and table.source.primary
+        self.batch: type[KeyedBatch | HistoryBatch | OrderedBatch] = (
+            OrderedBatch if not table.key_indexes else HistoryBatch if table.rows.history else KeyedBatch
+        )
+        """What the table's changes are gathered in."""
         self.key: Callable[[Row], Key] = _key_getter([f"c{i}" for i in table.key_indexes])
         # Columns that only the filter asks stand behind these, and go no further.
         self._texts: list[Text | None] = [form.text for form in self.forms] + [None] * len(table.added)
@@ -216,7 +220,7 @@ def _fields(texts: Sequence[str | None]) -> Sequence[str]:
     found = [special for special in _ESCAPES if special in joined]
     if found:
         if joined.count("\0") != len(whole) - 1:  # one holds a NUL itself; PostgreSQL will refuse it
-            whole = list(map(_escaped, whole))
+            whole = list(map(escaped, whole))
         else:
             for special in found:  # the backslash comes first
                 joined = joined.replace(special, _ESCAPES[special])
@@ -224,13 +228,14 @@ def _fields(texts: Sequence[str | None]) -> Sequence[str]:
     return [r"\N" if v is None else field for v, field in zip(texts, whole, strict=True)] if has_nulls else whole
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """A text as a field of COPY's text format."""
     return text.translate(_TRANSLATE)
 
 
 def _copy_lines(rows: Iterable[Iterable[str]]) -> bytes:
     """PostgreSQL's COPY text format of rows of texts, none of them NULL."""
-    return _joined("\t".join(map(_escaped, row)) for row in rows)
+    return _joined("\t".join(map(escaped, row)) for row in rows)
 
 
 def _joined(lines: Iterable[str]) -> bytes:

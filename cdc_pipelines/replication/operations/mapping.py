@@ -133,14 +133,13 @@ def _is_shaped_otherwise(a: MappedTable, b: MappedTable) -> bool:
     ours, theirs = ({c.source.name: c.shape for c in t.columns} for t in (a, b))
     return a.added != b.added or any(ours[n] != theirs[n] for n in ours.keys() & theirs.keys())
 def _rows_differ(a: MappedTable, b: MappedTable) -> str:
-    changes = [
-        f"{what} {_said(old)} → {_said(new)}"
-        for what, old, new in (
-            ("where", a.rows.where, b.rows.where), ("deletes", a.rows.deletes, b.rows.deletes),
-            ("deleted_column", a.rows.asked[2], b.rows.asked[2]),
-        ) if old != new
-    ]
-    lost = "; rows that are marked as deleted go" if a.rows.soft and not b.rows.soft else ""
+    old, new = a.rows.asked, b.rows.asked
+    changes = [f"{what} {_said(old[what])} → {_said(new[what])}" for what in old if old[what] != new[what]]
+    lost = ""
+    if a.rows.soft and not b.rows.soft:
+        lost = "; rows that are marked as deleted go"
+    elif a.rows.history and not b.rows.history:
+        lost = "; all versions but the open ones go"
     return f"has another shape: {', '.join(changes)}{lost}"
 
 

@@ -11,6 +11,7 @@ from cdc_pipelines.replication.changes.batches import Note, Redefine, SchemaChan
 from cdc_pipelines.replication.column_shape import NO_SHAPE
 from cdc_pipelines.replication.errors import CdcError
 from cdc_pipelines.replication.row_filter.language import columns_of, parse
+from cdc_pipelines.replication.row_shape import settings_of
 from cdc_pipelines.replication.schema_policy import SchemaChanges
 from cdc_pipelines.replication.stream.columns import Difference, renumbers, to_column
 from cdc_pipelines.replication.stream.messages import ColumnChange, TableDefinition
@@ -106,12 +107,13 @@ class Alteration:
                 raise CanNotFollowError(
                     "change_column", f"has another type for {name}, which shape.{self.table.name}.where asks"
                 )
-        if rows.soft and rows.deleted_column in found.added:
-            raise CanNotFollowError(
-                "add_column", f"gained {rows.deleted_column}, which is shape.{self.table.name}.deleted_column"
-            )
+        for setting, name in settings_of(rows).items():
+            if name in new and found.origins.get(name) != name:
+                raise CanNotFollowError("add_column", f"gained {name}, which is shape.{self.table.name}.{setting}")
         if rows.soft and found.key_changes and not self._key():
             raise CanNotFollowError("change_key", "has no key any more, which its soft deletes need")
+        if rows.history and found.key_changes:
+            raise CanNotFollowError("change_key", "has another key, by which its history is not kept")
 
     def _drops(self, index: str) -> bool:
         gone = {name.lower() for name in self.event.statement.drops_index}
