@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 
 from cdc_pipelines.assets.declared import DeclaredPipeline, DeclaredTable
-from cdc_pipelines.replication.catalog import DELETED_TYPE, MappedTable
+from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.chunk import Chunk
 from cdc_pipelines.replication.errors import CdcError
 from cdc_pipelines.replication.pipeline import Server, Source
@@ -100,9 +100,15 @@ def differences_table(table: TableVerified) -> dg.MetadataValue:
 
 
 def target_schema(table: MappedTable) -> dg.TableSchema:
-    """The replicated columns as the target has them, and that of soft deletes."""
+    """The replicated columns as the target has them, and those that tell rows that stay."""
     keys = {c.target_name for c in table.key}
-    deleted = dg.TableColumn(table.rows.deleted_column, DELETED_TYPE, "when the row was deleted; null: it is live")
+    rules = table.rows
+    words = {
+        rules.deleted_column: "when the row was deleted; null: it is live",
+        rules.valid_from: "when the version became the source's row",
+        rules.valid_to: "when it ceased to be it; null: it is the row of now",
+        rules.version: "number of the version among those of its key",
+    }
     return dg.TableSchema(
         columns=[
             dg.TableColumn(
@@ -112,7 +118,7 @@ def target_schema(table: MappedTable) -> dg.TableSchema:
                 + (f" ({column.shape})" if column.shape.changes else ""),
                 constraints=dg.TableColumnConstraints(
                     nullable=column.source.nullable and column.target_name not in keys,
-                    unique=keys == {column.target_name},
+                    unique=keys == {column.target_name} and not rules.history,
                     other=["key"] if column.target_name in keys else [],
                 ),
             )
@@ -120,7 +126,7 @@ def target_schema(table: MappedTable) -> dg.TableSchema:
         ] + [
             dg.TableColumn(name=added.name, type=added.target_type, description=f"added: {added.origin}")
             for added in table.added
-        ] + ([deleted] if table.rows.soft else []),
+        ] + [dg.TableColumn(name, kind, words[name]) for name, kind in rules.columns],
         constraints=dg.TableConstraints(other=[f"key ({', '.join(c.target_name for c in table.key)})"] if keys else []),
     )
 

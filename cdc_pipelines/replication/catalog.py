@@ -89,8 +89,8 @@ class RowRules(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `where` is a text of `row_filter.language`, empty for all rows; `beside` are columns that it asks and that are not
     replicated. With `deletes` soft a row stays, and the target's column `deleted_column` gets the time of its delete.
-    With `history` every version of a row stays: it was the source's row from `valid_from` on, and until `valid_to` where
-    that is not null; `version` counts those of one key.
+    With `history` every version of a row stays: it was the source's row from `valid_from` on, and until `valid_to`,
+    where that is not null; `version` counts those of one key.
     """
 
     where: str = ""

@@ -60,7 +60,7 @@ class RowShape(Strict):
             return self
         if self.deletes == "soft":
             raise ValueError(
-                "history: true keeps deleted rows already, as closed versions; leave `deletes: soft` out, or the history"
+                "history: true keeps deleted rows already, as closed versions; leave `deletes: soft` out"
             )
         names = [self.valid_from_column, self.valid_to_column, self.version_column]
         if len(set(names)) < len(names):

@@ -101,10 +101,10 @@ def test_commit_times_are_those_of_a_runs_own_transactions_with_rows() -> None:
         [(100, 1, False), (200, 0, False), (300, 2, False), (400, 1, True), (500, 0, False)], start=1
     ):
         for row in range(rows):
-            run.add("t", "c", (offset, row), None, None, 10)
+            run.add(codec, "c", (offset, row), None, None, 10, None)
         run.complete(None, None, commit_ms, offset, repeated=repeated)
     run.send()
-    run.add("t", "d", (1, 0), None, None, 10)
+    run.add(codec, "d", (1, 0), None, None, 10, None)
     run.complete(None, None, 600, 9, repeated=False)
     run.send()
     commits = [item.commits_ms for item in items.queue if isinstance(item, Commit)]

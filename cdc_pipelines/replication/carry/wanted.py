@@ -102,6 +102,8 @@ def _index(table: MappedTable, index: SourceIndex) -> Wanted:
         raise UntranslatableError(f"it is {index.method}, which PostgreSQL has no equal of")
     parts = ", ".join(_part(table, part, unique=index.unique) for part in index.parts)
     plain = f"({parts})"
+    if table.rows.history:  # other versions have the same values
+        return Wanted("index", table.name, index.name, plain)
     return Wanted("index", table.name, index.name, f"unique {plain}" if index.unique else plain,
                   plain if index.unique else "")
 
@@ -150,6 +152,9 @@ def _foreign_key(
         parent = others.get(key.table) if key.schema == schema else None
         if parent is None:
             raise UntranslatableError(f"its parent {key.table} is not replicated by this pipeline")
+        for each in (table, parent):
+            if each.rows.history:
+                raise UntranslatableError(f"the target has all versions of {each.name}: no key to refer to")
         columns = ", ".join(quoted(column_of(table, name).target_name) for name in key.columns)
         theirs = ", ".join(quoted(column_of(parent, name).target_name) for name in key.parent_columns)
     except UntranslatableError as error:

@@ -15,7 +15,7 @@ from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.chunk import Chunk
 from cdc_pipelines.replication.copy.progress import Progress
 from cdc_pipelines.replication.databases.mysql.ranges import KeyRange, is_exact
-from cdc_pipelines.replication.databases.postgres import ddl, existing, soft_deletes
+from cdc_pipelines.replication.databases.postgres import ddl, existing, history, soft_deletes
 from cdc_pipelines.replication.databases.postgres.connection import connect, server_errors, take_replica_role
 from cdc_pipelines.replication.databases.postgres.load import Batch, copy_rows
 from cdc_pipelines.replication.databases.postgres.state import TargetState
@@ -121,7 +121,9 @@ class _Mover:
             chunks = self._state.lock_chunks(table.name)
             if self._needs_nothing(chunks):
                 return
-            if table.rows.soft:
+            if table.rows.history:
+                history.expect_all(self._conn, table)
+            elif table.rows.soft:
                 soft_deletes.mark_range(self._conn, table, time.time_ns() // 1_000_000)
             elif not existing.is_empty(self._conn, table):
                 ddl.truncate(self._conn, table)
@@ -177,12 +179,16 @@ class _Mover:
             )
         added = of_copied_rows(table, self._session.taken_at, self._log_place) if table.added else ()
 
-        def load(into: MappedTable) -> tuple[int, int]:
+        def load(into: MappedTable, more: tuple[bytes, ...] = ()) -> tuple[int, int]:
             return copy_rows(
-                self._conn, into, self._batches(table, found), what=what, moved=moved.add, added=added
+                self._conn, into, self._batches(table, found), what=what, moved=moved.add, added=(*added, *more)
             )
 
-        if table.rows.soft:
+        if table.rows.history:
+            rows, size = history.load_range(
+                self._conn, table, found.lower, found.upper, load, taken_at=self._session.taken_at, by_range=exact
+            )
+        elif table.rows.soft:
             rows, size = soft_deletes.load_range(
                 self._conn, table, found.lower, found.upper, load, by_range=exact
             )

@@ -37,7 +37,7 @@ from cdc_pipelines.replication.lanes.joining import detach, join, mapping_before
 from cdc_pipelines.replication.lanes.opening import abandon, given_up, open_lane
 from cdc_pipelines.replication.lanes.runtime import LaneRuntime
 from cdc_pipelines.replication.operations.consumer_state import connector_covers
-from cdc_pipelines.replication.operations.copying import copy_missing
+from cdc_pipelines.replication.operations.copying import copy_missing, end_unseen
 from cdc_pipelines.replication.operations.runtime import Runtime
 
 Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
@@ -173,6 +173,7 @@ class _Worker:
             progress=self._progress,
         )
         with lane.target("plan") as (conn, state), server_errors(f"table {lane.table}: checking its copy"):
+            end_unseen(conn, state)
             chunks = state.chunks()
             missing = [c for c in chunks if not c.done]
             if missing:

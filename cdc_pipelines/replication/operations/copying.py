@@ -7,11 +7,15 @@ from dataclasses import dataclass, field
 from queue import Empty, Queue
 from typing import Any
 
+import psycopg
+
 from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.chunk import Chunk
 from cdc_pipelines.replication.copy.move import copy_chunks
 from cdc_pipelines.replication.copy.progress import Progress
 from cdc_pipelines.replication.databases.mysql.ranges import is_exact
+from cdc_pipelines.replication.databases.postgres import history
+from cdc_pipelines.replication.databases.postgres.state import TargetState
 from cdc_pipelines.replication.errors import (
     ConfigurationError,
     IntegrityError,
@@ -232,6 +236,8 @@ def _require_planned(rt: Runtime, tables: list[MappedTable]) -> None:
 def step_check_copy(rt: Runtime, log: Log) -> list[TableCopied]:
     """STEP 2/4, last part: nothing is missing. Raises IntegrityError or RetryableError naming what is."""
     with rt.target("check") as (conn, state):
+        if state.offset() is None:
+            end_unseen(conn, state)
         chunks = state.chunks()
         tables = {t.name: t for t in state.mapped_tables()}
         streaming = state.offset() is not None
@@ -264,6 +270,19 @@ def step_check_copy(rt: Runtime, log: Log) -> list[TableCopied]:
     total = sum(c.rows for c in copied)
     log.info("  copied %s rows of %d tables; nothing is missing", f"{total:,}", len(copied))
     return copied
+
+
+def end_unseen(conn: psycopg.Connection, state: TargetState) -> None:
+    """Of tables that are copied to the end: versions of their history that did not come are closed, and committed."""
+    histories = [t for t in state.mapped_tables() if t.rows.history]
+    facts = state.load()
+    if not histories or facts is None:
+        return
+    state.require_epoch(facts.epoch, facts.generation)
+    for table in histories:
+        if all(chunk.done for chunk in state.chunks(table.name)):
+            history.end_unseen(conn, table)
+    conn.commit()
 
 
 def _brief(position: Any) -> str:

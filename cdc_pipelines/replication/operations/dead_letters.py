@@ -6,10 +6,10 @@ from typing import Any
 import msgspec
 import psycopg
 
-from cdc_pipelines.replication.changes.batches import KeyedBatch, OrderedBatch
+from cdc_pipelines.replication.changes.batches import HistoryBatch, KeyedBatch, OrderedBatch
 from cdc_pipelines.replication.changes.rows import RowCodec
-from cdc_pipelines.replication.databases.postgres import existing
-from cdc_pipelines.replication.databases.postgres.apply import TableApplier
+from cdc_pipelines.replication.changes.versions import alone
+from cdc_pipelines.replication.databases.postgres.appliers import applier_of
 from cdc_pipelines.replication.databases.postgres.connection import server_errors, take_replica_role
 from cdc_pipelines.replication.databases.postgres.dead_letters import DeadLetter
 from cdc_pipelines.replication.databases.postgres.refusals import reason
@@ -62,7 +62,7 @@ def retry(rt: Runtime, letter_id: int) -> str:
         before, after = (
             None if image is None else codec.row(msgspec.Raw(image.encode())) for image in (found.before, found.after)
         )
-        batch: KeyedBatch | OrderedBatch
+        batch: KeyedBatch | HistoryBatch | OrderedBatch
         if codec.key_indexes:
             row = after if found.op != "d" else before
             assert row is not None
@@ -73,8 +73,9 @@ def retry(rt: Runtime, letter_id: int) -> str:
         take_replica_role(conn)
         conn.execute(f"set local lock_timeout = '{_LOCK_WAIT_S}s'".encode())
         try:
-            unique = bool(existing.unique_indexes(conn, table))
-            error = poison.refused(conn, TableApplier(conn, codec, 0, unique=unique), batch)
+            if table.rows.history and isinstance(batch, KeyedBatch):
+                batch = alone(batch, found.commit_ms)
+            error = poison.refused(conn, applier_of(conn, codec, 0), batch)
         except CdcError as gone:
             return gone.message
         finally:

@@ -10,7 +10,7 @@ from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.chunk import Chunk
 from cdc_pipelines.replication.copy.plan import plan
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
-from cdc_pipelines.replication.databases.postgres import ddl, existing, soft_deletes
+from cdc_pipelines.replication.databases.postgres import ddl, existing, history, soft_deletes
 from cdc_pipelines.replication.databases.postgres.carried import drop_all
 from cdc_pipelines.replication.databases.postgres.state import PipelineState, TargetState
 from cdc_pipelines.replication.errors import ConfigurationError, ResyncRequiredError
@@ -60,10 +60,11 @@ def _begin(
         rt.store.set_desired(rt.name, "stopped")
     generation = max(int(time.time()), before.generation + 1 if before else 0)
     identity = rt.source.identity()
+    mapped = {table.name: table for table in state.mapped_tables()}
     state.new_generation(generation, identity, rt.tables)
     drop_all(conn, rt.name)
     for table in rt.tables:
-        _empty_table(conn, table, rt.name)
+        _empty_table(conn, table, rt.name, mapped.get(table.name))
     conn.commit()
     facts = state.load()
     conn.commit()
@@ -87,9 +88,23 @@ def _refuse_rows_of_others(conn: psycopg.Connection, rt: Runtime) -> None:
         )
 
 
-def _empty_table(conn: psycopg.Connection, table: MappedTable, pipeline: str) -> None:
-    """The target table, ours by the claim, with the mapped columns and no rows; with soft deletes they stay."""
+def _empty_table(
+    conn: psycopg.Connection, table: MappedTable, pipeline: str, before: MappedTable | None = None
+) -> None:
+    """The target table, ours by the claim, with the mapped columns and no rows; with soft deletes they stay.
+
+    All versions of a history stay, too. `before` is the mapping that the table had.
+    """
     name = f"{table.target_schema}.{table.target_name}"
+    if table.rows.history and (kept := history.kept_by(conn, table, before)) is not None:
+        history.require_same_key(conn, table, kept)
+        wrong = existing.misfits(conn, table, pipeline=pipeline)
+        if wrong:
+            try:
+                history.rebuild(conn, table, kept)
+            except psycopg.errors.DependentObjectsStillExist as error:
+                raise _not_dropped(name, wrong, error) from error
+        return
     if table.rows.soft and soft_deletes.keeps_deleted(conn, table):
         wrong = existing.misfits(conn, table, pipeline=pipeline)
         if wrong:
@@ -139,7 +154,7 @@ def _go_on(rt: Runtime, log: Log, conn: psycopg.Connection, state: TargetState) 
     for table in again:
         log.warning("  table %s has other columns by now: it is copied again", table.name)
         state.save_mapping(table)
-        _empty_table(conn, table, rt.name)
+        _empty_table(conn, table, rt.name, before.get(table.name))
     facts = state.load()
     assert facts is not None
     _plan(rt, conn, state, facts, again)

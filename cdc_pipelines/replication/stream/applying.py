@@ -10,15 +10,15 @@ import psycopg
 
 from cdc_pipelines.replication.changes.batches import (
     AddTable,
+    Batch,
     Commit,
     CopyBatch,
     Detach,
     Event,
+    HistoryCopyBatch,
     Item,
-    KeyedBatch,
     Learn,
     Note,
-    OrderedBatch,
     Origins,
     Part,
     Redefine,
@@ -181,12 +181,12 @@ class Applier:
                 self._apply(name, batch, origins)
         self._tally.add(part.counts, self.live.detached)
 
-    def _apply(self, table: str, batch: KeyedBatch | CopyBatch | OrderedBatch, origins: Origins | None) -> None:
+    def _apply(self, table: str, batch: Batch, origins: Origins | None) -> None:
         applier = self.live.applier(table)
         if origins is None:
             applier.apply(batch)
             return
-        assert not isinstance(batch, CopyBatch)
+        assert not isinstance(batch, CopyBatch | HistoryCopyBatch)
         found = poison.apply_or_find(self.conn, applier, batch, origins)
         if found is not None:
             event, error = found

@@ -171,20 +171,21 @@ class Intake:
             codec.stamp(after, op or "", message.place(), at_ms)
         key = codec.key(after if after is not None else before) if codec.key_indexes else None  # type: ignore[arg-type]
         if key is not None and before is not None and after is not None and codec.key(before) != key:
-            self._add(table, "d", codec.key(before), before, deleted(codec, before, message), message, offset, 0)
+            self._add(codec, "d", codec.key(before), before, deleted(codec, before, message), message, offset, 0)
         if op == "d" and before is not None:
             after = deleted(codec, before, message)
-        self._add(table, op, key, before, after, message, offset, size)  # type: ignore[arg-type]
+        self._add(codec, op, key, before, after, message, offset, size)  # type: ignore[arg-type]
 
     def _add(
-        self, table: str, op: str, key: Key | None, before: Row | None, after: Row | None, message: Message,
+        self, codec: RowCodec, op: str, key: Key | None, before: Row | None, after: Row | None, message: Message,
         offset: int, size: int,
     ) -> None:
-        if not self._overlap.passed and self._overlap.covers(table, key, message.place()):
+        if not self._overlap.passed and self._overlap.covers(codec.name, key, message.place()):
             return
         if self._run.careful:
-            self._run.note(table, event_of(message, offset, key))
-        self._run.add(table, op, key, before, after, size)
+            self._run.note(codec.name, event_of(message, offset, key))
+        at_ms = message.source.ts_ms if message.source else None
+        self._run.add(codec, op, key, before, after, size, at_ms)
 
     def _truncate(self, message: Message, offset: int) -> None:
         place, source = message.place(), message.source

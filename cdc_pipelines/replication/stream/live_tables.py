@@ -19,8 +19,8 @@ from cdc_pipelines.replication.changes.batches import (
 )
 from cdc_pipelines.replication.changes.rows import RowCodec
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
-from cdc_pipelines.replication.databases.postgres import ddl, existing, schema_log, soft_deletes
-from cdc_pipelines.replication.databases.postgres.apply import TableApplier
+from cdc_pipelines.replication.databases.postgres import ddl, history, schema_log, soft_deletes
+from cdc_pipelines.replication.databases.postgres.appliers import AnyApplier, applier_of
 from cdc_pipelines.replication.databases.postgres.state import TargetState
 from cdc_pipelines.replication.errors import ConfigurationError
 from cdc_pipelines.replication.stream import restructure
@@ -50,7 +50,7 @@ class LiveTables:
         self.known = self._state.log_columns()
         self.detached = {*self._state.detached(), *quarantined}
         self.statements = schema_log.applied_at_last_place(self._conn, self._pipeline)
-        self._appliers: dict[str, TableApplier] = {}
+        self._appliers: dict[str, AnyApplier] = {}
         self.unsettled = False
 
     def is_outdated(self) -> bool:
@@ -78,13 +78,12 @@ class LiveTables:
 
     # Rows
 
-    def applier(self, name: str) -> TableApplier:
+    def applier(self, name: str) -> AnyApplier:
         """Made when it is needed first. Raises ConfigurationError where the target table is gone."""
         found = self._appliers.get(name)
         if found is None:
-            table = self.mapped[name]
-            unique = bool(existing.unique_indexes(self._conn, table)) or self._state.is_to_be_unique(name)
-            found = TableApplier(self._conn, self.codec(name), next(self._numbers), unique=unique)
+            unique = self._state.is_to_be_unique(name)
+            found = applier_of(self._conn, self.codec(name), next(self._numbers), to_be_unique=unique)
             self._appliers[name] = found
         return found
 
@@ -101,7 +100,9 @@ class LiveTables:
         """Not by TRUNCATE: a reader's older snapshot would see the table empty, a state that the source was not in."""
         table = self.mapped[item.table]
         for lower, upper in item.ranges or [(None, None)]:
-            if table.rows.soft:
+            if table.rows.history:
+                history.close_range(self._conn, table, item.at_ms, lower, upper)
+            elif table.rows.soft:
                 soft_deletes.mark_range(self._conn, table, item.at_ms, lower, upper)
             else:
                 ddl.delete_range(self._conn, table, lower, upper)

@@ -1,20 +1,21 @@
 """Finding the one change of a batch that the target refuses, by bisection under savepoints."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import psycopg
 
-from cdc_pipelines.replication.changes.batches import Event, KeyedBatch, OrderedBatch, Origins
-from cdc_pipelines.replication.databases.postgres.apply import TableApplier
+from cdc_pipelines.replication.changes.batches import Event, HistoryBatch, KeyedBatch, OrderedBatch, Origins
+from cdc_pipelines.replication.databases.postgres.appliers import AnyApplier
 from cdc_pipelines.replication.databases.postgres.refusals import is_refusal
 from cdc_pipelines.replication.errors import IntegrityError
 
-Plain = KeyedBatch | OrderedBatch
+Plain = KeyedBatch | HistoryBatch | OrderedBatch
 
 
 def apply_or_find(
-    conn: psycopg.Connection, applier: TableApplier, batch: Plain, origins: Origins
+    conn: psycopg.Connection, applier: AnyApplier, batch: Plain, origins: Origins
 ) -> tuple[Event, psycopg.Error | IntegrityError] | None:
     """Apply the batch in the open transaction. Where it is refused, nothing of it stays.
 
@@ -37,12 +38,12 @@ def apply_or_find(
 
 
 def refused(
-    conn: psycopg.Connection, applier: TableApplier, batch: Plain, *, keep: bool = False
+    conn: psycopg.Connection, applier: AnyApplier, batch: Plain, *, keep: bool = False
 ) -> psycopg.Error | IntegrityError | None:
     """Try a batch under a savepoint: what the target has against it. Where that is nothing, it stays if `keep`."""
     try:
         with conn.transaction(force_rollback=not keep):
-            applier.apply(applier.pack(batch) if isinstance(batch, KeyedBatch) else batch)
+            applier.apply(batch if isinstance(batch, OrderedBatch) else applier.pack(batch))
     except (psycopg.Error, IntegrityError) as error:
         if isinstance(error, psycopg.Error) and not is_refusal(error):
             raise
@@ -76,6 +77,8 @@ def _steps(batch: Plain, *, unique: bool) -> list[tuple[Any, Any]]:
     """
     if isinstance(batch, OrderedBatch):
         return list(enumerate(batch.changes))
+    if isinstance(batch, HistoryBatch):
+        return list(batch.versions.items())
     gone = [(key, None) for key, row in batch.images.items() if unique or row is None]
     return gone + [(key, row) for key, row in batch.images.items() if row is not None]
 
@@ -83,4 +86,6 @@ def _steps(batch: Plain, *, unique: bool) -> list[tuple[Any, Any]]:
 def _together(batch: Plain, steps: list[tuple[Any, Any]]) -> Plain:
     if isinstance(batch, OrderedBatch):
         return OrderedBatch([change for _, change in steps])
+    if isinstance(batch, HistoryBatch):
+        return replace(batch, versions=dict(steps))
     return KeyedBatch(dict(steps), fresh=False)

@@ -13,7 +13,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from cdc_pipelines.replication.catalog import MappedTable
-from cdc_pipelines.replication.changes.batches import CopyBatch, Failed, Item, KeyedBatch
+from cdc_pipelines.replication.changes import versions
+from cdc_pipelines.replication.changes.batches import Batch, Failed, HistoryBatch, Item, KeyedBatch
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.pipeline import Apply
 from cdc_pipelines.replication.stream.definitions import Definitions
@@ -140,6 +141,7 @@ class LogReader(threading.Thread):
             self._published = (self.applied_offset, time.monotonic())
             self._client.publish(self.applied_offset)
 
-    def _pack(self, table: str, batch: KeyedBatch) -> KeyedBatch | CopyBatch:
+    def _pack(self, table: str, batch: KeyedBatch | HistoryBatch) -> Batch:
         """In this thread, while the applier's waits for the database with the run before."""
-        return self._tables.named(table).pack(batch)
+        codec = self._tables.named(table)
+        return codec.pack(batch) if isinstance(batch, KeyedBatch) else versions.pack(codec, batch)

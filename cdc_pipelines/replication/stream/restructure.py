@@ -8,7 +8,7 @@ from psycopg import sql
 from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.changes.batches import AddTable, Redefine, RemoveTable, RenameTable
 from cdc_pipelines.replication.chunk import Chunk
-from cdc_pipelines.replication.databases.postgres import alter, carried, ddl, existing
+from cdc_pipelines.replication.databases.postgres import alter, carried, ddl, existing, history
 from cdc_pipelines.replication.databases.postgres.lane_store import LaneStore
 from cdc_pipelines.replication.databases.postgres.state import CLAIMED_FIX, TargetState
 from cdc_pipelines.replication.errors import UnsupportedChangeError
@@ -47,13 +47,28 @@ def add_table(conn: psycopg.Connection, state: TargetState, pipeline: str, item:
         raise UnsupportedChangeError(
             f"table {table.name} was made on the source, but {name} belongs to pipeline {others[0][2]}", CLAIMED_FIX
         )
-    _make_room(conn, state, pipeline, table, "was made on the source")
-    ddl.create_table(conn, table)
+    if not _takes_up_history(conn, pipeline, item):
+        _make_room(conn, state, pipeline, table, "was made on the source")
+        ddl.create_table(conn, table)
     state.claim(table)
     state.save_mapping(table)
     state.learn_columns(table.name, item.columns)
     done = Chunk(table.name, 0, None, None, 0, state="done", position=position, copied_at=datetime.now(UTC))
     state.save_plan([done])
+
+
+def _takes_up_history(conn: psycopg.Connection, pipeline: str, item: AddTable) -> bool:
+    """Whether the versions of a table that was there before go on in this one: none of them is open."""
+    table = item.table
+    if not table.rows.history or not existing.is_ours(conn, table, pipeline):
+        return False
+    kept = history.kept_by(conn, table, None)
+    if kept is None:
+        return False
+    if existing.misfits(conn, table, pipeline=pipeline):
+        history.rebuild(conn, table, kept)
+    history.close_range(conn, table, item.notes[-1].at_ms if item.notes else None)
+    return True
 
 
 def remove_table(conn: psycopg.Connection, state: TargetState, pipeline: str, item: RemoveTable) -> None:

@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable
 
 from cdc_pipelines.replication.changes.batches import (
+    Batch,
     Commit,
-    CopyBatch,
     Counts,
     Event,
+    HistoryBatch,
     Item,
     Key,
     KeyedBatch,
@@ -19,10 +20,12 @@ from cdc_pipelines.replication.changes.batches import (
     TableItem,
     Truncate,
 )
+from cdc_pipelines.replication.changes.rows import RowCodec
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.errors import ResyncRequiredError
 from cdc_pipelines.replication.pipeline import Apply
 from cdc_pipelines.replication.position import Place, log_file_number
+from cdc_pipelines.replication.stream.histories import Histories
 
 OPS = frozenset("crud")
 
@@ -41,7 +44,7 @@ class Run:
         limits: Apply,
         offset: int,
         position: MySqlPosition,
-        pack: Callable[[str, KeyedBatch], KeyedBatch | CopyBatch],
+        pack: Callable[[str, KeyedBatch | HistoryBatch], Batch],
         careful_until: int = 0,
     ) -> None:
         self._queue = items
@@ -57,7 +60,8 @@ class Run:
         """Whether something in this stretch was refused: each transaction is a run of its own then, with its events."""
         self._part = self._new_part()
         self._table = ""
-        self._batch: KeyedBatch | OrderedBatch = KeyedBatch()
+        self._batch: KeyedBatch | HistoryBatch | OrderedBatch = KeyedBatch()
+        self._histories = Histories()
         self._counts = Counts()
         self.events = 0
         self.whole = True
@@ -94,17 +98,22 @@ class Run:
                 "run `cdc start NAME --force-resync`.",
             )
 
-    def add(self, table: str, op: str, key: Key | None, before: Row | None, after: Row | None, size: int) -> None:
-        """Fold one row event in; `key` is None for a table without one."""
+    def add(
+        self, codec: RowCodec, op: str, key: Key | None, before: Row | None, after: Row | None, size: int,
+        at_ms: int | None,
+    ) -> None:
+        """Fold one row event in, made at `at_ms`; `key` is None for a table without one."""
         part = self._part
-        if table != self._table:
-            self._turn_to(table, keyed=key is not None)
+        if codec.name != self._table:
+            self._turn_to(codec)
         batch, counts = self._batch, self._counts
         if isinstance(batch, KeyedBatch):
             images = batch.images
             if batch.fresh and (op not in ("c", "r") or key in images):
                 batch.fresh = False
             images[key] = after  # type: ignore[index]
+        elif isinstance(batch, HistoryBatch):
+            self._histories.add(batch, key or (), after, at_ms)
         else:
             batch.changes.append((before, after))
         if op == "u":
@@ -141,13 +150,13 @@ class Run:
     def _new_part(self) -> Part:
         return Part(origins={} if self.careful else None)
 
-    def _turn_to(self, table: str, *, keyed: bool) -> None:
+    def _turn_to(self, codec: RowCodec) -> None:
         """The next rows are of this table."""
         part = self._part
-        batch = part.tables.setdefault(table, KeyedBatch() if keyed else OrderedBatch())
-        assert not isinstance(batch, CopyBatch)
-        self._table, self._batch = table, batch
-        self._counts = part.counts.setdefault(table, Counts())
+        batch = part.tables.setdefault(codec.name, codec.batch())
+        assert isinstance(batch, KeyedBatch | HistoryBatch | OrderedBatch)
+        self._table, self._batch = codec.name, batch
+        self._counts = part.counts.setdefault(codec.name, Counts())
 
     def change(self, item: Truncate | TableItem) -> None:
         """A change that stands by itself between the parts before and after it."""
@@ -167,6 +176,7 @@ class Run:
         `place` is of its last row, `begin` the offset of its beginning in the same file, where that is known.
         """
         self.boundary = next_offset
+        self._histories.complete(commit_ms)
         self.whole = self._moved = True
         if gtid:
             self.applied.add(gtid)
@@ -207,8 +217,9 @@ class Run:
     def flush_part(self) -> None:
         part = self._part
         if part.events or part.counts:
+            self._histories.hand_over()
             for table, batch in part.tables.items():
-                if isinstance(batch, KeyedBatch) and part.origins is None:
+                if isinstance(batch, KeyedBatch | HistoryBatch) and part.origins is None:
                     part.tables[table] = self._pack(table, batch)
             self.put(part)
             self._part, self._table = self._new_part(), ""

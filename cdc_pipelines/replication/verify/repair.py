@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from cdc_pipelines.replication.added_columns import of_copied_rows
 from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.databases.checksum import Key, Salt
-from cdc_pipelines.replication.databases.postgres import soft_deletes
+from cdc_pipelines.replication.databases.postgres import history, soft_deletes
 from cdc_pipelines.replication.databases.postgres.connection import connect, server_errors, take_replica_role
 from cdc_pipelines.replication.databases.postgres.epoch_lock import keep_others_out
 from cdc_pipelines.replication.databases.postgres.load import copy_rows
@@ -82,7 +82,13 @@ def _replace(
             removed = theirs.delete(conn, picks)
             added = of_copied_rows(table, meeting.source.taken_at, meeting.position.log_place)
             rows = meeting.source.read_where(table, condition, params)
-            if table.rows.soft:  # a row may be there that was marked as deleted, just now or long ago
+            if table.rows.history:
+                written = history.open_rows(
+                    conn, table,
+                    lambda stage, more: copy_rows(conn, stage, rows, what=what, added=(*added, *more)),
+                    taken_at=meeting.source.taken_at,
+                )
+            elif table.rows.soft:  # a row may be there that was marked as deleted, just now or long ago
                 stage = soft_deletes.make_stage(conn, table)
                 written, _ = copy_rows(conn, stage, rows, what=what, added=added)
                 soft_deletes.take_staged(conn, table, stage)

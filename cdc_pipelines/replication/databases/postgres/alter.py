@@ -46,7 +46,7 @@ def redefine(conn: psycopg.Connection, change: Redefine) -> None:
         if origin is None:
             ddl.add_column(conn, before, column, change.literals[column.source.name])
         else:
-            free = column in after.key or after.rows.soft  # a deleted row keeps its nulls
+            free = column in after.key or bool(after.rows.ended)  # a row that stays keeps its nulls
             _alter_column(conn, table, _by_name(before)[origin], column, free)
     if rekeyed and after.key:
         _add_key(conn, after)

@@ -12,7 +12,15 @@ import psycopg
 from psycopg import sql
 
 from cdc_pipelines.replication.catalog import MappedTable
-from cdc_pipelines.replication.changes.batches import SMALL, CopyBatch, KeyedBatch, OrderedBatch, Row
+from cdc_pipelines.replication.changes.batches import (
+    SMALL,
+    Batch,
+    CopyBatch,
+    HistoryBatch,
+    KeyedBatch,
+    OrderedBatch,
+    Row,
+)
 from cdc_pipelines.replication.changes.rows import RowCodec
 from cdc_pipelines.replication.errors import IntegrityError
 
@@ -51,8 +59,9 @@ class TableApplier:
     def unique(self) -> bool:
         return self._unique
 
-    def pack(self, batch: KeyedBatch) -> KeyedBatch | CopyBatch:
+    def pack(self, batch: KeyedBatch | HistoryBatch) -> Batch:
         """As `apply` takes it quickest."""
+        assert isinstance(batch, KeyedBatch)
         return self._codec.pack(batch)
 
     def undone(self) -> None:
@@ -92,7 +101,7 @@ class TableApplier:
             _conditions("{} is not distinct from ", self._columns[: self._told]),
         )
 
-    def apply(self, batch: KeyedBatch | CopyBatch | OrderedBatch) -> None:
+    def apply(self, batch: Batch) -> None:
         """Raises psycopg errors as they come; IntegrityError where a keyless change hits no row."""
         match batch:
             case KeyedBatch():

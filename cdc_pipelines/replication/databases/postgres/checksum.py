@@ -36,15 +36,14 @@ class PostgresChecksum(TableChecksum):
     def delete(self, conn: psycopg.Connection, picks: Collection[Key]) -> int:
         """Delete the rows that were picked (see `picked`), by another session; how many there were.
 
-        Where deleted rows stay, they are marked so.
+        Where deleted rows stay, they are marked so; of a history, the open versions are closed.
         """
         where, params = self.picked(picks)
-        where = self._narrowed(where)
-        deleted = self._quoted(self.table.rows.deleted_column)
-        action = (
-            f"update {self._from} set {deleted} = now()" if self.table.rows.soft  # noqa: S608
-            else f"delete from {self._from}"  # noqa: S608
-        )
+        where, rules = self._narrowed(where), self.table.rows
+        action = f"delete from {self._from}"  # noqa: S608
+        if rules.ended:
+            now = f"greatest(now(), {self._quoted(rules.valid_from)})" if rules.history else "now()"
+            action = f"update {self._from} set {self._quoted(rules.ended)} = {now}"  # noqa: S608
         # As in `_run`; never without values, so that `%%` is unfolded.
         return conn.execute(f"{action} where {where}".encode(), params or []).rowcount
 
@@ -62,8 +61,8 @@ class PostgresChecksum(TableChecksum):
 
     @property
     def _only(self) -> str:
-        rows = self.table.rows
-        return f"{self._quoted(rows.deleted_column)} is null" if rows.soft else ""
+        ended = self.table.rows.ended
+        return f"{self._quoted(ended)} is null" if ended else ""
 
     def _quoted(self, *names: str) -> str:
         # Statements are always given values (if none, an empty list), so that each of them unfolds `%%`.
@@ -112,4 +111,6 @@ def require_table(conn: psycopg.Connection, table: MappedTable) -> ExistingTable
 def key_is_sound(found: ExistingTable, table: MappedTable) -> bool:
     """Whether the target itself sees to it that the key is never null and never there twice."""
     key = {column.target_name for column in table.key}
+    if table.rows.history:
+        return found.is_unique_while_open(table) and all(found.columns[name].not_null for name in key)
     return any(set(k) == key for k in found.keys) and all(found.columns[name].not_null for name in key)

@@ -23,21 +23,35 @@ def create_table(conn: psycopg.Connection, mapped: MappedTable) -> bool:
     schema = conn.execute("select 1 from pg_catalog.pg_namespace where nspname = %s", [mapped.target_schema])
     if schema.fetchone() is None:
         conn.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(mapped.target_schema)))
-    # A row that is marked as deleted stays as it was, whatever its table becomes.
+    # A row that stays, though the source has it no more, stays as it was, whatever its table becomes.
     parts = [
-        _column_definition(column, not_null=is_not_null(column) and (not mapped.rows.soft or column in mapped.key))
+        _column_definition(column, not_null=is_not_null(column) and (not mapped.rows.ended or column in mapped.key))
         for column in mapped.columns
     ]
     parts += [
-        sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind))
+        sql.SQL("{} {}{}").format(
+            sql.Identifier(name), sql.SQL(kind), sql.SQL(" not null" if name in _never_null(mapped) else "")
+        )
         for name, kind in mapped.landing[len(mapped.columns) :]
     ]
-    if mapped.key:
-        key = sql.SQL(", ").join(sql.Identifier(c.target_name) for c in mapped.key)
-        parts.append(sql.SQL("primary key ({})").format(key))
+    key = [sql.Identifier(c.target_name) for c in mapped.key]
+    if key:
+        whole = [*key, sql.Identifier(mapped.rows.version)] if mapped.rows.history else key
+        parts.append(sql.SQL("primary key ({})").format(sql.SQL(", ").join(whole)))
     statement = sql.SQL("create table if not exists {} ({})").format(table_name(mapped), sql.SQL(", ").join(parts))
     conn.execute(statement)
+    if mapped.rows.history:  # at most one version of a key is open
+        conn.execute(
+            sql.SQL("create unique index on {} ({}) where {} is null").format(
+                table_name(mapped), sql.SQL(", ").join(key), sql.Identifier(mapped.rows.valid_to)
+            )
+        )
     return True
+
+
+def _never_null(mapped: MappedTable) -> tuple[str, ...]:
+    """Those of the columns that the source does not have."""
+    return (mapped.rows.valid_from, mapped.rows.version) if mapped.rows.history else ()
 
 
 def _column_definition(column: MappedColumn, *, not_null: bool) -> sql.Composed:

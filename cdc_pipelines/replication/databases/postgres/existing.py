@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import psycopg
 from psycopg import sql
 
-from cdc_pipelines.replication.catalog import DELETED_TYPE, MappedColumn, MappedTable
+from cdc_pipelines.replication.catalog import MappedColumn, MappedTable
 from cdc_pipelines.replication.errors import ConfigurationError
 
 _KINDS = {"v": "a view", "m": "a materialized view", "f": "a foreign table", "S": "a sequence", "c": "a type"}
@@ -27,13 +27,21 @@ class ExistingColumn:
 class ExistingTable:
     """A relation of the target. `keys` are its whole, plain unique indexes' columns, the primary key's first.
 
-    `unique_expressions` says that there are unique indexes beside them, on expressions or with a condition.
+    `unique_expressions` says that there are unique indexes beside them, on expressions or with a condition;
+    `conditional` are the (columns, condition) of those that are not on expressions.
     """
 
     kind: str
     columns: dict[str, ExistingColumn] = field(default_factory=dict)
     keys: tuple[tuple[str, ...], ...] = ()
     unique_expressions: bool = False
+    conditional: tuple[tuple[tuple[str, ...], str], ...] = ()
+
+    def is_unique_while_open(self, mapped: MappedTable) -> bool:
+        """Whether the table itself sees to it that a key has one open version at most."""
+        key = {column.target_name for column in mapped.key}
+        wanted = f"({mapped.rows.valid_to} IS NULL)"
+        return any(set(names) == key and said.replace('"', "") == wanted for names, said in self.conditional)
 
 
 def find(conn: psycopg.Connection, schema: str, name: str) -> ExistingTable | None:
@@ -55,6 +63,7 @@ def find(conn: psycopg.Connection, schema: str, name: str) -> ExistingTable | No
     indexes = conn.execute(
         """
         select i.indexprs is null and i.indpred is null,
+               case when i.indexprs is null then pg_get_expr(i.indpred, i.indrelid) end,
                array(select a.attname::text from unnest(i.indkey::int2[]) with ordinality k(attnum, place)
                      join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
                      where k.place <= i.indnkeyatts order by k.place)
@@ -67,8 +76,9 @@ def find(conn: psycopg.Connection, schema: str, name: str) -> ExistingTable | No
     return ExistingTable(
         kind=kind,
         columns={name: ExistingColumn(name, *facts) for name, *facts in columns},
-        keys=tuple(tuple(names) for plain, names in indexes if plain),
-        unique_expressions=any(not plain for plain, _ in indexes),
+        keys=tuple(tuple(names) for plain, _, names in indexes if plain),
+        unique_expressions=any(not plain for plain, *_ in indexes),
+        conditional=tuple((tuple(names), said) for _, said, names in indexes if said is not None),
     )
 
 
@@ -135,8 +145,8 @@ def misfits(conn: psycopg.Connection, mapped: MappedTable, *, pipeline: str | No
         elif existing.generated or existing.type != plain_type(added.target_type):
             what = "generated" if existing.generated else existing.type
             problems.append(f"column {added.name} is {what}, not {plain_type(added.target_type)}")
-    if mapped.rows.soft:
-        problems += _deleted_problems(found, mapped)
+    if mapped.rows.ended:
+        problems += _problems_of_rows_that_stay(found, mapped)
     ours = {name for name, _ in mapped.landing}
     problems += [
         f"column {c.name} is not replicated, NOT NULL and without a default"
@@ -144,26 +154,32 @@ def misfits(conn: psycopg.Connection, mapped: MappedTable, *, pipeline: str | No
         if c.name not in ours and c.not_null and not c.has_default and not c.generated
     ]
     key = tuple(c.target_name for c in mapped.key)
-    if key and not any(set(k) == set(key) for k in found.keys):
-        problems.append(f"lacks a primary key or unique index on ({', '.join(key)})")
+    whole = (*key, mapped.rows.version) if mapped.rows.history else key
+    if key and not any(set(k) == set(whole) for k in found.keys):
+        problems.append(f"lacks a primary key or unique index on ({', '.join(whole)})")
+    if mapped.rows.history and not found.is_unique_while_open(mapped):
+        problems.append(f"lacks a unique index on ({', '.join(key)}) where {mapped.rows.valid_to} is null")
     if not is_ours(conn, mapped, pipeline) and not is_empty(conn, mapped):
         problems.append("holds rows that this pipeline did not write")
     return problems
 
 
-def _deleted_problems(found: ExistingTable, mapped: MappedTable) -> list[str]:
-    """What keeps the table from having rows that are marked as deleted."""
-    name, kind = mapped.rows.deleted_column, plain_type(DELETED_TYPE)
-    existing = found.columns.get(name)
-    key = {c.target_name for c in mapped.key}
-    problems = []
-    if existing is None:
-        problems.append(f"lacks column {name} {kind}")
-    elif existing.generated or existing.type != kind or existing.not_null or existing.has_default:
-        problems.append(f"column {name} is not a plain {kind} that may be null and has no default")
+def _problems_of_rows_that_stay(found: ExistingTable, mapped: MappedTable) -> list[str]:
+    """What keeps the table from having rows that the source has no more."""
+    rules, problems = mapped.rows, []
+    for name, target_type in rules.columns:
+        existing, kind = found.columns.get(name), plain_type(target_type)
+        free = name == rules.ended
+        if existing is None:
+            problems.append(f"lacks column {name} {kind}")
+        elif existing.generated or existing.type != kind or (free and (existing.not_null or existing.has_default)):
+            also = " that may be null and has no default" if free else ""
+            problems.append(f"column {name} is not a plain {kind}{also}")
+    key, what = {c.target_name for c in mapped.key}, "closed versions" if rules.history else "deleted rows"
+    own = {*key, rules.version} if rules.history else key
     problems += [
-        f"has a unique index on ({', '.join(columns)}), also over deleted rows: make it one `where {name} is null`"
-        for columns in found.keys if set(columns) != key
+        f"has a unique index on ({', '.join(columns)}), also over {what}: make it one `where {rules.ended} is null`"
+        for columns in found.keys if set(columns) != own
     ]
     return problems
 

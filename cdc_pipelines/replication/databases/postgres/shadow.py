@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import psycopg
 from psycopg import sql
 
-from cdc_pipelines.replication.catalog import MappedTable
-from cdc_pipelines.replication.databases.postgres import ddl, existing, soft_deletes
+from cdc_pipelines.replication.catalog import MappedTable, RowRules
+from cdc_pipelines.replication.databases.postgres import ddl, existing, history, soft_deletes
 from cdc_pipelines.replication.errors import ConfigurationError
 
 _LOCK_WAIT_S = 1  # whoever comes to read waits behind us for as long
@@ -32,6 +32,8 @@ def create_shadow(
     """
     if existing.find(conn, shadow.target_schema, shadow.target_name) is not None:
         return
+    if live.rows.history and (kept := history.kept_by(conn, live, before)) is not None:
+        history.require_same_key(conn, live, kept)
     if not misfits(conn, live) and not _names(before) - _names(live):
         conn.execute(
             sql.SQL("create table {} (like {} including all)").format(ddl.table_name(shadow), ddl.table_name(live))
@@ -66,8 +68,12 @@ def take_place(
     """
     conn.execute(f"set local lock_timeout = '{_LOCK_WAIT_S}s'".encode())
     if existing.find(conn, live.target_schema, live.target_name) is None:
+        if shadow.rows.history:
+            history.end_unseen(conn, shadow)
         _rename(conn, shadow, live)
         return "swapped"
+    if live.rows.history and (kept := history.kept_by(conn, live, before)) is not None:
+        return _give_versions(conn, shadow, live, before, kept)
     if live.rows.soft and (before is None or before.rows.soft):
         was = live.rows if before is None else before.rows
         soft_deletes.carry_over(conn, live, shadow, was.deleted_column)
@@ -80,6 +86,13 @@ def take_place(
         _rename_indexes(conn, live, indexes)
         _rename_sequences(conn, shadow, live)
         return "swapped"
+    _require_fits(conn, shadow, live, reasons)
+    merge(conn, shadow, live)
+    conn.execute(sql.SQL("drop table {}").format(ddl.table_name(shadow)))
+    return "merged"
+
+
+def _require_fits(conn: psycopg.Connection, shadow: MappedTable, live: MappedTable, reasons: Sequence[str]) -> None:
     wrong = misfits(conn, live)
     if wrong:
         raise ConfigurationError(
@@ -88,7 +101,19 @@ def take_place(
             f"alter it yourself, or drop what hangs on it; then run the same command again. Its new rows are kept "
             f"ready in {shadow.target_schema}.{shadow.target_name}.",
         )
-    merge(conn, shadow, live)
+
+
+def _give_versions(
+    conn: psycopg.Connection, shadow: MappedTable, live: MappedTable, before: MappedTable | None, kept: RowRules
+) -> str:
+    """A table with a history is not replaced: where its columns change, it is made anew with all its versions."""
+    if misfits(conn, live) or _names(before) - _names(live):
+        reasons = what_hangs_on(conn, live, before)
+        if reasons:
+            _require_fits(conn, shadow, live, reasons)
+        else:
+            history.rebuild(conn, live, kept)
+    history.merge(conn, shadow, live)
     conn.execute(sql.SQL("drop table {}").format(ddl.table_name(shadow)))
     return "merged"
 

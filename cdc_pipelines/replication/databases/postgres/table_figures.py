@@ -41,10 +41,10 @@ class TableFigures:
             )
 
     def count_rows(self, table: MappedTable) -> int:
-        """The rows in the target table but for deleted ones: reads all of it."""
+        """The rows in the target table that the source has, too: reads all of it."""
         counted = sql.SQL("select count(*) from {}").format(ddl.table_name(table))
-        if table.rows.soft:
-            counted += sql.SQL(" where {} is null").format(sql.Identifier(table.rows.deleted_column))
+        if table.rows.ended:
+            counted += sql.SQL(" where {} is null").format(sql.Identifier(table.rows.ended))
         row = self._conn.execute(counted).fetchone()
         assert row is not None
         return int(row[0])
