@@ -35,8 +35,8 @@ class Log:
     def begin(self, n: int) -> None:
         self.add({"status": "BEGIN", "id": self._id(n), "event_count": None, "data_collections": None, "ts_ms": 1})
 
-    def end(self, n: int, count: int) -> None:
-        self.add({"status": "END", "id": self._id(n), "event_count": count, "data_collections": [], "ts_ms": 1})
+    def end(self, n: int, count: int, *, ts_ms: int = 1) -> None:
+        self.add({"status": "END", "id": self._id(n), "event_count": count, "data_collections": [], "ts_ms": ts_ms})
 
     def heartbeat(self) -> None:
         self.add({"ts_ms": 1_700_000_000_000 + len(self.records)})

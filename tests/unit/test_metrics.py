@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cdc_pipelines.agent.metrics import serving
 from cdc_pipelines.replication.changes.batches import Commit
+from cdc_pipelines.replication.changes.rows import RowCodec
 from cdc_pipelines.replication.control.records import Incident, Problem
 from cdc_pipelines.replication.control.store import ControlStore, Heartbeat
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
@@ -28,6 +29,7 @@ from cdc_pipelines.replication.stream import measures as measures_module
 from cdc_pipelines.replication.stream.measures import Histogram, Measures
 from cdc_pipelines.replication.stream.run import Run
 from tests.control_specs import make_spec
+from tests.unit.log_reading import KEYED
 
 Samples = dict[tuple[Any, ...], float]
 
@@ -97,6 +99,7 @@ def test_commit_times_are_those_of_a_runs_own_transactions_with_rows() -> None:
     items: queue.Queue[Any] = queue.Queue()
     position = MySqlPosition("binlog.000001", 4)
     run = Run(items, threading.Event(), Apply(), 0, position, lambda table, batch: batch)
+    codec = RowCodec(KEYED, "mysql", "postgres")
     for offset, (commit_ms, rows, repeated) in enumerate(
         [(100, 1, False), (200, 0, False), (300, 2, False), (400, 1, True), (500, 0, False)], start=1
     ):

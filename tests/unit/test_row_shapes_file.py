@@ -38,8 +38,14 @@ def shaped(more: str = "", **shape: Any) -> MappedTable:
         ({"nope": {"where": "id = 1"}}, "shape: nope is no table of this pipeline"),
         ({"log": {"deletes": "soft"}}, "shape.log.deletes: soft needs a key"),
         ({"orders": {"deletes": "soft", "deleted_column": "name"}}, "the table has a column name of its own"),
-        ({"orders": {"deletes": "soft", "add": {"_deleted_at": {"value": 1}}}}, "is the column of deletes' times"),
+        ({"orders": {"deletes": "soft", "add": {"_deleted_at": {"value": 1}}}}, "_deleted_at is also deleted_column"),
         ({"orders": {"deletes": "soft", "deleted_column": "xmin"}}, "PostgreSQL can't have a column xmin"),
+        ({"log": {"history": True}}, "shape.log.history needs a key"),
+        ({"orders": {"history": True, "deletes": "soft"}}, "keeps deleted rows already"),
+        ({"orders": {"history": True, "valid_to_column": "name"}}, "valid_to_column: the table has a column name"),
+        ({"orders": {"history": True, "valid_to_column": "_version"}}, "give each a name of its own"),
+        ({"orders": {"history": True, "add": {"_version": {"value": 1}}}}, "_version is also version_column"),
+        ({"orders": {"history": True, "valid_from_column": "ctid"}}, "valid_from_column: PostgreSQL can't have"),
     ],
 )
 def test_mistakes_name_table_place_and_what_is_valid(shape: dict, words: str) -> None:
@@ -64,6 +70,18 @@ def test_the_asset_shows_the_column_of_deletes() -> None:
     columns = target_schema(shaped(where="total > 1", deletes="soft")).columns
     assert [(c.name, c.type) for c in columns][-1] == ("_deleted_at", "timestamptz")
     assert len(target_schema(shaped(where="total > 1")).columns) == len(columns) - 1
+
+
+def test_a_history_has_columns_of_its_own_and_is_told_where_it_ends() -> None:
+    table = shaped(history=True, version_column="nr")
+    assert table.landing[-3:] == [("_valid_from", "timestamptz"), ("_valid_to", "timestamptz"), ("nr", "integer")]
+    assert [c.name for c in target_schema(table).columns][-3:] == ["_valid_from", "_valid_to", "nr"]
+    assert mapped_table_from_json(to_json(table)) == table
+    told = [str(d) for d in differences([table], [shaped()], followed=lambda _: True)]
+    assert told == [
+        "table orders has another shape: history true → false, valid_from_column _valid_from → unset, valid_to_column "
+        "_valid_to → unset, version_column nr → unset; all versions but the open ones go"
+    ]
 
 
 def test_a_mapping_from_before_has_all_rows() -> None:
@@ -106,6 +124,23 @@ def test_a_change_of_what_a_shape_needs_sets_the_table_apart(
     assert reason in detached(changed(text, columns, key=key), table=ASKS_V).reason
     if "where" in reason:
         assert reason in detached(changed(text, columns, key=key), table=BESIDE).reason
+
+
+HISTORY = msgspec.structs.replace(KEYED, rows=RowRules(history=True))
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "key", "reason"),
+    [
+        ("alter table t add _version int", [KEY, V, {**W, "name": "_version"}], ["id"], "shape.t.version_column"),
+        ("alter table t rename column v to _valid_to", [KEY, {**V, "name": "_valid_to"}], ["id"], "valid_to_column"),
+        ("alter table t drop primary key, add primary key (v)", [KEY, V], ["v"], "by which its history is not kept"),
+    ],
+)
+def test_a_change_of_what_a_history_needs_sets_the_table_apart(
+    text: str, columns: list[dict], key: list[str], reason: str
+) -> None:
+    assert reason in detached(changed(text, columns, key=key), table=HISTORY).reason
 
 
 def test_another_change_is_followed_and_the_shape_stays() -> None:
