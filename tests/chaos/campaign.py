@@ -3,8 +3,10 @@
     python -m tests.chaos.campaign [--seed N] [--source mysql-gtid,…] [--minutes 85 | --faults 30] [--only "kill -9 broker,…"]
 
 Every fault comes once before any comes again, alone or together with others; then those that came least, over all
-sources. Writers rest after some faults, and all tables are compared. Prints one line per event and a table at the end; exit code 1 where anything was lost, doubled
-or seen half, or did not go on. A seed fixes the order of faults and writes, not the moments at which servers answer.
+sources. Writers rest after some faults, and all tables are compared. Prints one line per event and a table at the end;
+exit code 1 where anything was lost, doubled or seen half, or did not go on. For each source a seed fixes the writes and
+the order in which all faults come first; not the moments at which servers answer, nor what comes again where time
+decides how many come.
 """  # noqa: E501
 
 import argparse

@@ -71,7 +71,7 @@ def test_without_a_lock_rows_in_flight_are_no_differences(pipe: Pipe, monkeypatc
     monkeypatch.setenv("CDC_HOME", str(pipe.home))
     with Runtime.open(pipe.name, ControlStore.open()) as rt, writing(pipe, change_keyed) as written:
         wait_until(lambda: written[0] > 50, "the writer to be at work")
-        for _ in range(2):
+        for _ in range(3):
             report = verify(rt, logging.getLogger("test"))
             differing = {table.table: table.differences for table in report.tables if not table.equal}
             assert {name: [d.key for d in found] for name, found in differing.items()} == {"account": [{"id": 700}]}
