@@ -81,6 +81,8 @@ def compared_metadata(table: TableVerified) -> Metadata:
         "verified through": table.position,
         "seconds": round(table.seconds, 3),
     }
+    if table.malformed:
+        found["versions that are not well-formed"] = table.malformed
     if table.repaired is not None:
         found["differences repaired"] = table.repaired.differences
     if table.differences:

@@ -54,6 +54,7 @@ def verify(
     """
     from cdc_pipelines.replication.operations.runtime import Runtime
     from cdc_pipelines.replication.verify import verify as compare
+    from cdc_pipelines.replication.verify.report import MALFORMED
 
     with Runtime.open(name) as rt, rt.store.lease(name, holder(), "verify"):
         report = compare(
@@ -73,6 +74,8 @@ def verify(
         for table in report.tables:
             if table.left_out:
                 console.print(f"  {table.table}: not compared, it {table.left_out}", markup=False)
+            if table.malformed:
+                console.print(f"  {MALFORMED % (table.table, table.malformed)}", markup=False)
             if table.repaired is not None:
                 done = table.repaired
                 console.print(

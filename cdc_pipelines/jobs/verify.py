@@ -57,7 +57,7 @@ def compare_tables(context: dg.OpExecutionContext, config: VerifyConfig, pipelin
 
 
 def _count(table: TableVerified) -> str:
-    return f"{table.difference_count:,} rows" if table.complete else f"{table.difference_count:,} rows and more"
+    return f"{table.wrong:,} rows" if table.complete else f"{table.wrong:,} rows and more"
 
 
 verify_replication = job_of(compare_tables, name="verify_replication", config=VerifyConfig)

@@ -100,12 +100,10 @@ def _index(table: MappedTable, index: SourceIndex) -> Wanted:
         raise UntranslatableError("the source does not use it (INVISIBLE, IGNORED)")
     if index.method not in ("BTREE", "HASH"):
         raise UntranslatableError(f"it is {index.method}, which PostgreSQL has no equal of")
-    parts = ", ".join(_part(table, part, unique=index.unique) for part in index.parts)
+    unique = index.unique and not table.rows.history  # versions of a row share its values
+    parts = ", ".join(_part(table, part, unique=unique) for part in index.parts)
     plain = f"({parts})"
-    if table.rows.history:  # other versions have the same values
-        return Wanted("index", table.name, index.name, plain)
-    return Wanted("index", table.name, index.name, f"unique {plain}" if index.unique else plain,
-                  plain if index.unique else "")
+    return Wanted("index", table.name, index.name, f"unique {plain}" if unique else plain, plain if unique else "")
 
 
 def _part(table: MappedTable, part: IndexPart, *, unique: bool) -> str:
@@ -152,9 +150,10 @@ def _foreign_key(
         parent = others.get(key.table) if key.schema == schema else None
         if parent is None:
             raise UntranslatableError(f"its parent {key.table} is not replicated by this pipeline")
-        for each in (table, parent):
-            if each.rows.history:
-                raise UntranslatableError(f"the target has all versions of {each.name}: no key to refer to")
+        if table.rows.history:
+            raise UntranslatableError("the target keeps the table's history, and a closed version's parent may be gone")
+        if parent.rows.history:
+            raise UntranslatableError(f"the target keeps the history of its parent {parent.name}: no row to refer to")
         columns = ", ".join(quoted(column_of(table, name).target_name) for name in key.columns)
         theirs = ", ".join(quoted(column_of(parent, name).target_name) for name in key.parent_columns)
     except UntranslatableError as error:

@@ -59,10 +59,14 @@ class RowCodec:
         self._texts: list[Text | None] = [form.text for form in self.forms] + [None] * len(table.added)
         self._columns = [_column_renderer(f.text, f.json) for f in self.forms] + [_fields] * len(table.added)
         if table.rows.soft:
-            self._texts.append(_moment)
-            self._columns.append(_column_renderer(_moment, int))
+            self._texts.append(moment)
+            self._columns.append(_column_renderer(moment, int))
         condition = bound(table)
-        self.is_shaped = condition is not None or table.rows.soft
+        self.may_repeat = table.rows.history and (
+            len(table.columns) < len(table.source.columns) or any(column.shape.changes for column in table.columns)
+        )
+        """Whether a change of a row may be none to the target, which keeps each that is one."""
+        self.is_shaped = condition is not None or table.rows.soft or self.may_repeat
         """Whether a change is not to be applied as it comes; see `shaping`."""
         self.accepts: Callable[[Row], bool] = lambda row: True
         """The table's filter: whether the target is to have a row."""
@@ -191,7 +195,7 @@ def _getter(name: str, turn: Callable[[Any], Any]) -> Callable[[Row], Any]:
     return lambda row: None if (found := value(row)) is None else turn(found)
 
 
-def _moment(ms: int) -> str:
+def moment(ms: int) -> str:
     """Milliseconds since 1970 as a timestamptz."""
     return datetime.fromtimestamp(ms / 1000, UTC).isoformat(sep=" ", timespec="milliseconds")
 

@@ -1,17 +1,9 @@
 """The versions of rows whose table keeps its history, as the target takes them."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from functools import lru_cache
 
 from cdc_pipelines.replication.changes.batches import SMALL, HistoryBatch, HistoryCopyBatch, Key, KeyedBatch, Row
-from cdc_pipelines.replication.changes.rows import RowCodec, escaped
-
-
-@lru_cache(1000)
-def moment(milliseconds: int) -> str:
-    """Milliseconds since 1970 as a timestamptz."""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(sep=" ", timespec="milliseconds")
+from cdc_pipelines.replication.changes.rows import RowCodec, escaped, moment
 
 
 def pack(codec: RowCodec, batch: HistoryBatch) -> HistoryBatch | HistoryCopyBatch:
@@ -33,9 +25,10 @@ def copy_lines(codec: RowCodec, batch: HistoryBatch) -> bytes:
     """
     rows = [row for versions in batch.versions.values() for _, row in versions if row is not None]
     texts = iter(codec.copy_text(rows).split(b"\n"))
+    times = {transaction: moment(ms).encode() for transaction, ms in batch.times.items()}
     return b"".join(
         b"%b\t%b\t%d\t%b\t%d\n" % (
-            next(texts) if row is not None else _gone(codec, key), moment(batch.times[transaction]).encode(), place,
+            next(texts) if row is not None else _gone(codec, key), times[transaction], place,
             b"f" if row is not None else b"t", transaction,
         )
         for key, place, transaction, row in _each(batch)

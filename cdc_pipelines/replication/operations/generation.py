@@ -104,6 +104,7 @@ def _empty_table(
                 history.rebuild(conn, table, kept)
             except psycopg.errors.DependentObjectsStillExist as error:
                 raise _not_dropped(name, wrong, error) from error
+        history.reopen(conn, table)
         return
     if table.rows.soft and soft_deletes.keeps_deleted(conn, table):
         wrong = existing.misfits(conn, table, pipeline=pipeline)

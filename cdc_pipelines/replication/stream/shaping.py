@@ -1,7 +1,8 @@
 """What a change of a source's row is to the rows that the target is to have, where that is not all of them as they are.
 
 A row that leaves the filter is deleted, one that enters is inserted: an event tells both images. A delete of a table
-with soft deletes is one more image of the row, the last one that it had, with the time of the delete.
+with soft deletes is one more image of the row, the last one that it had, with the time of the delete. A change of what
+the target does not have makes no version of a history.
 """
 
 from typing import NamedTuple
@@ -29,6 +30,8 @@ def shaped(codec: RowCodec, op: str, before: Row | None, after: Row | None) -> C
         return None
     if now is None:
         return Change("d", was, None)
+    if codec.may_repeat and was is not None and codec.texts(was) == codec.texts(now):
+        return None
     return Change(op if was is not None else "c", was, now)
 
 

@@ -28,6 +28,7 @@ from cdc_pipelines.replication.errors import CdcError, IntegrityError, Retryable
 from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.replication.verify.barrier import Meeting, meet
 from cdc_pipelines.replication.verify.recheck import recheck
+from cdc_pipelines.replication.verify.report import MALFORMED
 from cdc_pipelines.replication.verify.tables import new_salt, verify_table
 
 FIRST_AFTER_S = 15.0  # a stream that has just begun is left alone
@@ -127,7 +128,9 @@ class Background(threading.Thread):
         )
         compared = recheck(rt, table, compared, salt)
         result = compared.result
-        rows, differences = walk.rows + result.rows_source, walk.differences + result.difference_count
+        rows, differences = walk.rows + result.rows_source, walk.differences + result.wrong
+        if result.malformed:
+            self._log.warning(f"background verification: {MALFORMED}", table.name, result.malformed)
         if result.difference_count:
             self._log.warning(
                 "background verification: table %s: %d row(s) differ, the first one: %s; `cdc verify %s --table %s "

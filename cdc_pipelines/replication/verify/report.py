@@ -5,6 +5,12 @@ from typing import Any, Literal
 import msgspec
 
 
+MALFORMED = (
+    "table %s: %d version(s) of its history end before they begin, or after the next one of their key begins: something "
+    "else changed them; mend them by hand (docs/shaping.md#history)"
+)
+
+
 class Difference(msgspec.Struct, frozen=True):
     """One row that is not equal on both sides.
 
@@ -32,7 +38,8 @@ class TableVerified(msgspec.Struct, frozen=True):
     `complete` is False where there were so many that counting was given up: the count is then a lower bound.
     `chunks` says in how many parts the table was compared, `position` (JSON) at which state of the source; after a
     repair all of this is of the comparison that followed it. A table that stands apart from the stream is not compared:
-    `left_out` says why, and it is not complete.
+    `left_out` says why, and it is not complete. `malformed`: versions of a history that end before they begin, or
+    after the next one of their key begins; a repair leaves those to people.
     """
 
     table: str
@@ -46,10 +53,21 @@ class TableVerified(msgspec.Struct, frozen=True):
     position: str = ""
     repaired: Repaired | None = None
     left_out: str = ""
+    malformed: int = 0
+
+    @property
+    def same_rows(self) -> bool:
+        """Whether the target has the source's rows of now."""
+        return self.complete and self.difference_count == 0 and self.rows_source == self.rows_target
 
     @property
     def equal(self) -> bool:
-        return self.complete and self.difference_count == 0 and self.rows_source == self.rows_target
+        return self.same_rows and not self.malformed
+
+    @property
+    def wrong(self) -> int:
+        """Rows that are not what they should be."""
+        return self.difference_count + self.malformed
 
 
 def left_out(table: str, why: str) -> TableVerified:

@@ -16,7 +16,7 @@ from cdc_pipelines.replication.verify.barrier import Meeting, meet
 from cdc_pipelines.replication.verify.compare import Compared
 from cdc_pipelines.replication.verify.recheck import recheck
 from cdc_pipelines.replication.verify.repair import repair_table
-from cdc_pipelines.replication.verify.report import Repaired, TableVerified, VerifyReport, left_out
+from cdc_pipelines.replication.verify.report import MALFORMED, Repaired, TableVerified, VerifyReport, left_out
 from cdc_pipelines.replication.verify.tables import new_salt, verify_table
 from cdc_pipelines.replication.verify.walk import Pace
 
@@ -145,14 +145,14 @@ def _can_be_repaired(log: Log, result: TableVerified) -> bool:
             "table %s: too many rows differ (%d and more) to repair them one by one; copy the pipeline again: "
             "`cdc start NAME --force-resync`", result.table, result.difference_count,
         )
-    return result.complete and not result.equal
+    return result.complete and not result.same_rows
 
 
 def _record(rt: "Runtime", result: TableVerified, by: str) -> None:
     with rt.target("verified") as (conn, _), server_errors("recording the comparison"):
         record_verified(
             conn, rt.name, result.table, position=result.position, rows=result.rows_source,
-            differences=result.difference_count, complete=result.complete,
+            differences=result.wrong, complete=result.complete,
             by=by, repaired=result.repaired.differences if result.repaired else 0,
         )
         conn.commit()
@@ -170,3 +170,5 @@ def _tell(log: Log, result: TableVerified) -> None:
         result.table, "" if result.complete else "at least ", result.difference_count, result.rows_source,
         result.rows_target, result.seconds,
     )
+    if result.malformed:
+        log.warning(MALFORMED, result.table, result.malformed)

@@ -69,9 +69,14 @@ def _ask(conn: psycopg.Connection, change: Redefine) -> None:
     """All of them in one look at the table."""
     if not change.questions:
         return
-    columns = _by_name(change.before)
+    columns, ended = _by_name(change.before), change.before.rows.ended
+    # What takes another type must fit in all rows; a null stays one where the source does not have the row any more.
+    here = sql.SQL("{} is null").format(sql.Identifier(ended)) if ended else sql.SQL("true")
     asked = sql.SQL(", ").join(
-        sql.SQL("coalesce(bool_or({}), false)").format(_condition(question, sql.Identifier(columns[name].target_name)))
+        sql.SQL("coalesce(bool_or(({}) and {}), false)").format(
+            _condition(question, sql.Identifier(columns[name].target_name)),
+            here if isinstance(question, IsNull | Equals) else sql.SQL("true"),
+        )
         for name, question in change.questions
     )
     answers = conn.execute(sql.SQL("select {} from {}").format(asked, ddl.table_name(change.before))).fetchone()

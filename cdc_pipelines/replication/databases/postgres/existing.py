@@ -40,7 +40,7 @@ class ExistingTable:
     def is_unique_while_open(self, mapped: MappedTable) -> bool:
         """Whether the table itself sees to it that a key has one open version at most."""
         key = {column.target_name for column in mapped.key}
-        wanted = f"({mapped.rows.valid_to} IS NULL)"
+        wanted = f"({mapped.rows.valid_to} IS NULL)".replace('"', "")
         return any(set(names) == key and said.replace('"', "") == wanted for names, said in self.conditional)
 
 

@@ -15,6 +15,8 @@ from psycopg import sql
 from cdc_pipelines.replication.catalog import TIME_TYPE, VERSION_TYPE, MappedTable, RowRules
 from cdc_pipelines.replication.column_shape import AddedColumn
 from cdc_pipelines.replication.databases.postgres import ddl, existing
+from cdc_pipelines.replication.databases.postgres.inherit import inherit
+from cdc_pipelines.replication.databases.postgres.refusals import reason
 from cdc_pipelines.replication.databases.postgres.soft_deletes import make_stage
 from cdc_pipelines.replication.errors import ConfigurationError
 
@@ -90,6 +92,11 @@ def expect_all(conn: psycopg.Connection, table: MappedTable) -> None:
     What it does not find, `end_unseen` closes.
     """
     _run(conn, "update {live} set {valid_to} = {unseen} where {valid_to} is null", table)
+
+
+def reopen(conn: psycopg.Connection, table: MappedTable) -> int:
+    """A copy was broken off: versions that it did not come to are open, as they were before it. How many."""
+    return _run(conn, "update {live} set {valid_to} = null where {valid_to} = {unseen}", table)
 
 
 def load_range(
@@ -198,7 +205,8 @@ def require_same_key(conn: psycopg.Connection, table: MappedTable, kept: RowRule
 def rebuild(conn: psycopg.Connection, table: MappedTable, kept: RowRules) -> None:
     """Let the table have its mapping's columns; all versions stay. Columns that it did not have are null in them.
 
-    Raises the server's error where something depends on the table, or where a value of an old version does not fit.
+    Raises ConfigurationError where a value of an old version does not fit, the server's error where something depends
+    on the table.
     """
     require_same_key(conn, table, kept)
     old = ddl.elsewhere(table, table.target_schema, "_cdc_old")
@@ -218,11 +226,19 @@ def rebuild(conn: psycopg.Connection, table: MappedTable, kept: RowRules) -> Non
         cast = "::text" if kind.startswith("varchar") else f"::{kind}"
         same = there[source] == existing.plain_type(kind)
         values.append(sql.SQL("{}{}").format(sql.Identifier(source), sql.SQL("" if same else cast)))
-    conn.execute(
-        sql.SQL("insert into {} ({}) overriding system value select {} from {}").format(
-            ddl.table_name(table), sql.SQL(", ").join(names), sql.SQL(", ").join(values), ddl.table_name(old)
-        )
+    statement = sql.SQL("insert into {} ({}) overriding system value select {} from {}").format(
+        ddl.table_name(table), sql.SQL(", ").join(names), sql.SQL(", ").join(values), ddl.table_name(old)
     )
+    try:
+        conn.execute(statement)
+    except (psycopg.DataError, psycopg.errors.CannotCoerce) as error:
+        raise ConfigurationError(
+            f"table {table.name}: a version in {table.target_schema}.{table.target_name} has a value that the columns "
+            f"of now can't hold: {reason(error)}",
+            "give the column a type that holds its former values, too (shape, columns, type, in the pipeline's file), "
+            "or change those versions yourself; then run the same command again.",
+        ) from error
+    inherit(conn, table, old)
     ddl.drop_table(conn, old)
 
 

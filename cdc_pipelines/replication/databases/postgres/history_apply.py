@@ -9,7 +9,7 @@ from psycopg import sql
 
 from cdc_pipelines.replication.changes import versions
 from cdc_pipelines.replication.changes.batches import Batch, HistoryBatch, HistoryCopyBatch, KeyedBatch
-from cdc_pipelines.replication.changes.rows import RowCodec
+from cdc_pipelines.replication.changes.rows import RowCodec, moment
 from cdc_pipelines.replication.databases.postgres.ddl import table_name
 
 _OPEN_BEFORE = """
@@ -98,7 +98,7 @@ class HistoryApplier:
         closed, opened = [], []
         for key, found in batch.versions.items():
             texts = self._codec.key_texts(key)
-            times = [versions.moment(batch.times[transaction]) for transaction, _ in found]
+            times = [moment(batch.times[transaction]) for transaction, _ in found]
             closed.append([times[0], *texts])
             for (_, row), at, until in zip(found, times, [*times[1:], None], strict=True):
                 if row is not None:

@@ -12,6 +12,7 @@ from psycopg import sql
 
 from cdc_pipelines.replication.catalog import MappedTable, RowRules
 from cdc_pipelines.replication.databases.postgres import ddl, existing, history, soft_deletes
+from cdc_pipelines.replication.databases.postgres.inherit import inherit
 from cdc_pipelines.replication.errors import ConfigurationError
 
 _LOCK_WAIT_S = 1  # whoever comes to read waits behind us for as long
@@ -79,7 +80,7 @@ def take_place(
         soft_deletes.carry_over(conn, live, shadow, was.deleted_column)
     reasons = what_hangs_on(conn, live, before)
     if swap and not reasons:
-        _inherit(conn, shadow, live)
+        inherit(conn, shadow, live)
         indexes = _indexes(conn, live)
         conn.execute(sql.SQL("drop table {}").format(ddl.table_name(live)))
         _rename(conn, shadow, live)
@@ -170,39 +171,6 @@ def _is_depended_on(conn: psycopg.Connection, live: MappedTable) -> bool:
     ).fetchone()
     assert row is not None
     return bool(row[0])
-
-
-def _inherit(conn: psycopg.Connection, shadow: MappedTable, live: MappedTable) -> None:
-    """What the table has beside columns and indexes: owner, grants, comment, storage parameters."""
-    name = ddl.table_name(live).as_string(conn)
-    row = conn.execute(
-        "select pg_get_userbyid(relowner), obj_description(oid, 'pg_class'), reloptions from pg_class "
-        "where oid = %s::regclass",
-        [name],
-    ).fetchone()
-    assert row is not None
-    owner, comment, options = row
-    table = ddl.table_name(shadow)
-    if comment is not None:
-        conn.execute(sql.SQL("comment on table {} is {}").format(table, sql.Literal(comment)))
-    for option in options or ():
-        key, _, value = option.partition("=")
-        conn.execute(sql.SQL("alter table {} set ({} = {})").format(table, sql.Identifier(key), sql.Literal(value)))
-    grants = conn.execute(
-        "select case when grantee = 0 then null else pg_get_userbyid(grantee) end, privilege_type, is_grantable "
-        "from pg_class, aclexplode(relacl) where oid = %s::regclass and grantee <> relowner",
-        [name],
-    ).fetchall()
-    for grantee, privilege, grantable in grants:
-        conn.execute(
-            sql.SQL("grant {} on table {} to {}{}").format(
-                sql.SQL(privilege),  # the server's own word
-                table,
-                sql.SQL("public") if grantee is None else sql.Identifier(grantee),
-                sql.SQL(" with grant option" if grantable else ""),
-            )
-        )
-    conn.execute(sql.SQL("alter table {} owner to {}").format(table, sql.Identifier(owner)))
 
 
 def _rename(conn: psycopg.Connection, shadow: MappedTable, live: MappedTable) -> None:
