@@ -2,12 +2,13 @@
 
 from decimal import Decimal
 
+import msgspec
 import psycopg
 import pytest
 
-from cdc_pipelines.replication.catalog import Column, MappedColumn, MappedTable, Table
+from cdc_pipelines.replication.catalog import Column, MappedColumn, MappedTable, RowRules, Table
 from cdc_pipelines.replication.changes.batches import Redefine
-from cdc_pipelines.replication.changes.conversions import questions
+from cdc_pipelines.replication.changes.conversions import LongerThan, questions
 from cdc_pipelines.replication.databases.postgres import ddl, existing
 from cdc_pipelines.replication.databases.postgres.alter import ValuesConvertedError, redefine
 from cdc_pipelines.replication.errors import UnsupportedChangeError
@@ -116,6 +117,24 @@ def test_no_value_is_looked_for_where_none_may_be_missing(target: psycopg.Connec
     redefine(target, change)
     with pytest.raises(psycopg.errors.NotNullViolation):
         target.execute("insert into t values (1, null)")
+
+
+def test_rows_that_the_source_has_no_more_keep_their_nulls_and_must_fit_a_type(target: psycopg.Connection) -> None:
+    was, becomes, shorter = (
+        msgspec.structs.replace(table(ID, v), rows=RowRules(history=True))
+        for v in (text(9), text(9, nullable=False), text(3, nullable=False))
+    )
+    ddl.create_table(target, was)
+    target.execute("insert into t values (1, null, '2001-01-01', '2002-01-01', 1), (1, 'now', '2002-01-01', null, 2)")
+    for before, after in ((was, becomes), (becomes, shorter)):
+        asked = questions(before.columns[1].source, after.columns[1].source) or []
+        redefine(target, Redefine(before, after, origins={"id": "id", "v": "v"},
+                                  questions=[("v", each) for each in asked]))
+    target.execute("insert into t values (2, null, '2001-01-01', '2002-01-01', 1)")
+    target.execute("alter table t alter v type text")
+    target.execute("update t set v = 'long' where id = 2")
+    with pytest.raises(ValuesConvertedError):
+        redefine(target, Redefine(was, shorter, origins={"id": "id", "v": "v"}, questions=[("v", LongerThan(3))]))
 
 
 def test_columns_swap_their_names_and_one_takes_a_dropped_ones(target: psycopg.Connection) -> None:

@@ -162,6 +162,31 @@ def test_the_first_copy_goes_straight_into_the_table(conn: psycopg.Connection) -
         history.load_range(conn, LIVE, (5,), (9,), load, taken_at=TAKEN, by_range=True)
 
 
+def test_what_a_copy_that_was_broken_off_had_marked_is_open_again(conn: psycopg.Connection) -> None:
+    before = rows(conn)
+    history.expect_all(conn, LIVE)
+    assert rows(conn) != before
+    _empty_table(conn, LIVE, "shop", LIVE)
+    assert rows(conn) == before
+
+
+def test_a_table_that_is_made_anew_keeps_owner_grants_and_comment(conn: psycopg.Connection) -> None:
+    conn.execute("""grant select on "t 1%" to public; comment on table "t 1%" is 'all of them'""")
+    with conn.transaction():
+        history.rebuild(conn, WIDER, RULES)
+    ((granted, comment),) = conn.execute(
+        "select relacl::text ~ '[{,]=r/', obj_description(oid) from pg_class where relname = 't 1%'"
+    ).fetchall()
+    assert (granted, comment) == (True, "all of them")
+
+
+def test_a_former_value_that_does_not_fit_is_told(conn: psycopg.Connection) -> None:
+    conn.execute("""update "t 1%" set "v 1%" = 'too long' where id = 3""")
+    narrower = msgspec.structs.replace(LIVE, columns=(LIVE.columns[0], MappedColumn(V, "v 1%", "varchar(3)")))
+    with pytest.raises(ConfigurationError, match="a version in public.t 1% has a value that the columns of now can't"):
+        _empty_table(conn, narrower, "shop", LIVE)
+
+
 @pytest.mark.parametrize("wanted", [LIVE, WIDER])
 def test_a_resync_of_the_whole_pipeline_begins_with_all_versions_there(
     conn: psycopg.Connection, wanted: MappedTable

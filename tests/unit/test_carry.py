@@ -13,7 +13,7 @@ from cdc_pipelines.replication.carry.source import (
     TableExtras,
 )
 from cdc_pipelines.replication.carry.wanted import Wanted, target_name, wanted
-from cdc_pipelines.replication.catalog import Column, MappedColumn, MappedTable, Table
+from cdc_pipelines.replication.catalog import Column, MappedColumn, MappedTable, RowRules, Table
 from cdc_pipelines.replication.databases.mysql.extras import checks_of, foreign_keys
 
 TARGETS = {
@@ -116,6 +116,20 @@ def test_indexes() -> None:
         "it is FULLTEXT", "it is SPATIAL", "the source does not use it (INVISIBLE",
         "it is over the first 3 characters of v", "column s is not replicated",
     ]
+
+
+
+def test_a_table_that_keeps_its_history_is_unique_in_nothing_and_refers_to_nothing() -> None:
+    history = msgspec.structs.replace(TABLE, rows=RowRules(history=True))
+    key = SourceForeignKey("f", ("n",), "shop", "p", ("n",), "RESTRICT", "RESTRICT")
+    found = of(history, indexes=(index("v", unique=True), index(IndexPart("v", length=3), unique=True)),
+               foreign_keys=(key,))
+    assert [(each.definition, each.unique) for each in found] == [('("v")', False), ("", False), ("", False)]
+    assert "over the first 3 characters" in found[1].why_not
+    assert "a closed version's parent may be gone" in found[2].why_not
+    others = {"t": TABLE, "p": msgspec.structs.replace(mapped("p"), rows=RowRules(history=True))}
+    (child,) = wanted(TABLE, TableExtras(foreign_keys=(key,)), others, KINDS, "shop")
+    assert "the history of its parent p" in child.why_not
 
 
 def test_the_index_that_is_the_key_is_there_already() -> None:

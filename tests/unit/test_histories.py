@@ -9,6 +9,7 @@ from cdc_pipelines.replication.catalog import MappedTable, RowRules
 from cdc_pipelines.replication.changes import versions
 from cdc_pipelines.replication.changes.batches import Commit, HistoryBatch, HistoryCopyBatch, Part, Truncate
 from cdc_pipelines.replication.changes.rows import RowCodec
+from cdc_pipelines.replication.column_shape import ColumnShape
 from tests.unit.log_reading import KEYED, NEW_KEY, OLD_KEY, UNIQUE, read
 from tests.unit.log_records import Log
 
@@ -72,6 +73,18 @@ def test_a_row_that_leaves_the_filter_ends() -> None:
     log.transaction(3, ("u", "t", A, OUT))
     log.transaction(4, ("u", "t", OUT, OUT))
     assert told(log, kept(where="v <> 'out'")) == {1: [(1, "a"), (1, None)]}
+
+
+def test_a_change_of_what_the_target_does_not_have_is_no_version() -> None:
+    masked = msgspec.structs.replace(
+        KEYED, columns=(KEYED.columns[0], msgspec.structs.replace(KEYED.columns[1], shape=ColumnShape(truncate=1)))
+    )
+    long, longer, other = ({"id": 1, "v": v} for v in ("along", "alonger", "b"))
+    for table, changes in ((kept(masked), [(long, longer), (longer, other)]), (kept(), [(long, longer)])):
+        log = Log()
+        for n, (before, after) in enumerate(changes, 2):
+            log.transaction(n, ("u", "t", before, after))
+        assert told(log, table) == {1: [(1, changes[-1][1]["v"])]}
 
 
 def test_a_truncate_stands_between_the_versions_with_its_time() -> None:

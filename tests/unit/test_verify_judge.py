@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import pytest
 
 from cdc_pipelines.replication.catalog import Column, MappedColumn, MappedTable, Table
@@ -126,5 +127,7 @@ def test_a_report_is_equal_only_if_all_of_it_is() -> None:
     assert not VerifyReport("p", "{}", (_table(), _table(1))).equal
     assert not VerifyReport("p", "{}", (_table(complete=False),)).equal
     assert not VerifyReport("p", "{}", (_table(target=4),)).equal
+    history = msgspec.structs.replace(_table(), malformed=2)
+    assert (history.equal, history.same_rows, history.wrong) == (False, True, 2)
     document = VerifyReport("p", "{}", (_table(1),)).to_dict()
     assert json.loads(json.dumps(document))["tables"][0]["equal"] is False

@@ -7,6 +7,7 @@ from tests.mutants.catalogue import (
     copying,
     following,
     handing_over,
+    histories,
     lanes,
     operating,
     quarantining,
@@ -24,4 +25,5 @@ MUTANTS: list[Mutant] = [
     *column_shapes.MUTANTS,
     *carrying.MUTANTS,
     *shaping.MUTANTS,
+    *histories.MUTANTS,
 ]
