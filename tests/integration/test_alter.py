@@ -130,7 +130,11 @@ def test_rows_that_the_source_has_no_more_keep_their_nulls_and_must_fit_a_type(t
         asked = questions(before.columns[1].source, after.columns[1].source) or []
         redefine(target, Redefine(before, after, origins={"id": "id", "v": "v"},
                                   questions=[("v", each) for each in asked]))
-    target.execute("insert into t values (2, null, '2001-01-01', '2002-01-01', 1)")
+    more = Column("w", "int", "int", nullable=False)
+    wider = msgspec.structs.replace(table(ID, text(3, nullable=False), more), rows=RowRules(history=True))
+    redefine(target, Redefine(shorter, wider, origins={"id": "id", "v": "v"}, literals={"w": "7"}))
+    target.execute("insert into t values (2, null, '2001-01-01', '2002-01-01', 1, null)")
+    assert target.execute("select w from t order by id, _version").fetchall() == [(7,), (7,), (None,)]
     target.execute("alter table t alter v type text")
     target.execute("update t set v = 'long' where id = 2")
     with pytest.raises(ValuesConvertedError):

@@ -75,7 +75,8 @@ def add_column(
     there = existing.columns.get(column.target_name) if existing else None
     identifier = sql.Identifier(column.target_name)
     if there is None:
-        not_null = is_not_null(column) and default_literal is not None
+        # Where rows stay that the source has no more, columns stay free; see `create_table`.
+        not_null = is_not_null(column) and default_literal is not None and not before.rows.ended
         definition = _column_definition(column, not_null=not_null)
         if default_literal is None:
             conn.execute(sql.SQL("alter table {} add column {}").format(name, definition))
