@@ -321,7 +321,8 @@ def follows_alterations(pipe: Pipe) -> None:
     ]  # fmt: skip
     pipe.run("alter table word rename column term to w")
     pipe.run(  # made again, in another order of columns
-        "drop table word", "create table word (n int, w varchar(20) primary key)", "insert into word values (1, 'four')",
+        "drop table word", "create table word (n int, w varchar(20) primary key)",
+        "insert into word values (1, 'four')",
     )
     pipe.arrives("select nr, n, \"until %\" is null from word where w = 'four' order by nr",
                  [(1, 4, False), (2, 40, False), (3, 1, True)])
@@ -334,16 +335,17 @@ def goes_on_after_a_quarantine(pipe: Pipe) -> None:
     pipe.run("begin", "update item set price = 13 where id = 1", "update item set price = -1 where id = 4", "commit",
              "update item set price = 14 where id = 1")
     comes_up(pipe)
+    opened = "select id, _version, price::text from item where _valid_to is null order by id"
     apart = "select state from _cdc.mapped_table where table_name = 'item'"
     assert pipe.rows(apart) == [("detached",)]
-    assert [row[1:4] for row in pipe.rows(ITEMS) if row[0] in (1, 4) and row[4]] == [(5, "a", "12.00"), (1, "d", "4.00")]
+    assert pipe.rows(opened) == [(1, 5, "12.00"), (4, 1, "4.00")]
     (letter,) = pipe.cdc("deadletters", "list", pipe.name, "--json").json
     assert (letter["op"], letter["key"]) == ("u", {"id": 4})
     pipe.target.execute("alter table item drop constraint positive")
     released = pipe.cdc("quarantine", "release", pipe.name, "item", timeout=300)
     assert released.code == 0, released.stderr
     wait_until(lambda: pipe.rows(apart) == [("live",)], "the table to be back")
-    assert [row[1:4] for row in pipe.rows(ITEMS) if row[0] in (1, 4) and row[4]] == [(6, "a", "14.00"), (2, "d", "-1.00")]
+    assert pipe.rows(opened) == [(1, 6, "14.00"), (4, 2, "-1.00")]
     pipe.equal()
 
 

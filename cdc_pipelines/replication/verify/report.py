@@ -4,10 +4,9 @@ from typing import Any, Literal
 
 import msgspec
 
-
 MALFORMED = (
-    "table %s: %d version(s) of its history end before they begin, or after the next one of their key begins: something "
-    "else changed them; mend them by hand (docs/shaping.md#history)"
+    "table %s: %d version(s) of its history end before they begin, or after the next one of their key begins: "
+    "something else changed them; mend them by hand (docs/shaping.md#history)"
 )
 
 
