@@ -183,7 +183,7 @@ def test_a_table_that_is_made_anew_keeps_owner_grants_and_comment(conn: psycopg.
 def test_a_former_value_that_does_not_fit_is_told(conn: psycopg.Connection) -> None:
     conn.execute("""update "t 1%" set "v 1%" = 'too long' where id = 3""")
     narrower = msgspec.structs.replace(LIVE, columns=(LIVE.columns[0], MappedColumn(V, "v 1%", "varchar(3)")))
-    with pytest.raises(ConfigurationError, match=r"a version in public\.t 1% has a value that the columns of now can't"):
+    with pytest.raises(ConfigurationError, match=r"public\.t 1% has a value that the columns of now can't hold"):
         _empty_table(conn, narrower, "shop", LIVE)
 
 
