@@ -103,7 +103,7 @@ def lab(name: str, *tables: str, **settings: Any) -> Iterator[Lab]:
         "autocommit": True,
     }
     with psycopg.connect(**where, dbname=stack.postgres_target_database) as any_database:
-        any_database.execute(f"drop database if exists {name} with (force)")
+        _drop(any_database, name)
         any_database.execute(f"create database {name}")
     owner = psycopg.connect(**where, dbname=name)
     with admin, admin.cursor() as cursor, owner:
@@ -147,8 +147,18 @@ def lab(name: str, *tables: str, **settings: Any) -> Iterator[Lab]:
             cursor.execute(f"drop database if exists {name}")
             owner.close()
             with psycopg.connect(**where, dbname=stack.postgres_target_database) as any_database:
-                any_database.execute(f"drop database {name} with (force)")
+                _drop(any_database, name)
             shutil.rmtree(home, ignore_errors=True)
+
+
+def _drop(conn: psycopg.Connection, name: str) -> None:
+    """`with (force)` is refused while autovacuum is at work there, whose end only a superuser may order; without it the
+    server itself sends autovacuum away.
+    """
+    conn.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s and usename = current_user", [name]
+    )
+    conn.execute(f"drop database if exists {name}")
 
 
 def rounds(count: int, *contestants: Callable[[], float]) -> list[list[float]]:

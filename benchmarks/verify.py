@@ -31,7 +31,7 @@ PLANTED = {
     420_000: "update event set created = created + interval '1 microsecond' where id = 420000",
     420_007: "update event set score = '-0' where id = 420007",
     560_000: "update event set body = replace(body, '🙂', '🙃') where id = 560000",
-    999_999_999: "insert into event (id, state, amount, created, active) values (999999999, 'new', 1, now(), true)",
+    999_999_999: "insert into event (id, state, amount, created, active) values (999999999, 'new', 1, now(), 1)",
 }
 
 
