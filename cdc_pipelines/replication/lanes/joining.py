@@ -92,7 +92,11 @@ def replace(lane: LaneRuntime, log: Log, *, swap: bool) -> str:
         live = msgspec.structs.replace(shadow, target_schema=row.target_schema, target_name=row.target_name)
         if misfits(conn, live):  # what is ours shall not keep it from being replaced
             drop_foreign_keys(conn, lane.main.name, lane.table, "its table was copied with other columns")
-        how = take_place(conn, shadow, live, mapping_before(conn, lane), swap=swap)
+        before = mapping_before(conn, lane)
+        how = take_place(conn, shadow, live, before, swap=swap)
+        if live.rows.history and before is not None:  # not replaced: what the source lost is still there
+            names = {name for name, _ in live.landing}
+            live = msgspec.structs.replace(live, kept=tuple(name for name in before.kept if name not in names))
         state.save_mapping(live)
         lanes.turn_to(lane.table, "detached", "merged")
     log.info("table %s: %s %s.%s", lane.table, how, live.target_schema, live.target_name)

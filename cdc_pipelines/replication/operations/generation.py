@@ -101,7 +101,7 @@ def _empty_table(
         wrong = existing.misfits(conn, table, pipeline=pipeline)
         if wrong:
             try:
-                history.rebuild(conn, table, kept)
+                history.rebuild(conn, table, kept, before)
             except psycopg.errors.DependentObjectsStillExist as error:
                 raise _not_dropped(name, wrong, error) from error
         history.reopen(conn, table)

@@ -13,8 +13,8 @@ MUTANTS = [
     Mutant(
         "a unique index that is being made is not known to the applier", NOT_SILENT,
         "replication/stream/live_tables.py",
-        " or self._state.is_to_be_unique(name)",
-        "",
+        "unique = self._state.is_to_be_unique(name)",
+        "unique = False",
         (_APPLIER + "test_a_unique_index_that_is_being_made_is_known_before_it_is_seen",),
     ),
     Mutant(

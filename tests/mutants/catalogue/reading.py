@@ -11,7 +11,7 @@ MUTANTS = [
     # Rule 2
     Mutant(
         "overlap is never asked", NO_TIME_TRAVEL, "replication/stream/intake.py",
-        "if not self._overlap.passed and self._overlap.covers(table, key, message.place()):",
+        "if not self._overlap.passed and self._overlap.covers(codec.name, key, message.place()):",
         "if False:",
         (_READER + "test_what_a_chunk_holds_is_not_applied_again",),
     ),

@@ -106,9 +106,9 @@ MUTANTS = [
         (_TABLES + "test_swapped_values_of_a_secondary_unique_key",),
     ),
     Mutant(
-        "the target's unique indexes are not looked for", WHOLE, "replication/stream/live_tables.py",
-        "unique = bool(existing.unique_indexes(self._conn, table))",
-        "unique = False",
+        "the target's unique indexes are not looked for", WHOLE, "replication/databases/postgres/appliers.py",
+        "unique = bool(existing.unique_indexes(conn, codec.table)) or to_be_unique",
+        "unique = to_be_unique",
         (_APPLIER + "test_unique_values_change_hands",),
     ),
     Mutant(

@@ -202,9 +202,12 @@ def require_same_key(conn: psycopg.Connection, table: MappedTable, kept: RowRule
         )
 
 
-def rebuild(conn: psycopg.Connection, table: MappedTable, kept: RowRules) -> None:
+def rebuild(
+    conn: psycopg.Connection, table: MappedTable, kept: RowRules, before: MappedTable | None = None
+) -> None:
     """Let the table have its mapping's columns; all versions stay. Columns that it did not have are null in them.
 
+    Those that the source lost, and that the mapping `before` has kept, stay for the versions that have values there.
     Raises ConfigurationError where a value of an old version does not fit, the server's error where something depends
     on the table.
     """
@@ -215,9 +218,17 @@ def rebuild(conn: psycopg.Connection, table: MappedTable, kept: RowRules) -> Non
     found = existing.find(conn, old.target_schema, old.target_name)
     assert found is not None
     there = {name: column.type for name, column in found.columns.items()}
+    stay = [(name, there[name]) for name in (before.kept if before else ()) if name in there]
+    stay = [(name, kind) for name, kind in stay if name not in dict(table.landing)]
+    for name, kind in stay:
+        conn.execute(
+            sql.SQL("alter table {} add column {} {}").format(
+                ddl.table_name(table), sql.Identifier(name), sql.SQL(kind)
+            )
+        )
     names, values = [], []
     was = {new: old_name for (new, _), (old_name, _) in zip(table.rows.columns, kept.columns, strict=True)}
-    for name, kind in table.landing:
+    for name, kind in (*table.landing, *stay):
         source = was.get(name, name)
         if source not in there:
             continue

@@ -5,7 +5,7 @@ triggers and the like hang on the table itself, not on its name; where there are
 Either way in one transaction: a reader sees the rows of before, and then those of after.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import psycopg
 from psycopg import sql
@@ -109,18 +109,23 @@ def _give_versions(
 ) -> str:
     """A table with a history is not replaced: where its columns change, it is made anew with all its versions."""
     if misfits(conn, live) or _names(before) - _names(live):
-        reasons = what_hangs_on(conn, live, before)
+        reasons = what_hangs_on(conn, live, before, besides=before.kept if before is not None else ())
         if reasons:
             _require_fits(conn, shadow, live, reasons)
         else:
-            history.rebuild(conn, live, kept)
+            history.rebuild(conn, live, kept, before)
     history.merge(conn, shadow, live)
     conn.execute(sql.SQL("drop table {}").format(ddl.table_name(shadow)))
     return "merged"
 
 
-def what_hangs_on(conn: psycopg.Connection, live: MappedTable, before: MappedTable | None = None) -> list[str]:
-    """In words, what a table has that another table in its place would lack; empty where it can be replaced."""
+def what_hangs_on(
+    conn: psycopg.Connection, live: MappedTable, before: MappedTable | None = None, besides: Collection[str] = ()
+) -> list[str]:
+    """In words, what a table has that another table in its place would lack; empty where it can be replaced.
+
+    Columns that the other one has `besides` its mapping's are no reason.
+    """
     row = conn.execute(
         """
         with t as (
@@ -149,7 +154,7 @@ def what_hangs_on(conn: psycopg.Connection, live: MappedTable, before: MappedTab
     )
     found = [word for word, holds in zip(words, row, strict=True) if holds]
     there = existing.find(conn, live.target_schema, live.target_name)
-    extra = set(there.columns if there else ()) - _names(live) - _names(before)
+    extra = set(there.columns if there else ()) - _names(live) - _names(before) - set(besides)
     if extra:
         found.append(f"columns of its own ({', '.join(sorted(extra))})")
     if _is_depended_on(conn, live):
