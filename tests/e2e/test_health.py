@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import requests
 import yaml
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 from cdc_pipelines.replication.control import models
 from cdc_pipelines.replication.control.store import ControlStore, PipelineRecord
@@ -150,6 +150,11 @@ def test_the_connector_s_rows(watched: Watched) -> None:
     assert [(each["kind"], each["severity"]) for each in seen] == [("no_tasks", "degraded")], between
     watched.streams()
 
+    again = requests.post(f"{watched.connector}/restart?includeTasks=true&onlyFailed=false", timeout=90).json()
+    seen = watched.status({name: {"status": again}})["problems"]
+    assert [(each["kind"], each["severity"]) for each in seen] == [("connector_not_running", "degraded")], again
+    watched.streams()
+
     # a setting by somebody's hand that Connect takes, and with which the connector fails at its start
     made = requests.get(f"{watched.connector}/config", timeout=90).json()
     nowhere = made | {"admin.override.bootstrap.servers": "nowhere"}
@@ -243,6 +248,13 @@ def test_the_consumer_s_rows(watched: Watched) -> None:
     assert watched.problems() == {"consumer_stale": "degraded"}
     watched.age_heartbeat(121)
     assert watched.problems() == {"consumer_gone": "failed"}
+    beat = watched.store.heartbeat(watched.pipe.name)
+    assert beat is not None
+    watched.store.beat(replace(beat, state="starting"))
+    assert watched.problems() == {"consumer_not_streaming": "degraded"}
+    with watched.store._write() as connection:
+        connection.execute(delete(models.heartbeats))
+    assert watched.problems() == {"consumer_missing": "degraded"}
     consumer.send_signal(signal.SIGCONT)
     watched.streams()
 
