@@ -2,9 +2,11 @@
 
     python -m tests.chaos.campaign [--seed N] [--source mysql-gtid,…] [--minutes 85 | --faults 30] [--only "kill -9 broker,…"]
 
-Every fault comes once before any comes again, alone or together with another one. Writers rest after some faults, and
-all tables are compared. Prints one line per event and a table at the end; exit code 1 where anything was lost, doubled
-or seen half, or did not go on. A seed fixes the order of faults and writes, not the moments at which servers answer.
+Every fault comes once before any comes again, alone or together with others; then those that came least, over all
+sources. Writers rest after some faults, and all tables are compared. Prints one line per event and a table at the end;
+exit code 1 where anything was lost, doubled or seen half, or did not go on. For each source a seed fixes the writes and
+the order in which all faults come first; not the moments at which servers answer, nor what comes again where time
+decides how many come.
 """  # noqa: E501
 
 import argparse
@@ -22,7 +24,7 @@ from random import Random
 
 from tests.chaos.arena import Arena, BrokenError, arena
 from tests.chaos.faults import ALONE, FAULTS, unfit
-from tests.chaos.score import TWO, Score
+from tests.chaos.score import SEVERAL, Score
 from tests.chaos.sources import SOURCES
 from tests.chaos.workload import Writer
 from tests.command_server import CommandServer
@@ -42,7 +44,7 @@ class Plan:
     faults: int | None = None
     seconds: float = 0.0
     pause_s: float = 0.1
-    pairs: float = 0.3  # how often two strike at once
+    together: int = 3  # as many as that strike at once
     rest_s: float = 3.0  # at most, between two faults
 
 
@@ -92,49 +94,58 @@ def _strike_all(place: Arena, random: Random, plan: Plan, score: Score, writers:
     place.observer.watching.set()
     place.say(f"streaming from {place.kind.name}")
     began = time.monotonic()
-    for number, name in enumerate(_order(plan.names, random), start=1):
-        if number > plan.faults if plan.faults is not None else time.monotonic() - began > plan.seconds:
+    struck = compared = 0
+    for names in _rounds(plan, random, score):
+        if struck >= plan.faults if plan.faults is not None else time.monotonic() - began > plan.seconds:
             return
-        quiet = [other for other in plan.names if other not in ALONE and other != name]
-        other = random.choice(quiet) if name not in ALONE and quiet and random.random() < plan.pairs else None
-        time.sleep(random.uniform(0, plan.rest_s))
-        _strike(place, random, score, name, other)
-        _recover(place, score, patience_s=PATIENCE_S)
-        if place.observer.wrong:
-            raise BrokenError(f"the balances did not add up, after {name} and {other}")
-        if number % COMPARE_EVERY == 0 and number != plan.faults:  # after the last one everything is compared anyway
+        if struck - compared >= COMPARE_EVERY:
             _settle(place, score, writers)
+            compared = struck
             for busy in (place.beats, *writers):
                 busy.going.set()
+        time.sleep(random.uniform(0, plan.rest_s))
+        _strike(place, random, score, names)
+        struck += len(names)
+        _recover(place, score, patience_s=PATIENCE_S)
+        if place.observer.wrong:
+            raise BrokenError(f"the balances did not add up, after {' + '.join(names)}")
 
 
-def _order(names: list[str], random: Random) -> Iterator[str]:
-    """Every one once before any comes again."""
+def _rounds(plan: Plan, random: Random, score: Score) -> Iterator[list[str]]:
+    """What strikes at once, one after the other: every one once, then those that struck least so far."""
+    order = random.sample(plan.names, len(plan.names))
     while True:
-        yield from random.sample(names, len(names))
+        while order:
+            names = [order.pop(0)]
+            if names[0] not in ALONE:
+                names += [name for name in order if name not in ALONE][: random.randrange(plan.together)]
+            order = [name for name in order if name not in names]
+            yield names
+        least = min(score.times(name) for name in plan.names)
+        order = [name for name in random.sample(plan.names, len(plan.names)) if score.times(name) == least]
 
 
-def _strike(place: Arena, random: Random, score: Score, name: str, other: str | None) -> None:
-    place.say(name if other is None else f"{name} + {other}")
-    score.struck(*([name] if other is None else [name, other, TWO]))
-    place.observer.stalls.during = name if other is None else TWO
+def _strike(place: Arena, random: Random, score: Score, names: list[str]) -> None:
+    place.say(" + ".join(names))
+    score.struck(*names, *([SEVERAL] if len(names) > 1 else []))
+    place.observer.stalls.during = names[0] if len(names) == 1 else SEVERAL
     errors: list[BaseException] = []
 
-    def second(seed: float, after_s: float) -> None:
+    def strike(name: str, seed: float, after_s: float) -> None:
         try:
             time.sleep(after_s)
-            FAULTS[other or ""](place, Random(seed))
+            FAULTS[name](place, Random(seed))
         except BaseException as error:  # noqa: BLE001 (raised below)
             errors.append(error)
 
-    thread = threading.Thread(target=second, args=(random.random(), random.uniform(0, 3)))
-    if other is not None:
+    threads = [
+        threading.Thread(target=strike, args=(name, random.random(), random.uniform(0, 3) if number else 0.0))
+        for number, name in enumerate(names)
+    ]
+    for thread in threads:
         thread.start()
-    try:
-        FAULTS[name](place, Random(random.random()))
-    finally:
-        if other is not None:
-            thread.join()
+    for thread in threads:
+        thread.join()
     if errors:
         raise errors[0]
     place.up()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.chaos.arena import Difference
 
-TWO = "two at once"
+SEVERAL = "several at once"
 
 
 @dataclass
@@ -36,6 +36,9 @@ class Score:
             self.lines.setdefault(name, Line()).times += 1
             self.since.add(name)
 
+    def times(self, name: str) -> int:
+        return self.lines[name].times if name in self.lines else 0
+
     def compared(self, found: list[Difference]) -> None:
         self.comparisons += 1
         for name in self.since:
@@ -57,7 +60,7 @@ class Score:
         rows += [
             (name, str(line.times), str(line.lost), str(line.doubled), str(line.by_hand),
              f"{line.longest_stall_s:.1f}")
-            for name, line in sorted(self.lines.items(), key=lambda pair: (pair[0] == TWO, pair[0]))
+            for name, line in sorted(self.lines.items(), key=lambda pair: (pair[0] == SEVERAL, pair[0]))
         ]
         wide = [max(len(row[n]) for row in rows) for n in range(6)]
         return "\n".join(

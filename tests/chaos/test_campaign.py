@@ -27,7 +27,7 @@ def test_nothing_is_lost_or_doubled_under_quick_faults(
 ) -> None:
     score = Score()
     with arena(SOURCES["mysql-gtid"], command_server, only_target=True) as place:
-        campaign(place, SEED, Plan(QUICK, faults=len(QUICK), pause_s=0.2, pairs=0.25, rest_s=1), score)
+        campaign(place, SEED, Plan(QUICK, faults=len(QUICK), pause_s=0.2, together=2, rest_s=1), score)
     print(score.table())
     replay = f"python -m tests.chaos.campaign --source mysql-gtid --seed {SEED} --faults {len(QUICK)}"
     assert not score.problems, "\n".join([*score.problems, f'replay: {replay} --only "{",".join(QUICK)}"'])

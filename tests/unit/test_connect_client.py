@@ -1,9 +1,6 @@
 """The Kafka Connect client against a small real HTTP server that misbehaves as Connect does."""
 
-import json
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,83 +9,13 @@ from cdc_pipelines.replication import secrets
 from cdc_pipelines.replication.connect import ConnectClient, ConnectorExistsError, RefusedError
 from cdc_pipelines.replication.errors import ConfigurationError, RetryableError
 from cdc_pipelines.replication.stream import connector_life
-
-CONFIG = {"connector.class": "x.Y", "cdc.pipeline": "shop", "cdc.generation": "7"}
-Answer = tuple[int, Any]
-
-
-class Server(ThreadingHTTPServer):
-    """Answers by `answers[method, path]` (the last one again and again), else by what connectors it holds."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.answers: dict[tuple[str, str], list[Answer | Callable[[], Answer]]] = {}
-        self.asked: list[tuple[str, str, Any]] = []
-        self.headers_seen: list[dict[str, str]] = []
-        self.connectors: dict[str, dict[str, str]] = {}
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-    def times(self, method: str, path: str) -> int:
-        return sum(1 for m, p, _ in self.asked if (m, p) == (method, path))
-
-    def answer(self, method: str, path: str, body: Any) -> Answer:
-        scripted = self.answers.get((method, path))
-        if scripted:
-            found = scripted.pop(0) if len(scripted) > 1 else scripted[0]
-            return found() if callable(found) else found
-        name = path.split("/")[2] if path.count("/") > 1 else ""
-        if (method, path) == ("POST", "/connectors"):
-            return self.create(body)
-        if name not in self.connectors:
-            return 404, {"error_code": 404, "message": f"Connector {name} not found"}
-        if method == "DELETE" and path.count("/") == 2:
-            del self.connectors[name]
-            return 204, None
-        if method == "GET" and path.endswith("/config"):
-            return 200, self.connectors[name] | {"name": name}
-        return 202, None
-
-    def create(self, body: Any) -> Answer:
-        name = body["name"]
-        if name in self.connectors:
-            return 409, {"error_code": 409, "message": f"Connector {name} already exists"}
-        self.connectors[name] = body["config"]
-        return 201, body
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def handle_any(self) -> None:
-        length = int(self.headers.get("Content-Length") or 0)
-        body = json.loads(self.rfile.read(length)) if length else None
-        path = self.path.split("?")[0]
-        self.server.asked.append((self.command, path, body))
-        self.server.headers_seen.append(dict(self.headers))
-        status, answer = self.server.answer(self.command, path, body)
-        text = b"" if answer is None else json.dumps(answer).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any  # noqa: N815
-
-    def log_message(self, *args: Any) -> None:
-        pass
+from tests.unit.connect_server import CONFIG, Answer, Server, serve
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with Server() as running:
-        thread = threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
+    with serve() as running:
         yield running
-        running.shutdown()
-        thread.join()
 
 
 @pytest.fixture
@@ -195,65 +122,6 @@ def test_secrets_in_answers_are_masked(server: Server, client: ConnectClient) ->
     assert secrets.MASK in str(caught.value)
     assert isinstance(caught.value, ConfigurationError)  # trying again would not help
     assert caught.value.status == 400
-
-
-def test_what_is_wrong_with_a_configuration_is_told_also_where_connect_breaks_telling_it(
-    server: Server, client: ConnectClient
-) -> None:
-    broken = (500, {"error_code": 500, "message": 'Cannot invoke "….ConfigValueInfo.errors()" because … is null'})
-    server.answers["POST", "/connectors"] = [broken]
-    server.answers["PUT", "/connectors/c/config"] = [broken]
-    server.answers["PUT", "/connector-plugins/x.Y/config/validate"] = [(200, {"error_count": 1, "configs": [
-        {"value": {"name": "database.hostname", "errors": ["Unable to connect: Access denied for user 'cdc'"]}},
-        {"value": {"name": "database.port", "errors": []}},
-        {"value": None},
-    ]})]
-    for call in (client.create, client.put_config):
-        with pytest.raises(RefusedError, match=r"database\.hostname: Unable to connect: Access denied") as caught:
-            call("c", CONFIG)
-        assert "environment holds the password" in caught.value.next_step
-    assert server.times("POST", "/connectors") == 1, "a login that is refused is refused again"
-
-
-BROKEN = (500, {"error_code": 500, "message": 'Cannot invoke "….ConfigValueInfo.errors()" because the return value of '
-                                              '"….ConfigInfo.configValue()" is null'})
-VALIDATE = ("PUT", "/connector-plugins/x.Y/config/validate")
-
-
-def found(*errors: str) -> Answer:
-    return 200, {"error_count": len(errors), "configs": [{"value": {"name": "database.hostname", "errors": [*errors]}}]}
-
-
-def test_a_configuration_that_connect_could_not_try_out_for_a_moment_is_said_again(
-    server: Server, client: ConnectClient
-) -> None:
-    """On a busy machine the worker's login to the source runs out of time now and then."""
-    path = ("PUT", "/connectors/c/config")
-    refused = (400, {"error_code": 400, "message": "Unable to connect: Communications link failure"})
-    server.answers[path] = [BROKEN, BROKEN, refused, (200, None)]
-    server.answers[VALIDATE] = [found(), found("Unable to connect: Communications link failure"), found()]
-    client.put_config("c", CONFIG)
-    assert server.times(*path) == 4
-    server.answers["POST", "/connectors"] = [BROKEN, (201, None)]
-    client.create("c", CONFIG)
-    assert server.times("POST", "/connectors") == 2
-
-
-def test_one_that_is_never_found_wrong_is_no_wrong_configuration(server: Server) -> None:
-    server.answers["PUT", "/connectors/c/config"] = [BROKEN]
-    server.answers[VALIDATE] = [found()]
-    with pytest.raises(RetryableError, match=r"connector c: .*finds nothing wrong with it.*is null"):
-        ConnectClient(server.url, patience_s=0.3).put_config("c", CONFIG)
-    assert server.times("PUT", "/connectors/c/config") > 1
-
-
-def test_a_source_that_stays_out_of_the_workers_reach_is_told_as_such(server: Server) -> None:
-    server.answers["PUT", "/connectors/c/config"] = [BROKEN]
-    server.answers[VALIDATE] = [found("Unable to connect: Communications link failure")]
-    with pytest.raises(RefusedError, match="Communications link failure") as caught:
-        ConnectClient(server.url, patience_s=0.3).put_config("c", CONFIG)
-    assert "source.connect_host" in caught.value.next_step
-    assert server.times("PUT", "/connectors/c/config") > 1
 
 
 def test_credentials_in_the_url_log_in_and_never_show(server: Server) -> None:

@@ -123,9 +123,9 @@ class ConnectorSteps:
             self.client.put_config(self.name, config)
         except CdcError:
             if else_as_before:
-                self.log.warning("connector %s: goes on with the settings that it had", self.name)
                 with contextlib.suppress(CdcError):  # the first error is the one to be told
                     self.client.resume(self.name)
+                    self.log.warning("connector %s: goes on with the settings that it had", self.name)
             raise
         self.done("switched")
         self.proven(lambda: self.client.resume(self.name))
