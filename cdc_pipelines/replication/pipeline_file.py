@@ -69,6 +69,8 @@ def _lines(error: ValidationError, tree: yaml.Node | None) -> list[str]:
         location = [part for part in mistake["loc"] if part != "list[TableChoice]" and not _is_union_tag(part)]
         path = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in location).lstrip(".") or "(top)"
         text = mistake["msg"].removeprefix("Value error, ")
+        if mistake["type"] == "extra_forbidden":
+            text = "there is no such setting here"
         bad = mistake.get("input")
         if mistake["type"] == "literal_error" and isinstance(bad, list):
             continue  # "all or a list": it is a list, whose own mistakes are told

@@ -104,6 +104,11 @@ def stops(pipe: Pipe, *words: str, timeout_s: float = 90) -> dict[str, Any]:
     return seen
 
 
+def kinds(status: dict[str, Any]) -> set[str]:
+    """What is wrong, by the words of the table of health."""
+    return {each["kind"] for each in status["problems"]}
+
+
 def resync_mends(pipe: Pipe, *, refuses: bool = True) -> None:
     """A start refuses (unless the consumer alone does), naming the way; with it both sides are equal and stay so."""
     if refuses:

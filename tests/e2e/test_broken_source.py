@@ -18,7 +18,7 @@ from cdc_pipelines.stack.settings import StackSettings
 from tests.conftest import CommandResult, mysql_connection
 from tests.e2e.conftest import edit, wait_until
 from tests.e2e.own_source import KINDS, TABLE, OwnPipe, new_log_file, own_pipe, prepare, purge
-from tests.e2e.pipeline_parts import resync_mends, stops
+from tests.e2e.pipeline_parts import kinds, resync_mends, stops
 from tests.integration.own_servers import own_server
 
 LOG = logging.getLogger("tests.broken_source")
@@ -77,7 +77,7 @@ def test_the_log_is_reset_while_the_pipeline_is_stopped(own: OwnPipe, kind: str)
     own.ok("stop")
     own.run(RESETS[KINDS[kind][0]])
     own.run(*[f"insert into t values ({n}, 'x')" for n in range(4, 60)])
-    stops(own, "history", f"cdc start {own.name} --force-resync")
+    assert "source_history" in kinds(stops(own, "history", f"cdc start {own.name} --force-resync"))
     resync_mends(own)
 
 

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaException, Producer
 
 from cdc_pipelines.stack.settings import StackSettings
 from tests.e2e.conftest import Pipe, edit, wait_until
-from tests.e2e.pipeline_parts import Parts, resync_mends, stops
+from tests.e2e.pipeline_parts import Parts, kinds, resync_mends, stops
 
 
 def begin(pipe: Pipe) -> None:
@@ -47,6 +47,7 @@ def test_the_change_log_is_deleted(pipe: Pipe, parts: Parts, *, made_again: bool
             parts.make_topic(parts.log)
     pipe.run("insert into t values (4, 'd')")
     stops(pipe, "change log", f"cdc start {pipe.name} --force-resync")
+    wait_until(lambda: {"change_log_broken", "needs_person"} <= kinds(pipe.status()), "the consumer to stop")
     resync_mends(pipe)
 
 
@@ -82,7 +83,7 @@ def test_the_connector_is_edited_so_that_changes_are_missing(pipe: Pipe, parts: 
     else:
         parts.put(topic__prefix="elsewhere")
     pipe.run("insert into t values (4, 'lost')")
-    stops(pipe, "by hand", f"cdc start {pipe.name} --force-resync")
+    assert "connector_changed" in kinds(stops(pipe, "by hand", f"cdc start {pipe.name} --force-resync"))
     resync_mends(pipe)
 
 

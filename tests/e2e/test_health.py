@@ -1,8 +1,9 @@
 """The table of health, row by row, on the real stack: each fault is caused, told by its name, and mended.
 
 Rows that have tests beside the mechanism they belong to: connector_changed, change_log_broken (test_broken_worlds),
-source_history (test_broken_source), differences (test_repair), start_broken_off (test_kill), needs_person
-(test_limits).
+source_history (test_broken_source), runway (test_broken_source), differences (test_repair), table_quarantined and
+dead_letters (test_quarantine), table_changed (test_schema_changes, test_limits), table_left_behind and lane_idle
+(test_lanes), start_broken_off (test_kill), needs_person (test_broken_worlds).
 """
 
 import logging
@@ -17,7 +18,7 @@ from typing import Any
 import pytest
 import requests
 import yaml
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 from cdc_pipelines.replication.control import models
 from cdc_pipelines.replication.control.store import ControlStore, PipelineRecord
@@ -150,6 +151,11 @@ def test_the_connector_s_rows(watched: Watched) -> None:
     assert [(each["kind"], each["severity"]) for each in seen] == [("no_tasks", "degraded")], between
     watched.streams()
 
+    again = requests.post(f"{watched.connector}/restart?includeTasks=true&onlyFailed=false", timeout=90).json()
+    seen = watched.status({name: {"status": again}})["problems"]
+    assert [(each["kind"], each["severity"]) for each in seen] == [("connector_not_running", "degraded")], again
+    watched.streams()
+
     # a setting by somebody's hand that Connect takes, and with which the connector fails at its start
     made = requests.get(f"{watched.connector}/config", timeout=90).json()
     nowhere = made | {"admin.override.bootstrap.servers": "nowhere"}
@@ -194,6 +200,7 @@ def test_a_connector_that_hangs_is_told(watched: Watched, monkeypatch: pytest.Mo
         return seen["overall"] == "degraded" and any("has sent nothing" in error for error in seen["errors"])
 
     wait_until(told, "the status to tell", 60)
+    assert "connector_silent" in {each["kind"] for each in seen["problems"]}
     assert seen["connector"]["state"] == "RUNNING"
     assert any(f"cdc restart {watched.pipe.name}" in error for error in seen["errors"])
     assert seen["lag"]["seconds"] > 0
@@ -243,6 +250,13 @@ def test_the_consumer_s_rows(watched: Watched) -> None:
     assert watched.problems() == {"consumer_stale": "degraded"}
     watched.age_heartbeat(121)
     assert watched.problems() == {"consumer_gone": "failed"}
+    beat = watched.store.heartbeat(watched.pipe.name)
+    assert beat is not None
+    watched.store.beat(replace(beat, state="starting", at=datetime.now(UTC)))
+    assert watched.problems() == {"consumer_not_streaming": "degraded"}
+    with watched.store._write() as connection:
+        connection.execute(delete(models.heartbeats))
+    assert watched.problems() == {"consumer_missing": "degraded"}
     consumer.send_signal(signal.SIGCONT)
     watched.streams()
 

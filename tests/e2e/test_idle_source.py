@@ -32,3 +32,6 @@ def test_nothing_is_waited_for(shared: Pipe) -> None:
         pipe.run(*statement.split("; "))
         pipe.equal(timeout=120)
         wait_until(lambda: pipe.status()["lag"]["messages"] == 0, f"nothing to apply behind: {statement}")
+    pipe.run("drop procedure p")
+    pipe.ok("resync", "--table", "t")
+    pipe.equal(timeout=120)

@@ -37,6 +37,7 @@ def test_kill_of_the_copy_and_start_again(make_pipe: Callable[..., Pipe]) -> Non
     assert 2 <= done < planned
     told = pipe.status()
     assert (told["overall"], told["config"]["status"]) == ("degraded", "copying")
+    assert [each["kind"] for each in told["problems"]] == ["start_broken_off"]
     assert [error for error in told["errors"] if f"cdc start {pipe.name}" in error]
     before = pipe.rows("select table_name, ordinal, copied_at from _cdc.chunk where state = 'done'")
     pipe.run(

@@ -203,6 +203,9 @@ def test_killed_or_frozen_anywhere_it_is_finished_by_the_next(running: Pipe) -> 
                 lambda n=seen: (pipe.rows("select max(n) from visit where page = 'new'")[0][0] or 0) > n,
                 f"the stream, after a death while {words}",
             )
+            if words == "copied":
+                pipe.target.execute("update _cdc.lane set beat_at = now() - interval '2 minutes'")
+                assert {each["kind"] for each in pipe.status()["problems"]} == {"lane_idle"}
         assert pipe.rows(phase) == [("merged",)]
         pipe.ok("resync", "--table", "account")
         assert pipe.rows("select count(*) from _cdc.lane") == [(0,)]

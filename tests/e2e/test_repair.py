@@ -90,6 +90,7 @@ def test_what_was_changed_on_the_target_is_mended_under_load(pipe: Pipe) -> None
         assert pipe.rows("select n from word where w = 'niemals'") == [(None,)], "without --repair nothing is changed"
         before = written[0]
         status = pipe.status()
+        assert {each["kind"] for each in status["problems"]} == {"differences"}
         assert status["overall"] == "degraded"
         assert f"cdc verify {pipe.name} --table seat --repair" in " ".join(status["errors"])
 

@@ -58,7 +58,7 @@ def mapped(columns: Any = None, add: Any = None) -> MappedTable:
         ({"hash": "hmac_sha256"}, "hash hmac_sha256 needs a key"),
         ({"hash": "sha256", "key": "${env:K}"}, "key goes with hash: hmac_sha256 only"),
         ({"mask": {"with": "**"}}, "with must be one printable character"),
-        ({"mask": {"keep": 3}}, "shape.customer.columns.email.mask.keep: Extra inputs are not permitted"),
+        ({"mask": {"keep": 3}}, "shape.customer.columns.email.mask.keep: there is no such setting here"),
         ({"truncate": 0}, "greater than or equal to 1 (found 0)"),
     ],
 )

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import requests
 
-from cdc_pipelines.replication.control.records import Problem, Severity
+from cdc_pipelines.replication.control.records import LeaseInfo, Problem, Severity
 from cdc_pipelines.replication.errors import CdcError, ResyncRequiredError, RetryableError, named
 from cdc_pipelines.replication.health import facts, judge
 from cdc_pipelines.replication.health.facts import Connectors, Facts, iso
@@ -66,7 +66,7 @@ def status(rt: Runtime, connectors: Connectors = None) -> Facts:
     if record.status == "failed":
         problems.append(problem("needs_person", record.message or "the pipeline failed", f"see `cdc status {rt.name}`"))
     elif record.is_active and record.status not in ON_THE_WAY:
-        operation = _works_on_it(rt)
+        operation = works_on_it(rt.store.lease_info(rt.name), datetime.now(UTC))
         of_connector = judge.connector_problems(rt.name, rt.pipeline.connector_name, connector)
         problems += [each for each in of_connector if not judge.is_in_passing(each, operation)]
         problems += judge.consumer_problems(rt.name, consumer, facts.crashes(rt), facts.has_agent(rt))
@@ -175,8 +175,7 @@ def _broken_off(rt: Runtime) -> Problem | None:
     )
 
 
-def _works_on_it(rt: Runtime) -> str:
+def works_on_it(held: LeaseInfo | None, now: datetime) -> str:
     """The operation that has begun on the pipeline just now. One that lasts, a copy, leaves the connector alone."""
-    held = rt.store.lease_info(rt.name)
-    began_now = held is not None and held.seconds_left > 0 and datetime.now(UTC) - held.acquired_at < _PASSING
+    began_now = held is not None and held.seconds_left > 0 and now - held.acquired_at < _PASSING
     return held.operation if held is not None and began_now else ""

@@ -36,7 +36,7 @@ from cdc_pipelines.replication.lanes.follow import Follower, follower
 from cdc_pipelines.replication.lanes.joining import detach, join, mapping_before, replace
 from cdc_pipelines.replication.lanes.opening import abandon, given_up, open_lane
 from cdc_pipelines.replication.lanes.runtime import LaneRuntime
-from cdc_pipelines.replication.operations.consumer_state import connector_covers
+from cdc_pipelines.replication.operations.consumer_state import connector_covers, done_to
 from cdc_pipelines.replication.operations.copying import copy_missing, end_unseen
 from cdc_pipelines.replication.operations.runtime import Runtime
 
@@ -196,7 +196,9 @@ class _Worker:
             offset, position = self._stream()
             follows.go_to(offset)
             near = time.monotonic() - began < _NEAR_S
-            if near and (all(position.includes(p) for p in positions) or (end is not None and offset >= end)):
+            if near and all(position.includes(p) for p in positions):
+                return
+            if near and end is not None and done_to(self._main, offset) >= end:
                 return
             if end is None and all(connector_covers(self._main, p, position) for p in positions):
                 end = self._main.topics.offsets(self._topic())[1]

@@ -20,7 +20,7 @@ from cdc_pipelines.replication.databases.postgres.connection import brief
 from cdc_pipelines.replication.databases.postgres.state import PipelineState, TargetState
 from cdc_pipelines.replication.lanes.joining import meet_stream
 from cdc_pipelines.replication.operations.carried_outcome import Outcome
-from cdc_pipelines.replication.operations.consumer_state import connector_covers
+from cdc_pipelines.replication.operations.consumer_state import connector_covers, done_to
 from cdc_pipelines.replication.operations.runtime import Runtime
 
 _LOCK_TRIES = 20
@@ -158,7 +158,7 @@ class CarryWork:
             applied = MySqlPosition.from_json(offset.position)
             if all(applied.includes(each) for each in positions):
                 return True
-            if end is not None and offset.next_offset >= end:
+            if end is not None and done_to(self._rt, offset.next_offset) >= end:
                 return True
             if end is None and all(connector_covers(self._rt, each, applied) for each in positions):
                 end = self._rt.topics.offsets(self._facts.log_topic or "")[1]

@@ -41,6 +41,17 @@ def connector_covers(rt: Runtime, position: MySqlPosition, applied: MySqlPositio
     return bool(offset) and rt.source.has_told(offset, applied, position)
 
 
+def done_to(rt: Runtime, stored: int) -> int:
+    """The change log's offset before which the consumer has nothing left to apply; `stored` is the target's.
+
+    That stays behind where the log ends with the beginning of a transaction of others, of which it tells no end.
+    """
+    beat, record = rt.store.heartbeat(rt.name), rt.store.get(rt.name)
+    if beat is None or beat.group != record.consumer_group or beat.state != "streaming":
+        return stored
+    return max(stored, beat.log_offset or 0)
+
+
 def caught_up(rt: Runtime, beat: Heartbeat, before: MySqlPosition | None) -> bool:
     """Whether a change has passed the whole way, or all that the source has done so.
 
