@@ -28,8 +28,9 @@ demo-down: ## end what `make demo` left running, and the stack
 	@if [ -x $(CDC) ]; then $(PYTHON_BIN)/python -m cdc_pipelines.demo down && $(CDC) stack down; fi
 
 # Most tests wait for servers most of the time. How they are dealt to the workers: tests/dealing.py.
-SIDE_BY_SIDE := -n 3 --no-loadscope-reorder
+SIDE_BY_SIDE := -n 4 --no-loadscope-reorder
 
+test: export CDC_STACK_QUICK_JVM := 1
 test: setup browser check up ## everything that CI checks: static checks, then all tests on real servers
 	@$(PYTHON_BIN)/python -m pytest $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 
