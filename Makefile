@@ -46,7 +46,7 @@ mutants: setup up ## break the package in one place at a time and see a test fai
 	@$(PYTHON_BIN)/python -m tests.mutants $(MUTANTS_ARGS)
 
 bench: setup ## measure: copy, verify, apply (against Debezium's JDBC sink), latency; 20 minutes on a quiet machine
-	@$(CDC) stack down --only connect
+	@$(CDC) stack down --only connect,kafka
 	@$(CDC) stack up --with-jdbc-sink
 	@for what in copy verify apply latency; do $(PYTHON_BIN)/python -m benchmarks.$$what; done
 

@@ -24,8 +24,16 @@ _ARTIFACTS = (
 )
 
 
+_QUICK = "-XX:TieredStopAtLevel=1"
+
+
 class JvmPart(Part):
     """A part that runs out of Kafka's jars."""
+
+    @staticmethod
+    def lasting(argv: tuple[str, ...]) -> tuple[str, ...]:
+        """Of a command line, what is reason enough to restart a process that was started with another."""
+        return tuple(each for each in argv if each != _QUICK)
 
     @property
     def version(self) -> str:
@@ -56,7 +64,7 @@ def java(part: str, layout: Layout, heap: str, options: tuple[str, ...] = ()) ->
         f"-Xmx{heap}",
         # A third of the CPU of a stack that lives for minutes goes into compiling; most of that is of use to one that
         # lives for hours.
-        *(("-XX:TieredStopAtLevel=1",) if quick else ()),
+        *((_QUICK,) if quick else ()),
         # On the two cores of a small machine it used a third less CPU per replicated row than the default collector.
         "-XX:+UseParallelGC",
         "-XX:+ExitOnOutOfMemoryError",
