@@ -28,8 +28,9 @@ demo-down: ## end what `make demo` left running, and the stack
 	@if [ -x $(CDC) ]; then $(PYTHON_BIN)/python -m cdc_pipelines.demo down && $(CDC) stack down; fi
 
 # Most tests wait for servers most of the time. How they are dealt to the workers: tests/dealing.py.
-SIDE_BY_SIDE := -n 3 --no-loadscope-reorder
+SIDE_BY_SIDE := -n 4 --no-loadscope-reorder
 
+test: export CDC_STACK_QUICK_JVM := 1
 test: setup browser check up ## everything that CI checks: static checks, then all tests on real servers
 	@$(PYTHON_BIN)/python -m pytest $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 
@@ -45,7 +46,7 @@ mutants: setup up ## break the package in one place at a time and see a test fai
 	@$(PYTHON_BIN)/python -m tests.mutants $(MUTANTS_ARGS)
 
 bench: setup ## measure: copy, verify, apply (against Debezium's JDBC sink), latency; 20 minutes on a quiet machine
-	@$(CDC) stack down --only connect
+	@$(CDC) stack down --only connect,kafka
 	@$(CDC) stack up --with-jdbc-sink
 	@for what in copy verify apply latency; do $(PYTHON_BIN)/python -m benchmarks.$$what; done
 

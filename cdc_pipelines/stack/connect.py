@@ -65,8 +65,9 @@ class Connect(JvmPart):
             "org.apache.kafka.connect.cli.ConnectDistributed", str(self.config_file),
         )  # fmt: skip
         secrets = passwords(dict(self.values))
+        told = sorted(f"{key}={value}" for key, value in secrets.items())
         return Launch(argv, server_environment(secrets), self.data, self.console, str(self.config_file),
-                      fingerprint(argv, config, sorted(f"{key}={value}" for key, value in secrets.items())))
+                      fingerprint(self.lasting(argv), config, told))
 
     def check(self) -> None:
         """The worker is of use once it has joined its group and lists every connector."""

@@ -51,7 +51,7 @@ class Kafka(JvmPart):
             "kafka.Kafka", str(self.config_file),
         )  # fmt: skip
         return Launch(argv, server_environment(), self.data, self.console, str(self.config_file),
-                      fingerprint(argv, config))
+                      fingerprint(self.lasting(argv), config))
 
     def check(self) -> None:
         """Metadata alone is no proof: a broker that can't write answers it too. So write one message."""

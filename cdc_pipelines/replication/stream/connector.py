@@ -254,9 +254,12 @@ def _one_log(kafka: Kafka, log_topic: str) -> dict[str, str]:
     }
 
 
-# A queue that is polled every 10 ms instead of 500 makes a change visible in 20 ms instead of 280 (median).
+# How often the connector looks for changes. Each look that finds some is a transaction of Kafka, 7 ms of CPU. Measured,
+# with a server on which others commit 45 times a second: every 10 ms a change was visible in 34 ms (median), an idle
+# connector took 8 % of a core, a busy one 24 % and Kafka 38 %. Every 50 ms: 115 ms; 3, 11 and 15 %. Debezium's own
+# 500 ms make it 280 ms.
 _PACE = {
-    "poll.interval.ms": "10",
+    "poll.interval.ms": "50",
     "max.batch.size": "4096",
     "max.queue.size": "16384",
     "max.queue.size.in.bytes": str(128 * 1024 * 1024),
