@@ -369,6 +369,11 @@ def takes_other_names(pipe: Pipe) -> None:
     pipe.run("delete from word")
     pipe.arrives("select count(*) from word where _valid_to is null", [(0,)])
     pipe.equal()
+    pipe.start("--force-resync")
+    edit(pipe.file, shape=SHAPE | {"word": {"history": True}})
+    pipe.configure()
+    pipe.start("--force-resync")
+    assert pipe.rows("select _version, remark from person where id = 1 order by 1") == REMARKS, "however often"
 
 
 def asks_for_a_new_table_under_another_key(pipe: Pipe) -> None:

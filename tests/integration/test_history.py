@@ -235,6 +235,18 @@ def test_a_history_of_another_key_is_refused_before_anything_is_copied(conn: psy
     assert len(rows(conn)) == 3
 
 
+def test_a_history_under_names_that_nobody_knows_is_not_emptied(conn: psycopg.Connection) -> None:
+    """Its table was left out, its columns got other names in the file, and it comes back."""
+    renamed = msgspec.structs.replace(LIVE, rows=RowRules(history=True, valid_to="ended"))
+    before = rows(conn)
+    with pytest.raises(ConfigurationError, match=r"keeps a history .*until %s.* not in .*_valid_from, ended, _version"):
+        _empty_table(conn, renamed, "p")
+    assert rows(conn) == before
+    conn.execute('delete from "t 1%"')
+    _empty_table(conn, renamed, "p")
+    assert rows(conn, "ended") == []
+
+
 def test_what_is_wrong_with_a_table_or_its_versions_is_told(conn: psycopg.Connection) -> None:
     conn.execute("""insert into "t 1%" values (1, 'x', '2001-01-01 00:00:20', '2001-01-01 00:00:30', 2),
                  (3, 'x', '2001-01-01 00:00:09', '2001-01-01 00:00:08', 2)""")

@@ -186,6 +186,25 @@ def kept_by(conn: psycopg.Connection, table: MappedTable, before: MappedTable | 
     return next((rules for rules in known if all(name in found.columns for name, _ in rules.columns)), None)
 
 
+def require_none(conn: psycopg.Connection, table: MappedTable) -> None:
+    """Raises ConfigurationError where the target table keeps a history by names that are not known any more.
+
+    It is told by the index that allows one open version of a key. Such a table was left out of the pipeline and comes
+    back under other settings.
+    """
+    found = existing.find(conn, table.target_schema, table.target_name)
+    key = {column.target_name for column in table.key}
+    ends = [said for names, said in (found.conditional if found else ()) if set(names) == key and "IS NULL" in said]
+    if ends and not existing.is_empty(conn, table):
+        name, rules = f"{table.target_schema}.{table.target_name}", table.rows
+        raise ConfigurationError(
+            f"table {table.name}: {name} keeps a history (open versions: {ends[0]}), and not in the columns "
+            f"{rules.valid_from}, {rules.valid_to}, {rules.version}",
+            f"give these the names that {name} has for them (shape, {table.name}), or rename or drop {name} on the "
+            "target; then run the same command again.",
+        )
+
+
 def require_same_key(conn: psycopg.Connection, table: MappedTable, kept: RowRules) -> None:
     """Raises ConfigurationError where the history that is there is that of another key."""
     found = existing.find(conn, table.target_schema, table.target_name)
