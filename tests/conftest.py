@@ -190,7 +190,8 @@ def pipeline_writer(stack: StackSettings, folder: Path) -> Callable[..., Path]:
                 "user": "cdc",
                 "password": "${env:CDC_STACK_POSTGRES_PASSWORD}",
             },
-            "connect": {"url": stack.connect_url},
+            # Many connectors share the machine's cores, and nobody waits for milliseconds here.
+            "connect": {"url": stack.connect_url, "config": {"poll.interval.ms": "50"}},
             "kafka": {"bootstrap_servers": stack.kafka_bootstrap},
             "verify": {"background": False},  # nothing shall happen by itself unless a test is about that
         } | settings

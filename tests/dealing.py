@@ -17,7 +17,7 @@ _FAMILIES = dict.fromkeys(
     ),
     _DAGSTER,
 )
-# By what they take where three workers share two cores, those apart that take all of the machine (a campaign's servers,
+# By what they take where workers share two cores, those apart that take all of the machine (a campaign's servers,
 # a million rows, lanes): each of them would make the others miss their times.
 _LONGEST = (
     _DAGSTER, "test_broken_source", "test_broken_worlds", "test_handover", "test_key_changes", "test_lifecycle",

@@ -42,7 +42,7 @@ def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = 60) -
         if value:
             return value
         assert time.monotonic() < deadline, f"waited {timeout_s:.0f} s for: {what}"
-        time.sleep(max(0.05, time.monotonic() - began))  # a look that is much work leaves the servers half of the time
+        time.sleep(max(0.05, 3 * (time.monotonic() - began)))  # a look that is much work leaves the servers most of it
 
 
 @dataclass
