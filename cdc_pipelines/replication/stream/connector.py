@@ -254,9 +254,9 @@ def _one_log(kafka: Kafka, log_topic: str) -> dict[str, str]:
     }
 
 
-# How often the connector looks for changes. Each look that finds some is a transaction of Kafka, 7 ms of CPU. Measured on
-# a server on which others commit 45 times a second, the connector's and Kafka's share of a core together, and how soon
-# a change was visible (median, 99 %): every 10 ms 62 % (idle 11 %), 34 and 72 ms; 15 ms 40 % (9 %), 48 and 118 ms;
+# How often the connector looks for changes. Each look that finds some is a transaction of Kafka, 7 ms of CPU. Measured
+# on a server on which others commit 45 times a second, the connector's and Kafka's share of a core together, and how
+# soon a change was visible (median, 99 %): every 10 ms 62 % (idle 11 %), 34 and 72 ms; 15 ms 40 % (9 %), 48 and 118 ms;
 # 25 ms 33 % (8 %), 69 and 123 ms; 50 ms 16 % (5 %), 117 and 392 ms. Debezium's own 500 ms make it 280 ms.
 _PACE = {
     "poll.interval.ms": "25",
