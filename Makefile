@@ -27,7 +27,7 @@ demo: setup up ## see it work: a shop database replicated, written to, verified;
 demo-down: ## end what `make demo` left running, and the stack
 	@if [ -x $(CDC) ]; then $(PYTHON_BIN)/python -m cdc_pipelines.demo down && $(CDC) stack down; fi
 
-# Most tests wait for servers most of the time. How they are dealt to the workers: tests/dealing.py.
+# Four workers keep two cores busy: each waits for servers half of the time. How tests are dealt: tests/dealing.py.
 SIDE_BY_SIDE := -n 4 --no-loadscope-reorder
 
 test: export CDC_STACK_QUICK_JVM := 1

@@ -174,6 +174,16 @@ class MappedTable(msgspec.Struct, frozen=True):
         """(name, type) of each column of ours on the target: the loaded ones, then those that tell rows that stay."""
         return [*self.loaded, *self.rows.columns]
 
+    def still_keeping(self, before: "MappedTable | None") -> "MappedTable":
+        """The same, with the columns that its history keeps by the mapping `before`: closed versions have values there.
+
+        A table without a history is filled anew, and has none of them.
+        """
+        if before is None or not self.rows.history:
+            return self
+        names = {name for name, _ in self.landing}
+        return msgspec.structs.replace(self, kept=tuple(name for name in before.kept if name not in names))
+
     @property
     def loaded(self) -> list[tuple[str, str]]:
         """Those that a copy fills: the mapped columns, then the added ones."""

@@ -107,8 +107,11 @@ WIDER = msgspec.structs.replace(
 
 
 def test_a_table_that_must_be_made_anew_keeps_its_rows_as_deleted_ones(conn: psycopg.Connection) -> None:
+    conn.execute('grant select on "t 1%" to public')
     with conn.transaction():
         soft_deletes.rebuild(conn, WIDER)
+    grants = conn.execute("select relacl::text ~ '[{,]=r/' from pg_class where relname = 't 1%'").fetchall()
+    assert grants == [(True,)], "its readers still read it"
     assert rows(conn) == [(1, "a", "now"), (2, "b", "now"), (3, "c", "old"), (4, "d", "old")]
     assert existing.misfits(conn, WIDER) == ["holds rows that this pipeline did not write"]
 

@@ -94,9 +94,7 @@ def replace(lane: LaneRuntime, log: Log, *, swap: bool) -> str:
             drop_foreign_keys(conn, lane.main.name, lane.table, "its table was copied with other columns")
         before = mapping_before(conn, lane)
         how = take_place(conn, shadow, live, before, swap=swap)
-        if live.rows.history and before is not None:  # not replaced: what the source lost is still there
-            names = {name for name, _ in live.landing}
-            live = msgspec.structs.replace(live, kept=tuple(name for name in before.kept if name not in names))
+        live = live.still_keeping(before)
         state.save_mapping(live)
         lanes.turn_to(lane.table, "detached", "merged")
     log.info("table %s: %s %s.%s", lane.table, how, live.target_schema, live.target_name)

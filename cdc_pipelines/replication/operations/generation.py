@@ -4,7 +4,6 @@ import logging
 import time
 from dataclasses import dataclass
 
-import msgspec
 import psycopg
 
 from cdc_pipelines.replication.catalog import MappedTable
@@ -62,7 +61,7 @@ def _begin(
     generation = max(int(time.time()), before.generation + 1 if before else 0)
     identity = rt.source.identity()
     mapped = {table.name: table for table in state.mapped_tables()}
-    state.new_generation(generation, identity, [_as_kept(table, mapped.get(table.name)) for table in rt.tables])
+    state.new_generation(generation, identity, [table.still_keeping(mapped.get(table.name)) for table in rt.tables])
     drop_all(conn, rt.name)
     for table in rt.tables:
         _empty_table(conn, table, rt.name, mapped.get(table.name))
@@ -72,14 +71,6 @@ def _begin(
     assert facts is not None
     log.info("  generation %d begins (epoch %d)", generation, facts.epoch)
     return facts
-
-
-def _as_kept(table: MappedTable, before: MappedTable | None) -> MappedTable:
-    """A history still has the columns that the source lost, for versions that have values there."""
-    if not table.rows.history or before is None:
-        return table
-    names = {name for name, _ in table.landing}
-    return msgspec.structs.replace(table, kept=tuple(name for name in before.kept if name not in names))
 
 
 def _refuse_rows_of_others(conn: psycopg.Connection, rt: Runtime) -> None:

@@ -197,6 +197,15 @@ def is_ours(conn: psycopg.Connection, mapped: MappedTable, pipeline: str | None)
     ).fetchone() is not None
 
 
+def as_type(column: sql.Composable, there: str, target_type: str) -> sql.Composable:
+    """An expression that a column of type `there` (as the server prints it) goes by into one of `target_type`."""
+    if there == plain_type(target_type):
+        return column
+    # A cast to varchar(n) would cut; as a text that is put into the column it is refused.
+    kind = "text" if target_type.startswith("varchar") else target_type
+    return sql.SQL("{}::{}").format(column, sql.SQL(kind))
+
+
 def is_empty(conn: psycopg.Connection, mapped: MappedTable) -> bool:
     name = sql.Identifier(mapped.target_schema, mapped.target_name)
     return conn.execute(sql.SQL("select 1 from {} limit 1").format(name)).fetchone() is None

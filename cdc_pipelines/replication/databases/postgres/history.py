@@ -237,8 +237,7 @@ def rebuild(
     found = existing.find(conn, old.target_schema, old.target_name)
     assert found is not None
     there = {name: column.type for name, column in found.columns.items()}
-    stay = [(name, there[name]) for name in (before.kept if before else ()) if name in there]
-    stay = [(name, kind) for name, kind in stay if name not in dict(table.landing)]
+    stay = [(name, there[name]) for name in table.still_keeping(before).kept if name in there]
     for name, kind in stay:
         conn.execute(
             sql.SQL("alter table {} add column {} {}").format(
@@ -252,10 +251,7 @@ def rebuild(
         if source not in there:
             continue
         names.append(sql.Identifier(name))
-        # A cast to varchar(n) would cut; as a text that is put into the column it is refused.
-        cast = "::text" if kind.startswith("varchar") else f"::{kind}"
-        same = there[source] == existing.plain_type(kind)
-        values.append(sql.SQL("{}{}").format(sql.Identifier(source), sql.SQL("" if same else cast)))
+        values.append(existing.as_type(sql.Identifier(source), there[source], kind))
     statement = sql.SQL("insert into {} ({}) overriding system value select {} from {}").format(
         ddl.table_name(table), sql.SQL(", ").join(names), sql.SQL(", ").join(values), ddl.table_name(old)
     )

@@ -14,6 +14,7 @@ from psycopg import sql
 
 from cdc_pipelines.replication.catalog import MappedTable
 from cdc_pipelines.replication.databases.postgres import ddl, existing
+from cdc_pipelines.replication.databases.postgres.inherit import inherit
 
 Key = Sequence[Any]
 
@@ -66,6 +67,7 @@ def rebuild(conn: psycopg.Connection, table: MappedTable) -> None:
     conn.execute(sql.SQL("alter table {} rename to {}").format(ddl.table_name(table), sql.Identifier(old.target_name)))
     ddl.create_table(conn, table)
     carry_over(conn, old, table, table.rows.deleted_column)
+    inherit(conn, table, old)
     ddl.drop_table(conn, old)
 
 
@@ -90,12 +92,7 @@ def carry_over(conn: psycopg.Connection, old: MappedTable, new: MappedTable, col
     if not {key.target_name for key in new.key} <= {name for name, _ in shared}:
         return 0  # another key: the rows can't be told
     names = [sql.Identifier(name) for name, _ in shared]
-    values = [
-        sql.SQL("o.{}").format(sql.Identifier(name)) if there[name] == existing.plain_type(kind)
-        # A cast to varchar(n) would cut; as a text that is put into the column it is refused.
-        else sql.SQL("o.{}::{}").format(sql.Identifier(name), sql.SQL("text" if kind.startswith("varchar") else kind))
-        for name, kind in shared
-    ]
+    values = [existing.as_type(sql.Identifier("o", name), there[name], kind) for name, kind in shared]
     same = sql.SQL(" and ").join(
         sql.SQL("n.{0} = o.{0}").format(sql.Identifier(key.target_name)) for key in new.key
     )
