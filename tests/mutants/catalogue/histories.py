@@ -5,6 +5,7 @@ from tests.mutants.mutant import EXACTLY_ONCE, IDEMPOTENT, NOT_SILENT, PROOF, WH
 _READ = "unit/test_histories.py::"
 _TABLE = "integration/test_history.py::"
 _PIPELINES = "e2e/test_histories.py::"
+_OUTLIVE = "e2e/test_histories_outlive.py::test_versions_outlive_resyncs_repairs_and_schema_changes[mysql]"
 _HISTORY = "replication/databases/postgres/history.py"
 _APPLY = "replication/databases/postgres/history_apply.py"
 _VERSIONS_END = _TABLE + "test_versions_end_where_the_next_begin"
@@ -68,7 +69,7 @@ MUTANTS = [
         "rows that the copy did not bring stay open", NOT_SILENT, "replication/operations/copying.py",
         "            history.end_unseen(conn, table)\n",
         "            pass\n",
-        (_PIPELINES + "test_versions_outlive_resyncs_repairs_and_schema_changes[mysql]",),
+        (_OUTLIVE,),
     ),
     Mutant(
         "a resync of all empties a table with a history", NOT_SILENT, "replication/operations/generation.py",
@@ -92,7 +93,7 @@ MUTANTS = [
         "verify looks at open versions alone", PROOF, "replication/verify/tables.py",
         "        malformed = history.malformed(target, table)\n",
         "        malformed = 0\n",
-        (_PIPELINES + "test_versions_outlive_resyncs_repairs_and_schema_changes[mysql]",),
+        (_OUTLIVE,),
     ),
     Mutant(
         "closed versions are compared", PROOF, "replication/catalog.py",
