@@ -24,6 +24,7 @@ from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[1]
 _PRELOADED = ("cdc_pipelines.cli", "cdc_pipelines.replication")
+_BY_THE_WAY = ("alembic.command", "alembic.config")  # which a first command imports when it makes its store
 _NOT_BY_ITSELF = (".__main__", ".migrations.env")
 
 
@@ -107,6 +108,8 @@ def _preload() -> None:
         for module in pkgutil.walk_packages(importlib.import_module(name).__path__, f"{name}."):
             if not module.name.endswith(_NOT_BY_ITSELF):
                 importlib.import_module(module.name)
+    for name in _BY_THE_WAY:
+        importlib.import_module(name)
     gc.freeze()  # what is there stays: no reason to look through it in every child
 
 

@@ -19,6 +19,7 @@ import pytest
 import yaml
 from psycopg import sql
 
+from cdc_pipelines.replication.databases.mysql.connection import Session
 from cdc_pipelines.stack.settings import ServerAccess, StackSettings, load_env
 from tests.command_server import CommandServer
 from tests.dealing import pytest_collection_modifyitems, pytest_xdist_make_scheduler
@@ -74,7 +75,7 @@ def unique() -> Callable[[str], str]:
 
 def mysql_connection(server: ServerAccess, database: str | None = None, *, admin: bool = True) -> pymysql.Connection:
     """A connection to the stack's MySQL or MariaDB, in UTC, committing by itself."""
-    return pymysql.connect(
+    return Session(
         host=server.host,
         port=server.port,
         user=server.admin_user if admin else server.user,

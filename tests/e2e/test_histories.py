@@ -123,7 +123,7 @@ def makes_each_version_once(pipe: Pipe, stack: StackSettings) -> None:
     with writing(pipe, change) as written:
         for number in range(3):
             seen = written[0]
-            wait_until(lambda seen=seen: written[0] > seen + 100, "the writer")
+            wait_until(lambda seen=seen: written[0] > seen + 40, "the writer")
             os.kill(pipe.consumer().pid, signal.SIGKILL)
             if number == 1:
                 requests.post(f"{url}/restart?includeTasks=true", timeout=90)

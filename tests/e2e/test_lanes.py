@@ -83,7 +83,7 @@ class Reading:
                     row = conn.execute("select at from clock").fetchone()
                     if row and row[0]:
                         self.ages_s.append((time.time_ns() - row[0]) / 1e9)
-                    time.sleep(0.01)
+                    time.sleep(0.03)
         except BaseException as error:  # noqa: BLE001
             self._failed.append(error)
 
@@ -133,16 +133,19 @@ def test_tables_are_copied_again_while_all_streams_and_everybody_reads(running: 
         target.execute("insert into account values (500000, 0)")
         target.execute("delete from word where n % 7 = 0")
         target.execute("delete from visit where page = 'p1'")
-        with Reading(pipe, "select count(*) > 1700 and count(*) < 1900, (select count(*) > 1500 from word), "
-                           "(select count(*) > 1300 from visit) from account") as reading:  # fmt: skip
-            outcome = pipe.ok("resync", *(f"--table={t}" for t in ("account", "word", "visit")), "--json").json
-        assert [(o["table"], o["how"]) for o in outcome] == [
-            ("account", "swapped"), ("word", "merged"), ("visit", "swapped")
-        ]
-        assert reading.seen == {(True, True, True)}, "a reader met a table that was empty, or half"
-        ages = sorted(reading.ages_s)  # on a busy machine some are a second old without anything being held
-        assert ages[len(ages) * 9 // 10] < 1, "the other tables had to wait"
-        assert ages[-1] < 5, "the other tables had to wait for long"
+        # On a busy machine changes are late without being held. A lane that holds them does so each time.
+        for left in (2, 1, 0):
+            with Reading(pipe, "select count(*) > 1700 and count(*) < 1900, (select count(*) > 1500 from word), "
+                               "(select count(*) > 1300 from visit) from account") as reading:  # fmt: skip
+                outcome = pipe.ok("resync", *(f"--table={t}" for t in ("account", "word", "visit")), "--json").json
+            assert [(o["table"], o["how"]) for o in outcome] == [
+                ("account", "swapped"), ("word", "merged"), ("visit", "swapped")
+            ]
+            assert reading.seen == {(True, True, True)}, "a reader met a table that was empty, or half"
+            oldest = max(reading.ages_s)
+            if oldest < 1:
+                break
+            assert left, f"the other tables had to wait, for {oldest:.1f} s"
         more(written)
     pipe.equal()
     assert pipe.rows("select sum(balance), count(*) from account") == [(180000, 1800)]

@@ -36,7 +36,7 @@ def test_a_pipeline_s_life(pipe: Pipe, stack: StackSettings) -> None:
     # stop twice; what is written meanwhile is not lost
     pipe.ok("stop")
     pipe.ok("stop")
-    assert not pipe.processes("consume", pipe.name)
+    wait_until(lambda: not pipe.processes("consume", pipe.name), "the process of the stopped consumer to be gone")
     assert requests.get(f"{connector}/status", timeout=10).json()["connector"]["state"] == "PAUSED"
     assert pipe.status()["config"]["status"] == "stopped"
     pipe.run("insert into t values (3, 'while stopped')")

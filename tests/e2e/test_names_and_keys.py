@@ -137,7 +137,7 @@ def writing(pipe: Pipe, stack: StackSettings, tables: dict[str, Any]) -> Iterato
 
     def write() -> None:
         with mysql_connection(server, pipe.mysql.db.decode()) as connection, connection.cursor() as cursor:
-            while not over.wait(0.01):
+            while not over.wait(0.05):
                 for name, (_, rows, _) in tables.items():
                     cursor.execute("begin")
                     cursor.execute(f"delete from {quoted(name)}")

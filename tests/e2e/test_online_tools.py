@@ -24,7 +24,7 @@ def test_percona_s_tool_under_writes_ends_equal(shared: Pipe, stack: StackSettin
     def write() -> None:
         with mysql_connection(stack.mariadb, database) as connection, connection.cursor() as cursor:
             step = 0
-            while not stop.is_set():
+            while not stop.wait(0.01):
                 step += 1
                 cursor.execute("update t set v = %s where id = %s", (f"w{step}", 1 + step * 7 % 4096))
                 cursor.execute("replace into t (id, v) values (%s, 'new')", (5000 + step,))

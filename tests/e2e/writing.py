@@ -10,7 +10,7 @@ from cdc_pipelines.stack.settings import StackSettings, load_env
 from tests.conftest import mysql_connection
 from tests.e2e.conftest import Pipe
 
-_PAUSE_S = 0.01  # between transactions
+_PAUSE_S = 0.03  # between transactions: two cores are for all tests and servers
 
 
 @contextmanager

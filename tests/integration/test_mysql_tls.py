@@ -101,6 +101,17 @@ def test_encryption_is_used(encrypted: Source, certificates: Certificates, mode:
     assert all(ciphers(encrypted.model_copy(update={"tls": Tls(mode=mode, ca=ca)})))
 
 
+@pytest.mark.parametrize("mode", ["prefer", "require"])
+def test_the_systems_certificates_are_not_read_where_none_is_checked(
+    encrypted: Source, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    """Reading them takes longer than the rest of a login, and every look at a source logs in."""
+    read: list[object] = []
+    monkeypatch.setattr("ssl.create_default_context", lambda *_, **__: read.append(mode))
+    assert all(ciphers(encrypted.model_copy(update={"tls": Tls(mode=mode)})))
+    assert not read
+
+
 def test_encryption_is_left_out_where_told_so(encrypted: Source) -> None:
     assert ciphers(encrypted.model_copy(update={"tls": Tls(mode="disable")})) == ("", "")
 
