@@ -10,6 +10,7 @@ from cdc_pipelines.replication.column_shape import NO_SHAPE, ColumnShape, Column
 from cdc_pipelines.replication.errors import CdcError, ConfigurationError
 from cdc_pipelines.replication.pipeline import Pipeline, TableChoice
 from cdc_pipelines.replication.row_shape import rules_of_rows, settings_of
+from cdc_pipelines.replication.value_rules import Values
 from cdc_pipelines.replication.values import form_for, heeded
 from cdc_pipelines.replication.values.hashing import key_check
 
@@ -97,12 +98,12 @@ def map_table(pipeline: Pipeline, table: Table, choice: TableChoice) -> MappedTa
             "values.names to adapt"
         )
     shapes = pipeline.shape.get(table.name, ColumnShapes())
-    problems = [*_misshapen(shapes, table, wanted), *_not_to_be_added(shapes, names)]
+    problems = [*_misshapen(shapes, table, wanted), *_merging(pipeline.values, table), *_not_to_be_added(shapes, names)]
     columns = []
     for source_name, name in zip(wanted, names, strict=True):
         column = table.column(source_name)
         try:
-            rules = heeded(column, pipeline.values.rules(table.name, source_name))
+            rules = heeded(column, pipeline.values.rules(table.name, source_name), is_key=source_name in table.key)
             shape = _shape(shapes, table.name, source_name)
             form = form_for(column, *pipeline.pair, table.name, rules, shape)
         except CdcError as error:
@@ -148,6 +149,14 @@ def _misshapen(shapes: ColumnShapes, table: Table, wanted: list[str]) -> list[st
                 "could become one; give it a hash"
             )
     return found
+
+
+def _merging(values: Values, table: Table) -> list[str]:
+    return [
+        f"values.columns.{table.name}.{name}.{rule}: in a column of the key nothing can be left out or replaced, as "
+        "two rows could become one; leave the rule out, and give such rows another key on the source"
+        for name in table.key for rule in values.merging(table.name, name)
+    ]
 
 
 def _not_to_be_added(shapes: ColumnShapes, names: list[str]) -> list[str]:

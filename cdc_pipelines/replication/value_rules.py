@@ -19,6 +19,9 @@ BigIntUnsigned = Literal["numeric", "bigint"]
 Time = Literal["interval", "time"]
 
 
+_MERGING = ("nul", "undecodable")  # may make one text of two
+
+
 class ValueRules(msgspec.Struct, frozen=True, omit_defaults=True):
     """The rules of one column. The defaults lose nothing, or refuse."""
 
@@ -32,6 +35,10 @@ class ValueRules(msgspec.Struct, frozen=True, omit_defaults=True):
     def only(self, names: frozenset[str]) -> "ValueRules":
         """These rules where a column's type heeds them; the others as by default."""
         return ValueRules(**{name: getattr(self, name) for name in names})
+
+    def of_key(self) -> "ValueRules":
+        """These rules as a column of the key has them: none by which two rows could become one."""
+        return msgspec.structs.replace(self, **dict.fromkeys(_MERGING, "error"))
 
 
 NO_RULES = ValueRules()
@@ -60,13 +67,13 @@ class Values(Strict):
     nul: Nul = Field(
         "error",
         description="The character NUL (U+0000) in texts and JSON. `error`: refused. `remove`: left out. "
-        "`replace`: U+FFFD stands for it.",
+        "`replace`: U+FFFD stands for it. Refused in keys in any case, as two rows could become one.",
     )
     undecodable: Undecodable = Field(
         "error",
         description="Bytes of a text that stand for no character, or for none that the change log can tell. "
         "`error`: refused. `replace`: what the server gives for them, `?` or U+FFFD; in charsets of one byte a "
-        "character.",
+        "character. Refused in keys in any case.",
     )
     tinyint1: TinyInt1 = Field(
         "smallint",
@@ -85,6 +92,11 @@ class Values(Strict):
     columns: dict[str, dict[str, ColumnValues]] = Field(
         default_factory=dict, description="Rules of single columns: table → column → the rules that differ."
     )
+
+    def merging(self, table: str, column: str) -> list[str]:
+        """The rules that the file gives this very column and that a column of the key can't have."""
+        own = self.columns.get(table, {}).get(column)
+        return [name for name in _MERGING if own is not None and getattr(own, name) not in (None, "error")]
 
     def rules(self, table: str | None = None, column: str | None = None) -> ValueRules:
         """The rules of a column; without one those of the pipeline, which a column that is added later has."""

@@ -18,6 +18,8 @@ NAME = Column("name", "varchar", "varchar(40)", length=40)
 SHAPE = Column("shape", "inet6", "inet6")
 ORDERS = Table("shop", "orders", (ID, NAME), ("id",))
 ITEMS = Table("shop", "items", (ID, NAME), ("id",))
+WORD = Column("word", "varchar", "varchar(40)", length=40, charset="latin1")
+WORDS = Table("shop", "words", (WORD, msgspec.structs.replace(WORD, name="note")), ("word",))
 PLACES = Table("shop", "places", (ID, SHAPE), ("id",))
 
 
@@ -42,12 +44,20 @@ def test_all_tables_with_their_types() -> None:
         ("tables: [{source: orders, target: x}, {source: items, target: x}]", "more than once: x"),
         ("tables: [{source: orders, target: " + "ü" * 40 + "}]", "longer than 63 bytes"),
         ("exclude: [nope]", "exclude: the source has no table nope"),
+        ("values: {columns: {words: {word: {nul: remove}}}}", "values.columns.words.word.nul: in a column of the key"),
     ],
 )
 def test_mistakes_are_told(extra: str, words: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        resolve(pipeline(extra), [ORDERS, ITEMS])
+        resolve(pipeline(extra), [ORDERS, ITEMS, *[WORDS] * ("words" in extra)])
     assert words in str(caught.value)
+
+
+def test_no_value_rule_makes_one_key_of_two() -> None:
+    (words,) = resolve(pipeline("values: {nul: remove, undecodable: replace}"), [WORDS])
+    key, other = words.columns
+    assert (key.rules.nul, key.rules.undecodable) == ("error", "error")
+    assert (other.rules.nul, other.rules.undecodable) == ("remove", "replace")
 
 
 def test_a_type_without_a_form_is_told_with_the_way_out() -> None:

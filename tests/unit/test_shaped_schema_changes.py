@@ -7,8 +7,9 @@ import pytest
 
 from cdc_pipelines.replication.catalog import MappedTable, Table
 from cdc_pipelines.replication.changes.batches import Detach, Redefine, RenameTable
-from cdc_pipelines.replication.column_shape import AddedColumn, ColumnShape
+from cdc_pipelines.replication.column_shape import NO_SHAPE, AddedColumn, ColumnShape
 from cdc_pipelines.replication.stream.schema_event import Rules
+from cdc_pipelines.replication.value_rules import ValueRules
 from tests.unit import schema_events
 from tests.unit.log_reading import COLUMNS, KEYED
 from tests.unit.log_records import Log
@@ -75,6 +76,14 @@ def test_a_masked_column_does_not_come_into_the_key() -> None:
     log = changed("alter table t drop primary key, add primary key (id, v)", key=["id", "v"])
     (found,) = judged(log, msgspec.structs.replace(SHAPED, columns=columns))
     assert "has v in its key, which the file masks or truncates" in found.reason
+
+
+def test_a_column_whose_values_may_be_changed_does_not_come_into_the_key() -> None:
+    rules = ValueRules(nul="remove")
+    columns = (SHAPED.columns[0], msgspec.structs.replace(SHAPED.columns[1], shape=NO_SHAPE, rules=rules))
+    log = changed("alter table t drop primary key, add primary key (id, v)", key=["id", "v"])
+    (found,) = judged(log, msgspec.structs.replace(SHAPED, columns=columns, shaped=()))
+    assert "has v in its key, of which values may be changed" in found.reason
 
 
 def test_a_shaped_table_under_another_name_is_copied_anew() -> None:

@@ -180,6 +180,8 @@ class Alteration:
                 raise CanNotFollowError(kind, f"has a column {name} now, which the file has the pipeline add")
             if name in key and not column.shape.keeps_apart:
                 raise CanNotFollowError("change_key", f"has {name} in its key, which the file masks or truncates")
+            if name in key and column.rules != column.rules.of_key():
+                raise CanNotFollowError("change_key", f"has {name} in its key, of which values may be changed")
 
     def _key_after(self, replicated: set[str]) -> tuple[str, ...]:
         if not self.found.key_changes:

@@ -49,6 +49,6 @@ def forms_of(columns: tuple[MappedColumn, ...], source: str, target: str, table:
     return [form_of(c, source, target, table) for c in columns]
 
 
-def heeded(column: Column, rules: ValueRules) -> ValueRules:
+def heeded(column: Column, rules: ValueRules, *, is_key: bool = False) -> ValueRules:
     """The rules that a column's type heeds; the others as by default, so that they make no difference."""
-    return rules.only(mysql_postgres.heeds(column))
+    return (rules.of_key() if is_key else rules).only(mysql_postgres.heeds(column))

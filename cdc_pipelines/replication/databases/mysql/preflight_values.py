@@ -30,13 +30,14 @@ def questions(column: MappedColumn, table: MappedTable, flavor: str) -> Iterator
     """What to ask of a column's values."""
     case = Case(column.source, column.rules, flavor, f"{table.name}.{column.source.name}")  # type: ignore[arg-type]
     kind, rules = column.source.type, column.rules
+    is_key = column.source.name in table.source.key
     if column.shape.hash is not None:
         return  # whatever it holds
     if kind in _TEXTS:
         text = "{c}" if column.source.charset in ("utf8mb4", "utf8mb3") else "convert({c} using utf8mb4)"
         yield Question(
             f"instr(cast({text} as binary),x'00')>0", "the character NUL", rules.nul == "error",
-            "values.nul: remove (or replace)",
+            "give these rows another key" if is_key else "values.nul: remove (or replace)",
         )
         if column.shape.type in ("json", "jsonb"):
             yield Question("not json_valid({c})", "no JSON", True, "leave the column a text: no `type` under `shape`")
@@ -46,7 +47,8 @@ def questions(column: MappedColumn, table: MappedTable, flavor: str) -> Iterator
             yield Question(
                 undecodable, f"bytes that are no text in {column.source.charset}, or are lost in the change log",
                 not replaces, "convert the column to utf8mb4"
-                + ("; or values.undecodable: replace" if charsets.heeds_replace(column.source.charset) else ""),
+                + ("; or values.undecodable: replace"
+                   if charsets.heeds_replace(column.source.charset) and not is_key else ""),
             )
     elif kind == "json":
         yield Question(
@@ -57,11 +59,11 @@ def questions(column: MappedColumn, table: MappedTable, flavor: str) -> Iterator
             "not {c}<=>cast(cast({c} as char) as json)",
             "documents with dates, times or bytes of SQL's own (the change log writes them otherwise)", False,
         )
-    elif kind == "enum" and "" in column.source.labels and column.source.name in table.source.key:
+    elif kind == "enum" and "" in column.source.labels and is_key:
         yield Question("{c}+0=0", "the value that is no label, which reads as the label ''", True,
                        "give these rows a label")
     elif kind in ("date", "datetime", "timestamp"):
-        yield from _of_dates(case, is_key=column.source.name in table.source.key)
+        yield from _of_dates(case, is_key=is_key)
     elif mysql_numbers.is_tinyint1(column.source) and rules.tinyint1 == "boolean":
         yield Question("{c} not in (0,1)", "beside 0 and 1", True, "values.tinyint1: smallint")
     elif rules.bigint_unsigned == "bigint":
