@@ -1,5 +1,6 @@
 """What Dagster shows of a table and of a copied chunk, under the keys that its UI knows (`dagster/…`)."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
@@ -10,6 +11,7 @@ from cdc_pipelines.replication.chunk import Chunk
 from cdc_pipelines.replication.errors import CdcError
 from cdc_pipelines.replication.pipeline import Server, Source
 from cdc_pipelines.replication.verify import TableVerified
+from cdc_pipelines.replication.verify.report import Difference
 
 Metadata = dict[str, Any]
 
@@ -85,17 +87,18 @@ def compared_metadata(table: TableVerified) -> Metadata:
         found["versions that are not well-formed"] = table.malformed
     if table.repaired is not None:
         found["differences repaired"] = table.repaired.differences
+        found["repaired rows"] = differences_table(table.repaired.listed)
     if table.differences:
-        found["differing rows"] = differences_table(table)
+        found["differing rows"] = differences_table(table.differences)
     return found
 
 
-def differences_table(table: TableVerified) -> dg.MetadataValue:
-    """The differences that a comparison listed."""
+def differences_table(differences: Sequence[Difference]) -> dg.MetadataValue:
+    """Differences that a comparison listed."""
     return dg.MetadataValue.table(
         records=[
             dg.TableRecord({"kind": d.kind, "key": str(d.key), "columns": ", ".join(d.columns)})
-            for d in table.differences
+            for d in differences
         ],
         schema=dg.TableSchema([dg.TableColumn(n) for n in ("kind", "key", "columns")]),
     )

@@ -1,10 +1,14 @@
 """`cdc list|verify`: what is there, whether both sides are equal."""
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from cdc_pipelines.cli.output import console, emit_json, grid, holder, step_log
+
+if TYPE_CHECKING:
+    from cdc_pipelines.replication.verify.report import Difference
 
 
 @click.command("list")
@@ -33,6 +37,10 @@ def list_(as_json: bool) -> None:
             ["pipeline", "id", "status", "tables", "message"],
             [[r.name, r.config, r.status, len(r.tables), r.message or ""] for r in records],
         )
+
+
+def _named(table: str, difference: "Difference") -> str:
+    return f"{table} {difference.key}: {difference.kind} {', '.join(difference.columns)}"
 
 
 @click.command()
@@ -82,10 +90,10 @@ def verify(
                     f"  {table.table}: {done.differences} difference(s) repaired: {done.rows_removed} row(s) of the "
                     f"target removed, {done.rows_written} written as the source has them", markup=False,
                 )
+                for difference in done.listed:
+                    console.print(f"  repaired: {_named(table.table, difference)}", markup=False)
             for difference in table.differences:
-                console.print(
-                    f"  {table.table} {difference.key}: {difference.kind} {', '.join(difference.columns)}", markup=False
-                )
+                console.print(f"  {_named(table.table, difference)}", markup=False)
         unequal = any(not table.equal and not table.left_out for table in report.tables)
         console.print("equal" if report.equal else "DIFFERENT" if unequal else "INCOMPLETE")
     sys.exit(0 if report.equal else 3)

@@ -42,7 +42,7 @@ def compare_tables(context: dg.OpExecutionContext, config: VerifyConfig, pipelin
         told += [f"table {t.table} was not compared, it {t.left_out}" for t in left_out]
         raise dg.Failure(
             f"pipeline {config.pipeline}: {'; '.join(told)}",
-            metadata={f"differences of {t.table}": differences_table(t) for t in different}
+            metadata={f"differences of {t.table}": differences_table(t.differences) for t in different}
             | {
                 "next step": dg.MetadataValue.md(
                     "Find out who writes to the target beside the pipeline; then launch `verify_replication` with "

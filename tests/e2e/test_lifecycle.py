@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import requests
+import yaml
 
 from cdc_pipelines.stack.settings import StackSettings
 from tests.e2e.conftest import Pipe, edit, wait_until
@@ -34,7 +35,7 @@ def test_a_pipeline_s_life(pipe: Pipe, stack: StackSettings) -> None:
     assert pipe.consumer().pid == first.pid
 
     # stop twice; what is written meanwhile is not lost
-    pipe.ok("stop")
+    assert pipe.ok("stop", "--json").json["consumer"] == "stopped", "it did not end by itself"
     pipe.ok("stop")
     wait_until(lambda: not pipe.processes("consume", pipe.name), "the process of the stopped consumer to be gone")
     assert requests.get(f"{connector}/status", timeout=10).json()["connector"]["state"] == "PAUSED"
@@ -135,6 +136,12 @@ def plan_of_an_edit(pipe: Pipe) -> None:
         "table wide has other columns or another key (at the next start, beside the stream)",
     ]  # fmt: skip
     assert (plan["needs_resync"], plan["saved"], plan["status"]) == (False, False, "running")
+    pipe.file.write_text(kept)
+    document = yaml.safe_load(kept)
+    edit(pipe.file, target=document["target"] | {"schema": "elsewhere"})
+    plan = pipe.cdc("configure", pipe.file, "--plan", "--json").json
+    assert plan["changes"] == ["target.schema: public → elsewhere (with a resync)"]
+    assert plan["needs_resync"] is True
     pipe.file.write_text(kept)
     assert pipe.cdc("configure", pipe.file, "--plan", "--json").json["changes"] == []
 

@@ -49,7 +49,7 @@ def repair_table(rt: "Runtime", log: Log, table: MappedTable, compared: Compared
             gone, came = _replace(rt, facts, meeting, table, portion, compared.ranges, salt)
         removed, written = removed + gone, written + came
         log.info("table %s: %d row(s) of the target removed, %d written as the source has them", table.name, gone, came)
-    return Repaired(compared.result.difference_count, removed, written)
+    return Repaired(compared.result.difference_count, removed, written, compared.result.differences)
 
 
 def _portions(picks: Sequence[Key], size: int) -> Iterator[Sequence[Key]]:

@@ -24,11 +24,15 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 class Repaired(msgspec.Struct, frozen=True):
-    """What a repair did to a table of the target: rows taken away, and rows written as the source has them."""
+    """What a repair did to a table of the target: rows taken away, and rows written as the source has them.
+
+    `listed` holds the first differences that it mended, as the comparison before it named them.
+    """
 
     differences: int
     rows_removed: int
     rows_written: int
+    listed: tuple[Difference, ...] = ()
 
 
 class TableVerified(msgspec.Struct, frozen=True):
