@@ -16,6 +16,7 @@ import psycopg
 import pymysql
 import pytest
 
+from cdc_pipelines.stack.settings import StackSettings
 from tests.conftest import CommandResult
 from tests.e2e.conftest import Pipe, edit, processes_of, wait_until
 from tests.e2e.writing import writing
@@ -98,13 +99,14 @@ def age_s(pipe: Pipe) -> float:
 @pytest.fixture
 def running(
     request: pytest.FixtureRequest, cdc: Callable[..., CommandResult], cdc_home: Path, target: psycopg.Connection,
-    pipeline_file: Callable[..., Path], target_database: str,
+    pipeline_file: Callable[..., Path], target_database: str, stack: StackSettings,
 ) -> Iterator[Pipe]:
-    """A running pipeline of four of the five tables."""
+    """A running pipeline of four of the five tables, which looks for changes as often as a user's does."""
     flavor = getattr(request, "param", "mysql")
     database, connection = (request.getfixturevalue(name) for name in (f"{flavor}_database", flavor))
     file = pipeline_file(
-        database, target_database, source_type=flavor, tables=["account", "clock", "word", "visit"]
+        database, target_database, source_type=flavor, tables=["account", "clock", "word", "visit"],
+        connect={"url": stack.connect_url},
     )
     pipe = Pipe(file.stem, file, cdc, cdc_home, connection, target)
     pipe.run(*(s.replace("utf8mb4_0900_ai_ci", "utf8mb4_general_ci") for s in SCHEMA))

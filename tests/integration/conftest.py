@@ -17,9 +17,9 @@ from cdc_pipelines.stack.settings import ServerAccess, StackSettings
 from tests.conftest import mysql_connection
 from tests.copied import Copied
 from tests.integration.browser import page
-from tests.integration.dagster_instance import dagster, make_dagster_pipe
+from tests.integration.dagster_instance import dagster, kept_dagster, make_dagster_pipe, pytest_runtest_teardown
 
-__all__ = ["dagster", "make_dagster_pipe", "page"]
+__all__ = ["dagster", "kept_dagster", "make_dagster_pipe", "page", "pytest_runtest_teardown"]
 
 
 @dataclass

@@ -94,10 +94,49 @@ class DagsterInstance:
         return found
 
 
+class Kept:
+    """The one instance, from the first test that asks for it to the last one of those that are run in a row."""
+
+    def __init__(self) -> None:
+        self._ends = contextlib.ExitStack()
+        self._instance: DagsterInstance | None = None
+
+    def get(self, stack: StackSettings, folder: Callable[[], Path]) -> DagsterInstance:
+        if self._instance is None:
+            self._instance = self._ends.enter_context(running(stack, folder()))
+        return self._instance
+
+    def end(self) -> None:
+        """Idle, it would go on taking the machine's time from all other tests."""
+        self._instance = None
+        self._ends.close()
+
+
+_KEPT = pytest.StashKey[Kept]()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    if _KEPT in item.config.stash and "dagster" not in getattr(nextitem, "fixturenames", ()):
+        item.config.stash[_KEPT].end()
+
+
 @pytest.fixture(scope="session")
-def dagster(stack: StackSettings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagsterInstance]:
-    """The running instance; everything of it is gone afterwards."""
-    folder = tmp_path_factory.mktemp("dagster")
+def kept_dagster(pytestconfig: pytest.Config) -> Iterator[Kept]:
+    kept = pytestconfig.stash.setdefault(_KEPT, Kept())
+    yield kept
+    kept.end()
+
+
+@pytest.fixture
+def dagster(stack: StackSettings, kept_dagster: Kept, tmp_path_factory: pytest.TempPathFactory) -> DagsterInstance:
+    """The running instance."""
+    return kept_dagster.get(stack, lambda: tmp_path_factory.mktemp("dagster"))
+
+
+@contextlib.contextmanager
+def running(stack: StackSettings, folder: Path) -> Iterator[DagsterInstance]:
+    """A started instance; everything of it is gone afterwards."""
     (folder / "pipelines").mkdir()
     database = f"t{os.getpid()}_{folder.name}".replace("-", "_")
     environment = {
