@@ -41,7 +41,8 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True):
     """One source table. `key` holds the primary key's columns (else a unique not-null index's), or nothing.
 
     `key_index` is the name of that index, empty where it is not known. `folded`: the server keeps the names of tables
-    in lower case, however a statement writes them.
+    in lower case, however a statement writes them. `versioned`: the server keeps a history of the rows (MariaDB's
+    SYSTEM VERSIONING).
     """
 
     schema: str
@@ -53,6 +54,7 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True):
     comment: str = ""
     key_index: str = "PRIMARY"
     folded: bool = False
+    versioned: bool = False
 
     @property
     def primary(self) -> bool:

@@ -10,6 +10,7 @@ from cdc_pipelines.replication.column_shape import NO_SHAPE, ColumnShape, Column
 from cdc_pipelines.replication.errors import CdcError, ConfigurationError
 from cdc_pipelines.replication.pipeline import Pipeline, TableChoice
 from cdc_pipelines.replication.row_shape import rules_of_rows, settings_of
+from cdc_pipelines.replication.uncapturable import why_uncapturable
 from cdc_pipelines.replication.value_rules import Values
 from cdc_pipelines.replication.values import form_for, heeded
 from cdc_pipelines.replication.values.hashing import key_check
@@ -70,6 +71,8 @@ def mapping_of(pipeline: Pipeline, table: Table) -> MappedTable | None:
 
 def map_table(pipeline: Pipeline, table: Table, choice: TableChoice) -> MappedTable:
     """Raises ConfigurationError with what is wrong, which does not name the table."""
+    if why := why_uncapturable(table, pipeline.source.type):
+        raise ConfigurationError(why)
     known = [c.name for c in table.columns]
     for label, names in (("columns", choice.columns or []), ("rename", choice.rename)):
         unknown = [n for n in names if n not in known]

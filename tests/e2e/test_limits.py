@@ -1,6 +1,8 @@
 """What can't be followed exactly leaves its table as it was before it does harm, and says what to do."""
 
-from tests.e2e.conftest import Pipe, wait_until
+import pytest
+
+from tests.e2e.conftest import Pipe, edit, wait_until
 
 
 def left_behind(pipe: Pipe) -> str:
@@ -48,3 +50,35 @@ def test_a_table_that_is_moved_to_another_database_is_told_by_verify_alone(pipe:
         assert "table k got its name from a table that is not replicated" in left_behind(pipe)
     finally:
         pipe.run(f"drop database {other}")
+
+
+@pytest.mark.parametrize("shared", ["mariadb"], indirect=True)
+def test_tables_that_no_connector_can_read_are_refused_and_harm_no_other(shared: Pipe) -> None:
+    pipe = shared
+    pipe.run(
+        "create table t (id int primary key, v int)",
+        "create table price (id int primary key, v int without system versioning, w int) with system versioning",
+        "create table host (id int primary key, ip inet6)",
+        "create table page (id int primary key, v text compressed)",
+    )
+    refused = pipe.cdc("configure", pipe.file)
+    assert refused.code == 2
+    for words in ("table price: has system versioning", "table host: has ip (inet6)", "table page: has v (text"):
+        assert words in refused.stderr
+    proposed = pipe.cdc("discover", pipe.file).stdout
+    assert "# price has system versioning" in proposed
+    assert "{source: t}" in proposed
+    pipe.run("drop table price, host, page")
+    pipe.configure()
+    pipe.start()
+    pipe.run("create table price (id int primary key, v int) with system versioning", "insert into price values (1, 1)",
+             "update price set v = 2", "insert into t values (1, 1)")
+    failed = wait_until(
+        lambda: [p["message"] for p in pipe.status()["problems"] if p["kind"] == "task_failed"], "the connector to fail"
+    )
+    assert "row in price" in failed[0]
+    edit(pipe.file, exclude=["price"])
+    pipe.configure()
+    pipe.start()
+    pipe.arrives("select id from t", [(1,)])
+    pipe.equal()

@@ -60,6 +60,23 @@ def test_no_value_rule_makes_one_key_of_two() -> None:
     assert (other.rules.nul, other.rules.undecodable) == ("remove", "replace")
 
 
+@pytest.mark.parametrize(
+    ("table", "word"),
+    [
+        (Table("shop", "hosts", (ID, Column("ip", "inet6", "inet6")), ("id",)), "ip (inet6)"),
+        (Table("shop", "pages", (ID, Column("t", "text", "text /*M!100301 COMPRESSED*/")), ("id",)), "t (text"),
+        (Table("shop", "prices", (ID, NAME), ("id",), versioned=True), "system versioning"),
+    ],
+)
+def test_a_table_that_no_connector_can_read_is_told_whatever_is_replicated_of_it(table: Table, word: str) -> None:
+    mariadb = pipeline(f"tables: [orders, {{source: {table.name}, columns: [id]}}]")
+    mariadb = mariadb.model_copy(update={"source": mariadb.source.model_copy(update={"type": "mariadb"})})
+    with pytest.raises(ConfigurationError) as caught:
+        resolve(mariadb, [ORDERS, table])
+    assert f"table {table.name}: has {word}" in str(caught.value)
+    assert "leave the table out" in str(caught.value)
+
+
 def test_a_type_without_a_form_is_told_with_the_way_out() -> None:
     with pytest.raises(ConfigurationError) as caught:
         resolve(pipeline(), [PLACES])

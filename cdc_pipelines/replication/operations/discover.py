@@ -10,6 +10,7 @@ from cdc_pipelines.replication.catalog import Table
 from cdc_pipelines.replication.databases.mysql.source import MySqlSource
 from cdc_pipelines.replication.errors import CdcError
 from cdc_pipelines.replication.pipeline import Pipeline, Source
+from cdc_pipelines.replication.uncapturable import why_uncapturable
 from cdc_pipelines.replication.values import form_for
 
 SCHEMA_LINE = "# yaml-language-server: $schema=../docs/pipeline.schema.json"
@@ -44,6 +45,9 @@ class Discovery:
             text += "# carry: {indexes: true, foreign_keys: true, checks: true, comments: true, identity: true}\n"
         text += "tables:\n"
         for table in self.tables:
+            if why := why_uncapturable(table, self.source.type):
+                text += f"  # {table.name} {why}\n"
+                continue
             without = self.unsupported(table)
             comment = f"about {table.rows_estimate:,} rows, {table.data_bytes / 2**20:,.1f} MiB"
             comment += f", key ({', '.join(table.key)})" if table.key else ", no key"

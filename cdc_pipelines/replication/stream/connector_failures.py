@@ -40,7 +40,8 @@ _CAUSES = (
         r"internal schema size", ResyncRequiredError,
         "the connector has other columns of a table than the rows in the source's log",
         "where self-healing is on, the table is set apart, learnt anew and copied again; else run `cdc heal NAME`. "
-        f"Where that does not do, {_RESYNC}",
+        "Where that does not do, as of a table with system versioning, put the table under `exclude`, `cdc configure "
+        f"FILE`, `cdc start NAME`; or {_RESYNC}",
     ),
     _Cause(
         r"schema isn't known to this connector|Trying to change column|which does not exist",

@@ -58,7 +58,9 @@ def _create(read: Cursor) -> Statement:
     read.skip_if_exists()
     statement = Statement("create", read.table(), replaces=replaces)
     statement.takes_charset = not any(token.is_word(*_TELL_CHARSET) for token in read.rest())
-    statement.adds_primary = any(a.is_word("primary") and b.is_word("key") for a, b in pairwise(read.rest()))
+    words = list(pairwise(read.rest()))
+    statement.adds_primary = any(a.is_word("primary") and b.is_word("key") for a, b in words)
+    statement.versioned = any(a.is_word("system") and b.is_word("versioning") for a, b in words)
     return statement
 
 

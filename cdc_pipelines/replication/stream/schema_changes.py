@@ -38,7 +38,8 @@ class Judge:
         columns = tuple(to_column(change, key, self._pair[0]) for change in definition.columns)
         index = "PRIMARY" if self._event.statement.adds_primary or not key else ""
         try:
-            table = self._rules.new_table(Table(schema, name, columns, tuple(key), key_index=index))
+            made = Table(schema, name, columns, tuple(key), key_index=index, versioned=self._event.statement.versioned)
+            table = self._rules.new_table(made)
         except CdcError as error:
             return [Note([self._event.note(name, "create_table", "ignored", f"was made: {error.message}")])]
         if table is None:
@@ -49,12 +50,12 @@ class Judge:
         if policy == "ignore":
             return [Note([self._event.note(name, "create_table", "ignored", "was made")])]
         note = self._event.note(name, "create_table", "applied", f"was made with {len(columns)} column(s)")
-        made: list[TableItem] = [AddTable(table, describe(definition), [note])]
+        items: list[TableItem] = [AddTable(table, describe(definition), [note])]
         if self._event.statement.takes_charset and (wrong := self._misread(name, columns)):
             # The connector does not hear of every ALTER DATABASE.
             what = f"has {', '.join(wrong)} in another character set than the log supposes"
-            made.append(self.stay_behind(name, "unknown", what, relearn=True))
-        return made
+            items.append(self.stay_behind(name, "unknown", what, relearn=True))
+        return items
 
     def _misread(self, table: str, columns: Sequence[Column]) -> list[str]:
         if not any(column.charset for column in columns):

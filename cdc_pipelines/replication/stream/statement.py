@@ -24,7 +24,7 @@ class Statement:
 
     `moves_rows` says why rows may have changed without events (`exchanged`: those of that table, too), `unknown` what
     was not understood. `drops_index` names the indexes that went; the primary key's is `PRIMARY`. `replaces`: CREATE OR
-    REPLACE.
+    REPLACE. `versioned`: CREATE TABLE with SYSTEM VERSIONING.
     """
 
     verb: Verb
@@ -38,6 +38,7 @@ class Statement:
     adds_primary: bool = False
     replaces: bool = False
     takes_charset: bool = False
+    versioned: bool = False
 
     def folded(self) -> "Statement":
         """With the names of databases and tables in lower case."""

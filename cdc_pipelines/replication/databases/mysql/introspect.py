@@ -19,9 +19,10 @@ _NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][-+]?\d+)?")
 _CHARSET_NAMES = {"utf8": "utf8mb3"}  # what it was called before
 _WIDTH = re.compile(r"\(\d+\)")
 
-_TABLES = """select table_name, coalesce(table_rows, 0), coalesce(data_length, 0), table_comment
-from information_schema.tables where table_schema = %s and table_type = 'BASE TABLE' order by table_name"""
-_NAMES = "select table_name from information_schema.tables where table_schema = %s and table_type = 'BASE TABLE'"
+_KINDS = "('BASE TABLE', 'SYSTEM VERSIONED')"
+_TABLES = f"""select table_name, coalesce(table_rows, 0), coalesce(data_length, 0), table_comment, table_type
+from information_schema.tables where table_schema = %s and table_type in {_KINDS} order by table_name"""  # noqa: S608
+_NAMES = f"select table_name from information_schema.tables where table_schema = %s and table_type in {_KINDS}"  # noqa: S608
 _SEQUENCES = "select table_name from information_schema.tables where table_schema = %s and table_type = 'SEQUENCE'"
 _CHARSETS = """select column_name, character_set_name from information_schema.columns
 where table_schema = %s and table_name = %s and character_set_name is not null"""
@@ -46,13 +47,13 @@ def tables(conn: "Connection[Cursor]", database: str, names: Sequence[str] | Non
         indexes = _grouped(_rows(cursor, _INDEXES, database))
     mariadb = "mariadb" in str(conn.get_server_info()).lower()  # type: ignore[no-untyped-call]
     found = {}
-    for name, rows, size, comment in heads:
+    for name, rows, size, comment, kind in heads:
         parsed = tuple(column_of(row, mariadb) for row in columns.get(name, ()))
         if parsed:  # without a privilege on any column nothing of the table is of use
             index, key = _key(parsed, indexes.get(name, ()))
             found[name] = Table(
                 schema=database, name=name, columns=parsed, key=key, rows_estimate=int(rows), data_bytes=int(size),
-                comment=comment or "", key_index=index, folded=folded,
+                comment=comment or "", key_index=index, folded=folded, versioned=kind == "SYSTEM VERSIONED",
             )
     if names is None:
         return list(found.values())
