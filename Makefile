@@ -30,7 +30,7 @@ demo-down: ## end what `make demo` left running, and the stack
 # Four workers keep two cores busy: each waits for servers half of the time. How tests are dealt: tests/dealing.py.
 SIDE_BY_SIDE := -n 4 --no-loadscope-reorder
 
-test: export CDC_STACK_QUICK_JVM := 1
+test: export CDC_STACK_FOR_TESTS := 1
 test: setup browser check up ## everything that CI checks: static checks, then all tests on real servers
 	@$(PYTHON_BIN)/python -m pytest $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 

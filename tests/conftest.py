@@ -192,7 +192,7 @@ def pipeline_writer(stack: StackSettings, folder: Path) -> Callable[..., Path]:
                 "password": "${env:CDC_STACK_POSTGRES_PASSWORD}",
             },
             # Many connectors share the machine's cores, and nobody waits for milliseconds here.
-            "connect": {"url": stack.connect_url, "config": {"poll.interval.ms": "100"}},
+            "connect": {"url": stack.connect_url, "config": {"poll.interval.ms": "200"}},
             "kafka": {"bootstrap_servers": stack.kafka_bootstrap},
             "verify": {"background": False},  # nothing shall happen by itself unless a test is about that
         } | settings

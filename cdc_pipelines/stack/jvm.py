@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 from cdc_pipelines.stack.downloads import maven_jars
 from cdc_pipelines.stack.errors import StackError
 from cdc_pipelines.stack.layout import Layout
-from cdc_pipelines.stack.part import Part
+from cdc_pipelines.stack.part import Part, for_minutes
 
 KAFKA_VERSION = "4.3.1"
 _ARTIFACTS = (
@@ -58,13 +57,12 @@ def java(part: str, layout: Layout, heap: str, options: tuple[str, ...] = ()) ->
     program = shutil.which("java")
     if program is None:
         raise StackError(f"{part}: `java` is not installed; run scripts/install_os_packages.sh (it brings Java 17)")
-    quick = os.environ.get("CDC_STACK_QUICK_JVM") == "1"
     return (
         program,
         f"-Xmx{heap}",
         # A third of the CPU of a stack that lives for minutes goes into compiling; most of that is of use to one that
         # lives for hours.
-        *((_QUICK,) if quick else ()),
+        *((_QUICK,) if for_minutes() else ()),
         # On the two cores of a small machine it used a third less CPU per replicated row than the default collector.
         "-XX:+UseParallelGC",
         "-XX:+ExitOnOutOfMemoryError",

@@ -127,6 +127,14 @@ def server_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]
     return plain | kept | dict(extra or {})
 
 
+def for_minutes() -> bool:
+    """Whether the stack is for tests, which end it soon: without what pays off later or guards against a loss of power.
+
+    That is no reason to restart a server that runs: it stays out of the fingerprints.
+    """
+    return os.environ.get("CDC_STACK_FOR_TESTS") == "1"
+
+
 def fingerprint(*pieces: str | Iterable[str]) -> str:
     """A digest of everything that a running process was started with."""
     flat = [piece if isinstance(piece, str) else "\0".join(piece) for piece in pieces]

@@ -14,7 +14,7 @@ import psycopg
 
 from cdc_pipelines.stack.debian import PackageRoot, package_root
 from cdc_pipelines.stack.errors import PartFailedError
-from cdc_pipelines.stack.part import NotReadyError, Part, fingerprint, server_environment
+from cdc_pipelines.stack.part import NotReadyError, Part, fingerprint, for_minutes, server_environment
 from cdc_pipelines.stack.process import Launch, left_behind
 from cdc_pipelines.stack.settings import HOST
 
@@ -82,7 +82,8 @@ class Postgres(Part):
         config = self._config(hba)
         self.layout.write(self.config_file, config)
         argv = (str(self.bin / "postgres"), "-D", str(self.data), "-c", f"config_file={self.config_file}")
-        return Launch(argv, server_environment(), self.data, self.log, str(self.config_file),
+        quick = _QUICK if for_minutes() else ()
+        return Launch((*argv, *quick), server_environment(), self.data, self.log, str(self.config_file),
                       fingerprint(argv, config, _HBA))
 
     def clear_leftovers(self) -> None:
@@ -125,6 +126,9 @@ log_line_prefix = '%m [%p] %q%u@%d '
 log_error_verbosity = default
 """
 
+
+# Survives a killed server all the same. A database that is made or dropped takes 50 ms instead of half a second.
+_QUICK = ("-c", "fsync=off", "-c", "full_page_writes=off")
 
 _HBA = """# Passwords always, loopback only.
 host all all 127.0.0.1/32 scram-sha-256
