@@ -99,6 +99,17 @@ insert into labels values (4, 'free', 'b')
 alter table labels modify e enum('x','y','new','free')
 insert into labels values (5, 'y', '')
 
+## labels_twice
+set sql_mode = ''
+create table labels_twice (id int primary key, e enum('a','a','b'), s set('x','x'))
+set sql_mode = default
+insert into labels_twice values (1, 1, 1), (2, 2, 2), (3, 3, 3), (4, 1, 3)
+--
+insert into labels_twice values (5, 2, 3), (6, 'a', 'x'), (7, 3, 2)
+update labels_twice set e = 2, s = 2 where id = 1
+update labels_twice set e = 1 where id = 2
+delete from labels_twice where id = 4
+
 ## decimals
 create table decimals (id int primary key, d decimal(6,2), f float)
 insert into decimals values (1, 1.25, 0.1), (2, -9999.99, 16777216)
@@ -162,6 +173,16 @@ alter table indexes add unique ux (n), add fulltext ft (a)
 drop index ix on indexes
 alter table indexes drop index ux, drop index ft
 insert into indexes values (3, 'a', 1)
+
+## other_index_than_the_key
+create table other_index_than_the_key (n int not null, a varchar(10), unique ux (n), key ia (a))
+insert into other_index_than_the_key values (1, 'a')
+--
+drop index ia on other_index_than_the_key
+alter table other_index_than_the_key add key ib (a)
+alter table other_index_than_the_key drop index ib
+insert into other_index_than_the_key values (2, 'x')
+update other_index_than_the_key set a = 'y' where n = 1
 
 ## options
 alter table options comment 'drop column a, rename column a to b'

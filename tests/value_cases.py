@@ -150,6 +150,15 @@ EVENTS: dict[str, list[tuple[str, ...]]] = {
         ("0", '""'),
         ("null", "null"),
     ],
+    "enum('a','a','b')": [  # which sql_mode '' allows
+        ("1", '"a"'),
+        ("2", '"a"'),
+        ("3", '"b"'),
+    ],
+    "set('x','x')": [
+        ("2", '"x"'),
+        ("3", '"x,x"'),
+    ],
     "enum('plain','words')": [
         ("'words'", '"words"'),
         ("0", '""'),

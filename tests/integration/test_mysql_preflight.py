@@ -127,6 +127,16 @@ def test_float_keys(server: SourceServer) -> None:
     assert failed(check(server)) == {"source keys"}
 
 
+def test_keys_of_labels_that_are_there_twice(server: SourceServer) -> None:
+    with server.admin() as connection, connection.cursor() as cursor:
+        cursor.execute("set sql_mode = ''")
+        cursor.execute("create table t (e enum('a','a','b') primary key, v enum('x','x'))")
+        cursor.execute("create table plain (e enum('a','A ','b') primary key)")
+        cursor.execute("insert into t (e) values (1), (2)")
+    assert check(server)["source keys"].message.endswith("twice: t.e")
+    assert failed(check(server)) == {"source keys"}
+
+
 @ONLY_MYSQL
 def test_keyless_tables_without_the_lock(server: SourceServer) -> None:
     server.run("create table heap (v int)")
@@ -251,6 +261,9 @@ def test_mysql_that_logs_otherwise() -> None:
             "source cascades",
         }
         assert results["source hidden keys"].message.endswith("generated key: hidden")
+        fix = results["source log format"].fix
+        for setting, value in (("format", "ROW"), ("row_image", "FULL"), ("row_value_options", "")):
+            assert f"binlog_{setting} = '{value}'" in fix
         mended = {"source log format", "source log retention", "source hidden keys"}
         for name in mended:
             server.run(*[line for line in results[name].fix.splitlines() if not line.startswith("--")])
@@ -266,6 +279,9 @@ def test_mariadb_that_logs_otherwise() -> None:
     with ill_configured("mariadb", *settings) as server:
         results = check(server)
         assert failed(results) == {"source log format", "source log filters"}
+        fix = results["source log format"].fix
+        for setting, value in (("binlog_format", "ROW"), ("binlog_row_image", "FULL"), ("log_bin_compress", "OFF")):
+            assert f"{setting} = '{value}'" in fix
         server.run(*[line.split("  -- ")[0] for line in results["source log format"].fix.splitlines()
                      if not line.startswith("--")])
         assert "source log format" not in failed(check(server))

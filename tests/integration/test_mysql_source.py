@@ -11,6 +11,7 @@ from cdc_pipelines.replication.databases.mysql.connection import connect, connec
 from cdc_pipelines.replication.databases.mysql.source import MySqlSource
 from cdc_pipelines.replication.errors import CdcError, ConfigurationError, RetryableError
 from cdc_pipelines.replication.pipeline import Source
+from cdc_pipelines.replication.stream.gone_tables import GoneTables
 from tests.integration.conftest import SourceServer
 
 
@@ -222,3 +223,23 @@ def test_sources_are_independent_objects(server: SourceServer) -> None:
     other.close()
     other.close()
     assert os.environ[server.source.spec.password.removeprefix("${env:").removesuffix("}")] not in repr(other.__dict__)
+
+
+def test_a_table_that_moves_to_another_database_is_missed_until_it_is_back(server: SourceServer) -> None:
+    away = f"{server.database}_away"
+    server.run("create table t (id int primary key)", "create table k (id int primary key)", f"create database {away}")
+    try:
+        gone, passed = GoneTables(server.source), []
+
+        def look() -> list[str]:
+            return gone.look(lambda: ["t", "k"], lambda position: passed.append(position) or True)
+
+        assert look() == []
+        server.run(f"rename table t to {away}.t")
+        assert look() == [], "it may be away for a moment"
+        assert look() == ["t"]
+        assert [server.source.position().includes(position) for position in passed] == [True]
+        server.run(f"rename table {away}.t to t")
+        assert look() == []
+    finally:
+        server.run(f"drop database {away}")

@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 VERSION_TABLE = "cdc_control_version"
-HEAD = "0004"  # the newest migration; a test compares it with the folder
+HEAD = "0005"  # the newest migration; a test compares it with the folder
 
 metadata = MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_name)s"})
 
@@ -115,6 +115,7 @@ heartbeats = Table(
     Column("message", Text, nullable=False),
     Column("machine", Text, nullable=False),
     Column("measures", Text),  # JSON of stream.measures.Measures
+    Column("gone_tables", Text),  # JSON of their names
 )
 
 agents = Table(

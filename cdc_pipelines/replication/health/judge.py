@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from cdc_pipelines.replication.control.records import Problem
 from cdc_pipelines.replication.health.rules import problem
 from cdc_pipelines.replication.health.settings import Health
@@ -152,6 +154,19 @@ def changed_problems(pipeline: str, tables: list[Facts], lanes: list[Facts]) -> 
                 f"it is copied again by itself, where self-healing is on; else run `cdc resync {pipeline} --table "
                 f"{table['table']}`.",
             )
+
+
+def gone_problems(pipeline: str, tables: list[Facts], gone: str | None) -> Iterator[Problem]:
+    """Of tables that the consumer misses on the source; `gone` is what its heartbeat says of them."""
+    missed = set(msgspec.json.decode(gone, type=list[str])) if gone else set()
+    for name in sorted(missed & {table["table"] for table in tables}):
+        yield problem(
+            "table_gone",
+            f"table {name} is gone from the source, and the log does not tell where: it was renamed into another "
+            "database, or dropped out of the log's sight; its copy on the target stays as it is",
+            f"rename it back; or leave it out: `cdc remove-table {pipeline} {name}` keeps the copy, with --drop-table "
+            "it goes as well.",
+        )
 
 
 def lane_problems(pipeline: str, lanes: list[Facts], now: datetime) -> Iterator[Problem]:

@@ -63,6 +63,9 @@ RULES: dict[str, Rule] = {
     "table_changed": Rule(
         "degraded", "copy_tables", "a table changed so that it must be copied again, and that has not begun"
     ),
+    "table_gone": Rule(
+        "degraded", "", "the source has a table no more, and the log did not tell: it was renamed into another database"
+    ),
     "table_left_behind": Rule(
         "degraded", "copy_tables", "a table left the stream to be joined to it anew, and nobody works on it"
     ),

@@ -71,6 +71,7 @@ def status(rt: Runtime, connectors: Connectors = None) -> Facts:
         problems += [each for each in of_connector if not judge.is_in_passing(each, operation)]
         problems += judge.consumer_problems(rt.name, consumer, facts.crashes(rt), facts.has_agent(rt))
         problems += judge.stream_problems(limits, rt.name, lag)
+        problems += judge.gone_problems(rt.name, tables, beat.gone_tables if beat else None)
     return {
         "overall": worst(problems),
         "connector": connector,

@@ -87,8 +87,9 @@ class Alteration:
                 if getattr(self.policies, kind) in ("resync", "stop"):
                     raise CanNotFollowError(kind, what)
                 self._note(kind, done, what)  # type: ignore[arg-type]
-        index = self.table.source.key_index
-        if self.table.source.key and index != "PRIMARY" and not found.key_changes and self._drops(index):
+        key = self.table.source
+        lost = key.key_index != "PRIMARY" and self.event.statement.may_drop(key.key_index)
+        if key.key and lost and not found.key_changes:
             raise CanNotFollowError("change_key", "may have lost the index that its key is")
 
     def _judge_shape(self) -> None:
@@ -114,10 +115,6 @@ class Alteration:
             raise CanNotFollowError("change_key", "has no key any more, which its soft deletes need")
         if rows.history and found.key_changes:
             raise CanNotFollowError("change_key", "has another key, by which its history is not kept")
-
-    def _drops(self, index: str) -> bool:
-        gone = {name.lower() for name in self.event.statement.drops_index}
-        return bool(gone - {"primary"}) if not index else index.lower() in gone
 
     def _key(self) -> list[str]:
         return list(self.after.primaryKeyColumnNames or [])

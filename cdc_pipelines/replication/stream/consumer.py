@@ -1,5 +1,6 @@
 """The consumer: keeps a target equal to the change log of one pipeline, one committed run after the other."""
 
+import json
 import logging
 import os
 import threading
@@ -31,7 +32,7 @@ from cdc_pipelines.replication.stream.measures import Measures
 from cdc_pipelines.replication.stream.pulse import Pulse, moment
 from cdc_pipelines.replication.stream.rewind import rewind
 from cdc_pipelines.replication.stream.streaming import Stream
-from cdc_pipelines.replication.stream.watch import Watch
+from cdc_pipelines.replication.stream.watch import Reached, Watch
 
 Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
@@ -68,7 +69,11 @@ class Consumer:
                         f"{self._record.generation}"
                     )
                 stream = self._stream = Stream(self._pipeline, applier, self._group, self._log, self._committed)
-                self._watch = Watch(self._pipeline, facts, lambda: stream.applier.position, self._log)
+                reached = Reached(
+                    position=lambda: stream.applier.position, tables=lambda: list(stream.applier.live.mapped),
+                    is_at_end=lambda: stream.is_at_end,
+                )
+                self._watch = Watch(self._pipeline, facts, reached, self._log)
                 self._watch.start()
                 stream.open()
                 self._log.info("consumer of %s streams from offset %d", name, stream.applier.offset)
@@ -155,6 +160,7 @@ class Consumer:
         beat.events_total, beat.transactions_total = stream.applier.events, stream.applier.transactions
         beat.last_heartbeat_event_at = moment(facts.last_record_at) or beat.last_heartbeat_event_at
         beat.measures = self._measures.to_json()
+        beat.gone_tables = json.dumps(self._watch.gone_tables) if self._watch is not None else None
         beat.message = f"Kafka: {facts.error}" if facts.error else ""
 
     # A log that misses something

@@ -159,8 +159,8 @@ class Definitions:
         return [RenameTable(table, after, [event.note(before, "rename_table", "applied", what)])]
 
     def _indexed(self, judge: Judge, event: Event, table: MappedTable) -> list[TableItem]:
-        gone, key = event.statement.drops_index, table.source
-        if gone and key.key and key.key_index != "PRIMARY" and (not key.key_index or key.key_index in gone):
+        key = table.source
+        if key.key and key.key_index != "PRIMARY" and event.statement.may_drop(key.key_index):
             return [judge.stay_behind(table.name, "change_key", "may have lost the index that its key is")]
         return [Note([event.note(table.name, "metadata", "nothing", "has other indexes")])]
 

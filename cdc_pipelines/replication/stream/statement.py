@@ -46,6 +46,11 @@ class Statement:
         renames = [(_lower(old), _lower(new)) for old, new in self.renames]
         return replace(self, table=table, exchanged=exchanged, renames=renames)
 
+    def may_drop(self, index: str) -> bool:
+        """Whether this index went; of one whose name is not known, whether any went that it may be."""
+        gone = {name.lower() for name in self.drops_index}
+        return index.lower() in gone if index else bool(gone - {"primary"})
+
     def added(self, name: str) -> Column | None:
         """What the text says of a column that it adds, whose name is told apart without regard to case."""
         return next((c for c in self.columns if c.old is None and _same(c.new, name)), None)

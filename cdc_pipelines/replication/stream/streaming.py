@@ -130,6 +130,12 @@ class Stream:
         ahead = self._ahead
         return ahead is not None and ahead.reader.facts.read_to_end and ahead.is_dry
 
+    @property
+    def is_at_end(self) -> bool:
+        """Whether all that the log holds is applied."""
+        facts = self.facts
+        return facts is not None and facts.log_end is not None and self.done_to() >= facts.log_end
+
     def done_to(self) -> int:
         """The log's offset before which nothing is left to apply.
 

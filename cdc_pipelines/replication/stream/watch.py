@@ -2,13 +2,15 @@
 
 A source whose log was reset numbers its transactions anew, and they look like ones that were applied. A change log that
 was made again, or a connector that captures something else since somebody changed it, look like a source at rest. None
-of it shows in the records; so it is looked for. The watch also trims the change log.
+of it shows in the records; so it is looked for. So are tables that left the source unseen. The watch also trims the
+change log.
 """
 
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
 from cdc_pipelines.replication import secrets
 from cdc_pipelines.replication.connect import ConnectClient
@@ -20,7 +22,9 @@ from cdc_pipelines.replication.databases.postgres.state import PipelineState
 from cdc_pipelines.replication.errors import CdcError, ResyncRequiredError
 from cdc_pipelines.replication.pipeline import Pipeline
 from cdc_pipelines.replication.stream.connector import GENERATION_KEY
+from cdc_pipelines.replication.stream.connector_life import source_offset
 from cdc_pipelines.replication.stream.connector_seal import foreign_owner, require_sealed
+from cdc_pipelines.replication.stream.gone_tables import GoneTables
 from cdc_pipelines.replication.stream.log_topic import LogTopics
 from cdc_pipelines.replication.stream.trimming import trim
 
@@ -31,21 +35,30 @@ _PATIENCE_S = 5.0
 Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 
+@dataclass(frozen=True)
+class Reached:
+    """How far a stream is: the position of the target, its tables, and whether all that the log holds is applied."""
+
+    position: Callable[[], MySqlPosition]
+    tables: Callable[[], Collection[str]]
+    is_at_end: Callable[[], bool]
+
+
 class Watch(threading.Thread):
     """Looks every INTERVAL_S until closed. What is out of reach is left for the next look.
 
-    `applied` gives the position that the target is at. `alarm` is the error that the stream must end with, once there
-    is one. `clock_ahead_ms`: how much the source's clock is ahead of ours, once that was looked at.
+    `alarm` is the error that the stream must end with, once there is one. `clock_ahead_ms`: how much the source's clock
+    is ahead of ours, once that was looked at. `gone_tables`: those that the source has no more.
     """
 
-    def __init__(
-        self, pipeline: Pipeline, facts: PipelineState, applied: Callable[[], MySqlPosition], log: Log
-    ) -> None:
+    def __init__(self, pipeline: Pipeline, facts: PipelineState, reached: Reached, log: Log) -> None:
         super().__init__(name="watch", daemon=True)
         self.alarm: CdcError | None = None
         self.clock_ahead_ms: float | None = None
-        self._pipeline, self._facts, self._applied, self._log = pipeline, facts, applied, log
+        self.gone_tables: list[str] = []
+        self._pipeline, self._facts, self._reached, self._log = pipeline, facts, reached, log
         self._source = MySqlSource(pipeline.source)
+        self._gone = GoneTables(self._source)
         self._connect = ConnectClient(
             secrets.resolve(pipeline.connect.url), timeout_s=_PATIENCE_S, patience_s=_PATIENCE_S
         )
@@ -64,7 +77,10 @@ class Watch(threading.Thread):
             raise self.alarm
 
     def run(self) -> None:
-        looks = (self._look_at_clock, self._look_at_source, self._look_at_log, self._look_at_connector, self._trim)
+        looks = (
+            self._look_at_clock, self._look_at_source, self._look_at_log, self._look_at_connector,
+            self._look_at_tables, self._trim,
+        )
         self._fine(self._look_at_clock)
         while not self._closing.wait(INTERVAL_S):
             if not all(self._fine(look) for look in looks):
@@ -95,7 +111,7 @@ class Watch(threading.Thread):
         self.clock_ahead_ms = self._source.clock_ms() - (before + time.time()) / 2 * 1000
 
     def _look_at_source(self) -> None:
-        self._source.require_same_history(self._applied())
+        self._source.require_same_history(self._reached.position())
 
     def _look_at_log(self) -> None:
         self._topics.require_same(self._facts.log_topic or "", self._facts.log_topic_id)
@@ -107,6 +123,18 @@ class Watch(threading.Thread):
             return
         if not foreign_owner(self._pipeline, config, self._target_identity()):
             require_sealed(self._pipeline, config)
+
+    def _look_at_tables(self) -> None:
+        self.gone_tables = self._gone.look(self._reached.tables, self._has_passed)
+
+    def _has_passed(self, position: MySqlPosition) -> bool:
+        """Behind the last change of its own tables the connector tells how far it has read."""
+        applied = self._reached.position()
+        if applied.includes(position):
+            return True
+        read = source_offset(self._connect, self._pipeline.connector_name)
+        at_end = self._reached.is_at_end()  # asked behind the offset: what it covers is in the log
+        return at_end and bool(read and read.get("file")) and self._source.has_told(read or {}, applied, position)
 
     def _target_identity(self) -> str:
         if self._owner is None:

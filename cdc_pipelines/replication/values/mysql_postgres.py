@@ -37,7 +37,8 @@ TYPES: tuple[TypeRule, ...] = (
     ),
     TypeRule(
         ("enum", "set"), mysql_texts.labels, "`enum`, `set`", "`text`",
-        "The label, or the labels with commas between; the empty text for a value that is no label.",
+        "The label, or the labels with commas between; the empty text for a value that is no label. A label that the "
+        "definition has twice (in `sql_mode` '') is the same text; not as a key.",
     ),
     TypeRule(
         ("json",), mysql_texts.document, "`json` of MySQL", "`jsonb`",

@@ -96,11 +96,21 @@ def keys(look: Look) -> CheckResult:
     floats = [
         f"{t.name}.{name}" for t in look.tables for name in t.key if t.column(name).type in ("float", "double")
     ]
+    # The target has the label, and so would take two rows for one.
+    twice = [
+        f"{t.name}.{name}" for t in look.tables for name in t.key
+        if len(set(t.column(name).labels or ())) < len(t.column(name).labels or ())
+    ]
     keyless = [t.name for t in look.tables if not t.key]
     if floats:
         return CheckResult(
             "source keys", False, f"keys of floating-point numbers can't be told apart reliably: {named(floats)}",
             "give these tables another primary key, or leave them out.",
+        )
+    if twice:
+        return CheckResult(
+            "source keys", False, f"keys of labels can't be told apart where a label is there twice: {named(twice)}",
+            "give these columns labels that differ, or these tables another primary key, or leave them out.",
         )
     if keyless and look.mysql and look.spec.locking == "none":
         return CheckResult(
