@@ -83,7 +83,7 @@ def _runs(seen: Seen) -> Iterator[dg.RunRequest]:
         return
     config = {"pipeline": name, "incident": incident.id}
     tags = {PIPELINE_TAG: name, INCIDENT_TAG: str(incident.id)}
-    if seen.raised:
+    if seen.raised:  # at each look, until the run has begun: Dagster takes its key once
         yield dg.RunRequest(
             run_key=f"{name}:{incident.id}", job_name=replication_health.name, run_config=config, tags=tags
         )
@@ -96,6 +96,8 @@ def _runs(seen: Seen) -> Iterator[dg.RunRequest]:
 
 def _tell(context: dg.SensorEvaluationContext, seen: Seen) -> None:
     """Into the tick's log, which the UI shows."""
+    if seen.unkept:
+        context.log.warning("%s: the control store did not take what was seen: %s", seen.record.name, seen.unkept)
     incident = seen.incident
     if incident is None:
         return

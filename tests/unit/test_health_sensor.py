@@ -89,20 +89,29 @@ def test_each_schema_change_is_observed_once_on_its_table(looks: list[Seen]) -> 
     assert len(tick(first.cursor).asset_events or []) == 1
 
 
-def incident(record: PipelineRecord) -> Incident:
+def incident(record: PipelineRecord, raised_at: datetime | None = None) -> Incident:
     found = (problem("task_failed", "task 0 failed"),)
-    return Incident(9, record.name, "failed", "failed", found, opened_at=NOW, seen_at=NOW)
+    return Incident(9, record.name, "failed", "failed", found, opened_at=NOW, seen_at=NOW, raised_at=raised_at)
 
 
 def test_runs_are_asked_for_under_keys_that_dagster_takes_once(looks: list[Seen]) -> None:
     record = looks[0].record
-    looks[0] = Seen(record, STATUS, incident(record), raised=True, cure="restart_task", tries=2)
+    looks[0] = Seen(record, STATUS, incident(record, raised_at=NOW), cure="restart_task", tries=2)
     requests = {request.job_name: request for request in tick().run_requests or []}
     assert requests["replication_health"].run_key == "shop:9"
     assert requests["heal_replication"].run_key == "shop:9:heal:2"
     for request in requests.values():
         assert request.run_config == {"pipeline": "shop", "incident": 9}
         assert (request.tags["cdc/pipeline"], request.tags["cdc/incident"]) == ("shop", "9")
+
+
+def test_a_tick_whose_result_is_lost_loses_no_run(looks: list[Seen]) -> None:
+    looks[0] = replace(looks[0], incident=incident(looks[0].record, raised_at=NOW))
+    lost, again = (tick().run_requests or [] for _ in range(2))
+    assert [request.run_key for request in again] == [request.run_key for request in lost] == ["shop:9"]
+    begun = replace(incident(looks[0].record, raised_at=NOW), run="b59c6a3e")
+    looks[0] = replace(looks[0], incident=begun)
+    assert not tick().run_requests
 
 
 def test_an_incident_alone_asks_for_no_run(looks: list[Seen]) -> None:
