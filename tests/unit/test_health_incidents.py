@@ -1,6 +1,8 @@
 """An incident's life over a given clock, on a real SQLite store: once opened, raised, mended, over; never a flood."""
 
 import contextlib
+import sqlite3
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -202,11 +204,31 @@ def test_a_save_that_fails_takes_nothing_from_the_other_pipelines(
     assert seen["bar"].unkept
 
 
-def look_at_ill(shop: Clocked, monkeypatch: pytest.MonkeyPatch) -> list[Seen]:
+def look_at_ill(
+    shop: Clocked, monkeypatch: pytest.MonkeyPatch, store: ControlStore | None = None, **more: float
+) -> list[Seen]:
     """A look at pipelines all of which only a person can mend."""
     found: dict[str, Any] = {"problems": [vars(PERSON)], "overall": "failed"}
     monkeypatch.setattr(rounds, "statuses", lambda _, records, *__: [found for _ in records])
-    return rounds.look_at_all(shop.store)
+    return rounds.look_at_all(store or shop.store, **more)
+
+
+def test_a_store_that_is_locked_holds_up_no_look(shop: Clocked, monkeypatch: pytest.MonkeyPatch) -> None:
+    for config, name in enumerate(("bar", "baz"), 2):
+        configure(shop.store, name, config=config)
+        shop.store.set_status(name, "running", is_active=True)
+    with (
+        contextlib.closing(ControlStore.open(shop.store.url, patience_s=0.3)) as store,
+        contextlib.closing(sqlite3.connect(shop.store.address.database or "", isolation_level=None)) as other,
+    ):
+        other.execute("begin immediate")
+        began = time.monotonic()
+        seen = look_at_ill(shop, monkeypatch, store, deadline_s=0.5)
+        assert time.monotonic() - began < 3
+        assert [bool(each.unkept) for each in seen] == [True] * 3
+        assert "no time is left" in seen[-1].unkept
+        other.execute("rollback")
+        assert all(each.raised for each in look_at_ill(shop, monkeypatch, store))
 
 
 def test_a_paused_or_stopped_connector_is_left_alone() -> None:

@@ -1,5 +1,6 @@
 """What the health sensor asks of Dagster, over given looks: runs once, events not at every tick, any old cursor."""
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -122,6 +123,16 @@ def test_an_incident_alone_asks_for_no_run(looks: list[Seen]) -> None:
 @pytest.mark.parametrize("cursor", ["", "no json", "[1]", '{"shop": 3}', '{"shop": {"observed": "x"}}'])
 def test_whatever_cursor_an_older_version_left(looks: list[Seen], cursor: str) -> None:
     assert len(tick(cursor).asset_events or []) == 2
+
+
+def test_a_store_that_hangs_is_a_skipped_tick(looks: list[Seen], monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = threading.Event()
+    monkeypatch.setattr(module, "_DEADLINE_S", 0.1)
+    monkeypatch.setattr(module, "look_at_all", lambda store: answered.wait(60))
+    try:
+        assert "gave no answer" in str(tick().skip_reason)
+    finally:
+        answered.set()
 
 
 def test_a_store_out_of_reach_is_a_skipped_tick(looks: list[Seen], monkeypatch: pytest.MonkeyPatch) -> None:
