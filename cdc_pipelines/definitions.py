@@ -1,7 +1,8 @@
 """The Dagster definitions: wiring, nothing else.
 
 They load while every database is down: pipelines come from the control store and from `pipelines/*.yaml`.
-Configure a new pipeline, then reload the code location: its tables appear as assets, its schedules begin.
+A pipeline that is configured appears with its tables and schedules once the code location is loaded anew, which
+`configure` and the sensor `configuration` ask the webserver for.
 """
 
 import dagster as dg
@@ -16,6 +17,7 @@ from cdc_pipelines.jobs.start import start_job
 from cdc_pipelines.resources.pipelines import PipelinesResource
 from cdc_pipelines.schedules.declared import pipeline_schedules
 from cdc_pipelines.sensors.alerts import alert_follow_ups, alerts
+from cdc_pipelines.sensors.configuration import configuration_sensor
 from cdc_pipelines.sensors.health import health
 from cdc_pipelines.sensors.verifications import verifications
 
@@ -40,7 +42,7 @@ defs = dg.Definitions(
         health_jobs.heal_replication,
     ],
     schedules=[*pipeline_schedules(_pipelines)],
-    sensors=[health, alerts, alert_follow_ups, verifications],
+    sensors=[health, alerts, alert_follow_ups, verifications, configuration_sensor(_pipelines)],
     resources={"pipelines": PipelinesResource()},
     executor=one_process,
 )

@@ -71,18 +71,22 @@ def _from_control_store() -> list[DeclaredPipeline]:
     try:
         # Closed before anything is forked from this process.
         with contextlib.closing(ControlStore.open()) as store:
-            records = store.list()
+            return configured_pipelines(store)
     except (CdcError, SQLAlchemyError, OSError) as error:
         log.warning(
             "the control store can't be read, so the definitions hold only what files in %s say: %s",
             pipelines_dir(), redact(str(error)),
         )
         return []
+
+
+def configured_pipelines(store: ControlStore) -> list[DeclaredPipeline]:
+    """Those of the control store, as they are configured now."""
     return [
         DeclaredPipeline(
             record.spec,
             tuple(DeclaredTable(t.name, t.target_schema, t.target_name, t) for t in record.tables),
             configured=True,
         )
-        for record in records
+        for record in store.list()
     ]

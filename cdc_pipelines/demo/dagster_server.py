@@ -182,8 +182,8 @@ class DagsterServer:
         with self.home.log(name).open("ab") as log:
             child = subprocess.Popen(
                 [sys.executable, "-m", *module_and_arguments],
-                env=self.home.child_environment(), cwd=self.home.project, stdin=subprocess.DEVNULL,
-                stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+                env={**self.home.child_environment(), "CDC_DAGSTER_URL": self.url}, cwd=self.home.project,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         child.returncode = 0  # we never wait for it here: keep Popen from warning that it still runs
         self.processes[name] = Process(child.pid, psutil.Process(child.pid).create_time())

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from cdc_pipelines.assets.declared import configured_pipelines
 from cdc_pipelines.jobs.config import FileConfig
 from cdc_pipelines.jobs.single import job_of
 from cdc_pipelines.replication.operations.configure import configure as configure_pipeline
@@ -12,11 +13,8 @@ from cdc_pipelines.replication.operations.saving import configure_and_write
 from cdc_pipelines.replication.pipeline_file import load_pipeline, parse_pipeline
 from cdc_pipelines.resources.failures import RETRIES, explained
 from cdc_pipelines.resources.pipelines import PipelinesResource, tag_run
-
-RELOAD = (
-    "Reload the code location (Deployment → Code locations → Reload) to see the tables as assets, and its schedules. "
-    "Jobs know the pipeline without it."
-)
+from cdc_pipelines.resources.webserver import load_anew
+from cdc_pipelines.schedules.shown import shown
 
 
 @dg.op(out=dg.Out(dg.Nothing), retry_policy=RETRIES)
@@ -46,10 +44,12 @@ def configure_file(context: dg.OpExecutionContext, config: FileConfig, pipelines
     With a `text` the file is written first: a pipeline can be set up without leaving the Launchpad.
     """
     with explained(context, config.file), pipelines.store() as store:
+        before = shown(configured_pipelines(store))
         if config.text:
             result = configure_and_write(config.text, Path(config.file), store)
         else:
             result = configure_pipeline(config.file, store)
+        other = shown(configured_pipelines(store)) != before
     record = result.record
     assert record is not None  # it was saved
     tag_run(context, record.name)
@@ -61,7 +61,8 @@ def configure_file(context: dg.OpExecutionContext, config: FileConfig, pipelines
         context.log.info("changed: %s", change)
     if result.needs_resync:
         context.log.warning("The target holds the old mapping: launch start_replication with force_resync.")
-    context.log.info(RELOAD)
+    step = load_anew(context.log) if other else "Dagster shows its tables and schedules already."
+    context.log.info(step)
     context.add_output_metadata(
         {
             "pipeline": record.name,
@@ -72,7 +73,7 @@ def configure_file(context: dg.OpExecutionContext, config: FileConfig, pipelines
             "tables": "\n".join(f"{t.name} → {t.target_schema}.{t.target_name}" for t in record.tables),
             "changes": "; ".join(map(str, result.changes)) or "none",
             "needs force_resync": result.needs_resync,
-            "next step": dg.MetadataValue.md(RELOAD),
+            "next step": dg.MetadataValue.md(step),
         }
     )
 

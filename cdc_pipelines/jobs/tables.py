@@ -13,6 +13,7 @@ from cdc_pipelines.replication.lanes import requests
 from cdc_pipelines.replication.lanes.release import release
 from cdc_pipelines.resources.failures import RETRIES
 from cdc_pipelines.resources.pipelines import PipelinesResource
+from cdc_pipelines.resources.webserver import load_anew
 
 
 @dg.op(out=dg.Out(dg.Nothing), retry_policy=RETRIES)
@@ -42,7 +43,7 @@ def take_table_in(context: dg.OpExecutionContext, config: AddTableConfig, pipeli
         )
         if joined is not None:
             tell_joined(context, rt, joined)
-    context.log.info("Reload the code location: its asset is shown then. Name it in the pipeline's file too.")
+    context.log.info("%s Name the table in the pipeline's file too.", load_anew(context.log))
 
 
 @dg.op(out=dg.Out(dg.Nothing), retry_policy=RETRIES)
@@ -51,7 +52,7 @@ def leave_table_out(context: dg.OpExecutionContext, config: RemoveTableConfig, p
     with pipelines.beside(context, config.pipeline) as rt:
         requests.remove_table(rt, context.log, config.table, holder=context.run.run_id, drop=config.drop_table)
         unregister(context.instance, config.pipeline, [config.table])
-    context.log.info("Reload the code location to drop its asset. Take it out of the pipeline's file too.")
+    context.log.info("%s Take the table out of the pipeline's file too.", load_anew(context.log))
 
 
 resync_tables = job_of(copy_tables_again, name="resync_tables", config=TablesConfig)

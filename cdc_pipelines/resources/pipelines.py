@@ -35,9 +35,9 @@ class PipelinesResource(dg.ConfigurableResource):
     )
 
     @contextmanager
-    def store(self) -> Iterator[ControlStore]:
-        """The control store, for as long as it is needed."""
-        store = ControlStore.open(self.control_url or None)
+    def store(self, *, patience_s: float | None = None) -> Iterator[ControlStore]:
+        """The control store, for as long as it is needed. With `patience_s` none of its statements waits for longer."""
+        store = ControlStore.open(self.control_url or None, patience_s=patience_s)
         try:
             yield store
         finally:

@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cdc_pipelines.assets.observations import FRESH_EVERY_S, fresh, is_fresh, observations, schema_changes
 from cdc_pipelines.jobs.health import INCIDENT_TAG, heal_replication, replication_health
+from cdc_pipelines.replication.daemon_pool import DaemonPool
 from cdc_pipelines.replication.errors import CdcError
 from cdc_pipelines.replication.health.rounds import Seen, look_at_all
 from cdc_pipelines.replication.secrets import redact
@@ -19,6 +20,8 @@ from cdc_pipelines.resources.pipelines import PIPELINE_TAG, PipelinesResource
 warnings.filterwarnings("ignore", message="Parameter `owners` of initializer", category=dg.BetaWarning)
 
 _INTERVAL_S = 20
+_DEADLINE_S = 40.0  # a tick may take 60 s
+_STORE_S = 2.0
 
 Recorded = dict[str, dict[str, float]]
 """Pipeline → when its tables were observed and recorded as fresh last, in seconds since 1970; and the number of the
@@ -35,9 +38,11 @@ schema change that was observed last.
 def health(context: dg.SensorEvaluationContext, pipelines: PipelinesResource) -> dg.SensorResult:
     """One look, within 40 s, whatever hangs."""
     now = datetime.now(UTC).timestamp()
+    pool = DaemonPool(1, "look")  # a store that hangs between two answers is left behind
     try:
-        with pipelines.store() as store:
-            seen = look_at_all(store)
+        seen = pool.submit(_look, pipelines).result(timeout=_DEADLINE_S)
+    except TimeoutError:
+        return dg.SensorResult(skip_reason=f"the control store gave no answer within {_DEADLINE_S:.0f} s")
     except (CdcError, SQLAlchemyError, OSError) as error:
         return dg.SensorResult(skip_reason=f"the control store can't be read: {redact(str(error))}")
     recorded = _parsed(context.cursor)
@@ -51,6 +56,11 @@ def health(context: dg.SensorEvaluationContext, pipelines: PipelinesResource) ->
         asset_events=events,  # type: ignore[arg-type]
         cursor=json.dumps({name: times for name, times in recorded.items() if name in known}),
     )
+
+
+def _look(pipelines: PipelinesResource) -> list[Seen]:
+    with pipelines.store(patience_s=_STORE_S) as store:
+        return look_at_all(store)
 
 
 def _parsed(cursor: str | None) -> Recorded:
@@ -83,7 +93,7 @@ def _runs(seen: Seen) -> Iterator[dg.RunRequest]:
         return
     config = {"pipeline": name, "incident": incident.id}
     tags = {PIPELINE_TAG: name, INCIDENT_TAG: str(incident.id)}
-    if seen.raised:
+    if seen.raised:  # at each look, until the run has begun: Dagster takes its key once
         yield dg.RunRequest(
             run_key=f"{name}:{incident.id}", job_name=replication_health.name, run_config=config, tags=tags
         )
@@ -96,6 +106,8 @@ def _runs(seen: Seen) -> Iterator[dg.RunRequest]:
 
 def _tell(context: dg.SensorEvaluationContext, seen: Seen) -> None:
     """Into the tick's log, which the UI shows."""
+    if seen.unkept:
+        context.log.warning("%s: the control store did not take what was seen: %s", seen.record.name, seen.unkept)
     incident = seen.incident
     if incident is None:
         return

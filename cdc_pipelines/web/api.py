@@ -48,6 +48,8 @@ def router(parts: Parts) -> APIRouter:
     ) -> Any:
         text = files.text_of(await request.body(), request.headers.get("content-type", ""))
         result = await run_in_threadpool(files.save, text, parts.settings.pipelines, store, plan=plan)
+        if not plan:
+            parts.saved(result)
         if plan or not result.created:
             response.status_code = HTTPStatus.OK
         return {

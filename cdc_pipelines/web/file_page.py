@@ -47,7 +47,7 @@ class FilePage:
             return self._shown(request, record, text, problem=problem_of(error))
         if plan:
             return self._shown(request, record, text, result=result)
-        self._parts.look_again(record.name)
+        self._parts.saved(result)
         return RedirectResponse(f"/pipelines/{id}?saved=1", 303)
 
     def _configured(self, record: PipelineRecord, text: str, *, plan: bool) -> ConfigureResult:

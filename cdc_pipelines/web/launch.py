@@ -11,7 +11,7 @@ from typing import Any
 
 import requests
 
-from cdc_pipelines.dagster_client import ActiveRun, DagsterClient
+from cdc_pipelines.dagster_client import ActiveRun, DagsterClient, DagsterClientError
 from cdc_pipelines.replication.control.store import ControlStore, PipelineRecord
 from cdc_pipelines.replication.errors import LeaseHeldError
 from cdc_pipelines.replication.health.judge import silent_seconds
@@ -108,6 +108,16 @@ class Launcher:
         """
         with self._reached("cdc status"):
             self._loading.reload()
+
+    def reload_soon(self) -> None:
+        """The same beside what is asked here, after a save: nobody waits for it, and where it fails the log tells."""
+        threading.Thread(target=self._reload_or_say, name="reload", daemon=True).start()
+
+    def _reload_or_say(self) -> None:
+        try:
+            self.reload()
+        except (ProblemError, DagsterClientError, requests.RequestException, ValueError) as error:
+            _log.warning("Dagster did not load its code location anew: %s", error)
 
     def _active(self, record: PipelineRecord) -> list[ActiveRun]:
         return self._client.active({TAG: record.name})

@@ -1,6 +1,6 @@
 """The pages, made here and whole without JavaScript; with it, they follow what happens."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any
 from urllib.parse import parse_qsl
@@ -119,7 +119,7 @@ class Pages:
             "runs": runs.shown(
                 latest, store.history(record.name), self.parts.runs.why, since=record.configured_at
             ),
-            "left": views.time_left(rows, lease, datetime.now(UTC)), "tables": rows,
+            "left": views.time_left(rows, lease, datetime.fromisoformat(status["timestamp"])), "tables": rows,
             "plot": views.plot(watch.history(record.name)),
             "incidents": facts.incidents(store, record.name, _INCIDENTS),
             "carried": carried(status.get("carried")),

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import Path
 
 from cdc_pipelines.replication.control.store import ControlStore, PipelineRecord
+from cdc_pipelines.replication.operations.configure import ConfigureResult
 from cdc_pipelines.web.launch import Launcher
 from cdc_pipelines.web.runs import Runs
 from cdc_pipelines.web.settings import WebSettings
@@ -29,6 +30,12 @@ class Parts:
         launched = self.launcher.launch(record, job, config)
         self.look_again(record.name)
         return launched.to_dict()
+
+    def saved(self, result: ConfigureResult) -> None:
+        """A pipeline was saved: the next who asks sees it, and Dagster does soon."""
+        self.look_again(result.spec.name)
+        if result.created or result.changes:
+            self.launcher.reload_soon()
 
     def look_again(self, pipeline: str) -> None:
         """Something was done about the pipeline: the next who asks is not told of before."""

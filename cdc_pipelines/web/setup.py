@@ -59,6 +59,7 @@ class Setup:
             saved = await run_in_threadpool(files.save, text, self._folder, self._store)
         except (CdcError, ProblemError) as error:
             return self._step_3(request, text, problem_of(error))
+        self._pages.parts.saved(saved)
         return RedirectResponse(f"/pipelines/{saved.spec.config}?saved=1", HTTPStatus.SEE_OTHER)
 
     def _connected(self, request: Request, form: draft.Form) -> Response:

@@ -102,14 +102,15 @@ def step(number: int, now: int, state: Literal["now", "broken"]) -> Step:
     return Step(number + 1, STEPS[number], "done" if number < now else "waits" if number > now else state)
 
 
-def time_left(tables: Sequence[Facts], lease: LeaseInfo | None, now: datetime) -> str:
-    """About how long the copy still takes, by the chunks that were done since this start began."""
+def time_left(tables: Sequence[Facts], lease: LeaseInfo | None, seen_at: datetime) -> str:
+    """About how long the copy still takes, by the chunks that were done since this start began, as they were seen."""
     chunks = sum(each.get("chunks", 0) for each in tables)
     done = sum(each.get("chunks_done", 0) for each in tables)
-    if lease is None or not 0 < done < chunks:
+    done_since = sum(each.get("chunks_done_since", 0) for each in tables)
+    passed = (seen_at - lease.acquired_at).total_seconds() if lease is not None else 0
+    if passed <= 0 or done_since == 0 or done >= chunks:
         return ""
-    passed = (now - lease.acquired_at).total_seconds()
-    return f"about {duration(passed / done * (chunks - done))} left"
+    return f"about {duration(passed / done_since * (chunks - done))} left"
 
 
 def run_of(lease: LeaseInfo | None) -> str:

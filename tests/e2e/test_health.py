@@ -14,6 +14,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -223,23 +224,45 @@ def test_the_rows_of_servers_and_sizes(watched: Watched) -> None:
     assert "health.target_gb is 1e-09" in told["errors"][0]
 
 
-def test_whatever_hangs_a_look_at_all_pipelines_ends_in_time(watched: Watched, stack: StackSettings) -> None:
-    """One pipeline's target takes connections and answers nothing: it alone is told, the others are seen."""
-    with closing(Proxy(stack.postgres.port)) as proxy:
+@pytest.mark.parametrize("what", ["target", "connect"])
+def test_whatever_hangs_a_look_at_all_pipelines_ends_in_time(
+    watched: Watched, stack: StackSettings, what: str
+) -> None:
+    """One pipeline's server takes connections and answers nothing: it alone is told, the others are seen."""
+    port = stack.postgres.port if what == "target" else urlsplit(stack.connect_url).port
+    assert port is not None
+    with closing(Proxy(port)) as proxy:
         record = watched.store.get(watched.pipe.name)
-        target = record.spec.target.model_copy(update={"port": proxy.port})
-        other = record.spec.model_copy(update={"name": "hangs", "config": record.config + 1, "target": target})
+        way: dict[str, Any] = {"url": f"http://127.0.0.1:{proxy.port}"} if what == "connect" else {"port": proxy.port}
+        server = getattr(record.spec, what).model_copy(update=way)
+        other = record.spec.model_copy(update={"name": "hangs", "config": record.config + 1, what: server})
         watched.store.save_pipeline(other, record.file_text, record.tables)
         watched.store.set_status("hangs", "running", is_active=True)
         proxy.stall()
         began = time.monotonic()
-        seen = {each.record.name: each for each in rounds.look_at_all(watched.store, deadline_s=5)}
-        assert time.monotonic() - began < 8
+        seen = {each.record.name: each for each in rounds.look_at_all(watched.store, deadline_s=6)}
+        assert time.monotonic() - began < 9
         proxy.flow()
         assert [p["kind"] for p in seen["hangs"].status["problems"]] == ["unanswered"]
         assert seen[watched.pipe.name].status["overall"] == "healthy", seen[watched.pipe.name].status
         assert seen[watched.pipe.name].incident is None
         watched.store.delete("hangs")
+
+
+def test_a_source_that_hangs_is_told_in_time(watched: Watched, stack: StackSettings) -> None:
+    record = watched.store.get(watched.pipe.name)
+    with closing(Proxy(stack.mysql.port)) as proxy:
+        source = record.spec.source.model_copy(update={"port": proxy.port})
+        spec = record.spec.model_copy(update={"source": source})
+        hangs = watched.store.save_pipeline(spec, record.file_text, record.tables)
+        try:
+            proxy.stall()
+            began = time.monotonic()
+            (seen,) = rounds.statuses(watched.store, [hangs], 3)
+            assert time.monotonic() - began < 5
+            assert [p["kind"] for p in seen["problems"]] == ["unanswered"]
+        finally:
+            watched.store.save_pipeline(record.spec, record.file_text, record.tables)
 
 
 def test_the_consumer_s_rows(watched: Watched) -> None:

@@ -1,6 +1,8 @@
 """Opening the control store on both of its databases, and what is of SQLite alone."""
 
 import sqlite3
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,24 @@ def test_a_store_that_is_out_of_reach_is_told_without_its_password() -> None:
         ControlStore.open("postgresql://cdc:topsecretword@127.0.0.1:1/nothing")
     assert "127.0.0.1:1" in str(caught.value)
     assert "topsecretword" not in str(caught.value)
+
+
+def test_an_impatient_store_gives_up_soon_where_it_is_held_up(store: ControlStore, url: str) -> None:
+    """As a tick of Dagster's daemon needs it, which ends at its time."""
+    with closing(ControlStore.open(url, patience_s=0.5)) as impatient, store._write() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(f"lock table {models.incidents.fullname} in access exclusive mode")
+        began = time.monotonic()
+        with pytest.raises(RetryableError):
+            impatient.set_run(1, "run")
+        assert time.monotonic() - began < 5
+        if connection.dialect.name == "postgresql":
+            with pytest.raises(RetryableError), impatient._read() as slow:
+                slow.exec_driver_sql("select pg_sleep(20)")
+            assert time.monotonic() - began < 5
+    with store._read() as connection:
+        if connection.dialect.name == "postgresql":
+            assert connection.exec_driver_sql("show statement_timeout").scalar() == "0"
 
 
 def test_a_migration_that_fails_leaves_nothing(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -218,6 +218,19 @@ def test_figures_are_ready_for_json(conn: psycopg.Connection) -> None:
     assert users["verified"]["rows"] == 9
 
 
+def test_chunks_of_this_copy_are_told_from_those_of_an_earlier_one(conn: psycopg.Connection) -> None:
+    state = TargetState(conn, "shop")
+    state.new_generation(1, "a", [USERS])
+    plan = [Chunk("users", n, None, None, 10, rows=4, position="P") for n in range(3)]
+    state.save_plan(plan)
+    began = state.finish_chunk(plan[0])
+    assert state.table_stats()[0]["chunks_done_since"] == 0
+    assert state.table_stats(since=began)[0]["chunks_done_since"] == 0
+    state.finish_chunk(plan[1])
+    (users,) = state.table_stats(since=began)
+    assert (users["chunks"], users["chunks_done"], users["chunks_done_since"]) == (3, 2, 1)
+
+
 def test_a_table_stands_apart_from_where_it_was_detached_until_it_is_attached(conn: psycopg.Connection) -> None:
     state = TargetState(conn, "shop")
     state.new_generation(1, "a", [USERS, ORDERS])

@@ -19,6 +19,7 @@ class Server(ThreadingHTTPServer):
         self.answers: dict[tuple[str, str], list[Answer | Callable[[], Answer]]] = {}
         self.asked: list[tuple[str, str, Any]] = []
         self.headers_seen: list[dict[str, str]] = []
+        self.queries_seen: list[str] = []
         self.connectors: dict[str, dict[str, str]] = {}
 
     @property
@@ -59,7 +60,8 @@ class Handler(BaseHTTPRequestHandler):
     def handle_any(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
         body = json.loads(self.rfile.read(length)) if length else None
-        path = self.path.split("?")[0]
+        path, _, query = self.path.partition("?")
+        self.server.queries_seen.append(query)
         self.server.asked.append((self.command, path, body))
         self.server.headers_seen.append(dict(self.headers))
         status, answer = self.server.answer(self.command, path, body)

@@ -44,6 +44,18 @@ def test_what_is_missing_is_none_and_not_an_error(client: ConnectClient) -> None
     client.delete_offsets("c")
 
 
+def test_all_connectors_are_asked_for_at_once(server: Server, client: ConnectClient) -> None:
+    found = {name: {"status": {"name": name, "connector": {"state": "RUNNING"}}} for name in ("a", "b")}
+    server.answers["GET", "/connectors"] = [rebalance(), (200, found)]
+    assert client.all("status") == found
+    assert server.times("GET", "/connectors") == len(server.asked) == 2
+    assert server.queries_seen == ["expand=status"] * 2
+    client.all()
+    assert server.queries_seen[-1] == "expand=status&expand=info"
+    server.answers["GET", "/connectors"] = [(200, {})]
+    assert client.all() == {}, "a cluster without connectors is no error"
+
+
 def test_create_and_find_it_created(server: Server, client: ConnectClient) -> None:
     client.create("c", CONFIG, "STOPPED")
     assert server.asked[-1][2] == {"name": "c", "config": CONFIG, "initial_state": "STOPPED"}

@@ -5,11 +5,13 @@ import logging
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.freshness import TimeWindowFreshnessPolicy
 from dagster._core.remote_representation.external_data import RepositorySnap  # what webserver and storage see
 from dagster._core.snap import JobSnap
 from dagster._serdes import serialize_value
@@ -17,6 +19,7 @@ from dagster._serdes import serialize_value
 from cdc_pipelines.assets.checks import equality_checks
 from cdc_pipelines.assets.declared import declared_pipelines
 from cdc_pipelines.assets.names import ChunkPartition, node_name
+from cdc_pipelines.assets.observations import FRESH_EVERY_S
 from cdc_pipelines.assets.tables import replicated_tables
 from cdc_pipelines.jobs.start import start_job
 from cdc_pipelines.replication.control.store import ControlStore
@@ -142,6 +145,20 @@ def test_a_file_alone_gives_assets_without_columns(home: Path) -> None:
     node = definitions.resolve_asset_graph().get(dg.AssetKey(["shop", "customers"]))
     assert "dagster/column_schema" not in node.metadata
     assert "Not configured yet" in (node.description or "")
+
+
+def test_a_table_that_is_not_fresh_for_half_an_hour_is_told(home: Path) -> None:
+    with_tables(home, "shop")
+    policies = [
+        spec.freshness_policy for assets in load().assets or [] if isinstance(assets, dg.AssetsDefinition)
+        for spec in assets.specs if len(spec.key.path) == 2
+    ]
+    assert len(policies) == 2
+    for policy in policies:
+        assert isinstance(policy, TimeWindowFreshnessPolicy)
+        windows = (policy.warn_window, policy.fail_window)
+        assert [window.to_timedelta() for window in windows if window] == [timedelta(minutes=30), timedelta(hours=1)]
+        assert windows[0].to_timedelta().total_seconds() >= 3 * FRESH_EVERY_S, "one that is late is no alarm yet"
 
 
 def test_what_is_configured_wins_over_its_file(home: Path) -> None:

@@ -1,6 +1,8 @@
 """An incident's life over a given clock, on a real SQLite store: once opened, raised, mended, over; never a flood."""
 
 import contextlib
+import sqlite3
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 
 from cdc_pipelines.replication.control.store import Action, ControlStore, Incident, Problem
+from cdc_pipelines.replication.errors import RetryableError
 from cdc_pipelines.replication.health import incidents, rounds
 from cdc_pipelines.replication.health.healing import PAUSES_S, REQUESTED
 from cdc_pipelines.replication.health.incidents import CALM_S
@@ -49,7 +52,12 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clocked]:
 
 
 def test_an_hour_of_failure_is_one_run(shop: Clocked) -> None:
-    raised = [at for at in range(0, 3600, 20) if shop.look(at, SLOW).raised]
+    raised = []
+    for at in range(0, 3600, 20):
+        seen = shop.look(at, SLOW)
+        if seen.raised and seen.incident is not None:
+            raised.append(at)
+            shop.store.set_run(seen.incident.id, "a run")
     assert raised == [60], "after the grace, and never again"
     (incident,) = shop.store.incidents("shop")
     assert incident.seconds == 3580
@@ -77,8 +85,23 @@ def test_what_passes_within_the_grace_is_kept_and_raised_for_nobody(shop: Clocke
 
 
 def test_what_only_a_person_can_mend_is_raised_at_once(shop: Clocked) -> None:
-    assert shop.look(0, PERSON).raised
+    seen = shop.look(0, PERSON)
+    assert seen.raised
+    assert seen.incident is not None
+    shop.store.set_run(seen.incident.id, "a run")
     assert not shop.look(1, PERSON).raised
+
+
+def test_a_run_is_asked_for_until_it_has_begun(shop: Clocked) -> None:
+    """Whoever looked first may have died before Dagster heard of it."""
+    lost = shop.look(0, PERSON)
+    seen = shop.look(20, PERSON)
+    assert seen.raised
+    assert seen.incident is not None
+    assert lost.incident is not None
+    assert (seen.incident.id, seen.incident.raised_at) == (lost.incident.id, BEGIN)
+    assert shop.look(40).raised, "healthy again, and nobody was told yet"
+    assert not shop.look(40 + CALM_S).raised
 
 
 def test_what_can_mend_itself_has_its_grace_unless_healing_is_off(shop: Clocked) -> None:
@@ -154,6 +177,58 @@ def test_a_pipeline_that_was_torn_down_leaves_no_open_incident(shop: Clocked) ->
     shop.store.delete("shop")
     assert rounds.look_at_all(shop.store) == []
     assert shop.store.open_incidents() == {}
+
+
+def test_a_save_that_fails_takes_nothing_from_the_other_pipelines(
+    shop: Clocked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(shop.store, "bar", config=2)
+    shop.store.set_status("bar", "running", is_active=True)
+    save = shop.store.save_incident
+
+    def failing(of: str) -> None:
+        def save_or_fail(incident: Incident) -> Incident:
+            if incident.pipeline == of:
+                raise RetryableError("the control store is locked", "")
+            return save(incident)
+
+        monkeypatch.setattr(shop.store, "save_incident", save_or_fail)
+
+    failing("shop")
+    seen = {each.record.name: each for each in look_at_ill(shop, monkeypatch)}
+    assert seen["bar"].raised
+    assert (seen["shop"].incident, seen["shop"].unkept) == (None, "the control store is locked")
+    failing("bar")
+    seen = {each.record.name: each for each in look_at_ill(shop, monkeypatch)}
+    assert seen["shop"].raised
+    assert seen["bar"].unkept
+
+
+def look_at_ill(
+    shop: Clocked, monkeypatch: pytest.MonkeyPatch, store: ControlStore | None = None, **more: float
+) -> list[Seen]:
+    """A look at pipelines all of which only a person can mend."""
+    found: dict[str, Any] = {"problems": [vars(PERSON)], "overall": "failed"}
+    monkeypatch.setattr(rounds, "statuses", lambda _, records, *__: [found for _ in records])
+    return rounds.look_at_all(store or shop.store, **more)
+
+
+def test_a_store_that_is_locked_holds_up_no_look(shop: Clocked, monkeypatch: pytest.MonkeyPatch) -> None:
+    for config, name in enumerate(("bar", "baz"), 2):
+        configure(shop.store, name, config=config)
+        shop.store.set_status(name, "running", is_active=True)
+    with (
+        contextlib.closing(ControlStore.open(shop.store.url, patience_s=0.3)) as store,
+        contextlib.closing(sqlite3.connect(shop.store.address.database or "", isolation_level=None)) as other,
+    ):
+        other.execute("begin immediate")
+        began = time.monotonic()
+        seen = look_at_ill(shop, monkeypatch, store, deadline_s=0.5)
+        assert time.monotonic() - began < 3
+        assert [bool(each.unkept) for each in seen] == [True] * 3
+        assert "no time is left" in seen[-1].unkept
+        other.execute("rollback")
+        assert all(each.raised for each in look_at_ill(shop, monkeypatch, store))
 
 
 def test_a_paused_or_stopped_connector_is_left_alone() -> None:

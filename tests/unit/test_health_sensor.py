@@ -1,5 +1,6 @@
 """What the health sensor asks of Dagster, over given looks: runs once, events not at every tick, any old cursor."""
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -89,20 +90,29 @@ def test_each_schema_change_is_observed_once_on_its_table(looks: list[Seen]) -> 
     assert len(tick(first.cursor).asset_events or []) == 1
 
 
-def incident(record: PipelineRecord) -> Incident:
+def incident(record: PipelineRecord, raised_at: datetime | None = None) -> Incident:
     found = (problem("task_failed", "task 0 failed"),)
-    return Incident(9, record.name, "failed", "failed", found, opened_at=NOW, seen_at=NOW)
+    return Incident(9, record.name, "failed", "failed", found, opened_at=NOW, seen_at=NOW, raised_at=raised_at)
 
 
 def test_runs_are_asked_for_under_keys_that_dagster_takes_once(looks: list[Seen]) -> None:
     record = looks[0].record
-    looks[0] = Seen(record, STATUS, incident(record), raised=True, cure="restart_task", tries=2)
+    looks[0] = Seen(record, STATUS, incident(record, raised_at=NOW), cure="restart_task", tries=2)
     requests = {request.job_name: request for request in tick().run_requests or []}
     assert requests["replication_health"].run_key == "shop:9"
     assert requests["heal_replication"].run_key == "shop:9:heal:2"
     for request in requests.values():
         assert request.run_config == {"pipeline": "shop", "incident": 9}
         assert (request.tags["cdc/pipeline"], request.tags["cdc/incident"]) == ("shop", "9")
+
+
+def test_a_tick_whose_result_is_lost_loses_no_run(looks: list[Seen]) -> None:
+    looks[0] = replace(looks[0], incident=incident(looks[0].record, raised_at=NOW))
+    lost, again = (tick().run_requests or [] for _ in range(2))
+    assert [request.run_key for request in again] == [request.run_key for request in lost] == ["shop:9"]
+    begun = replace(incident(looks[0].record, raised_at=NOW), run="b59c6a3e")
+    looks[0] = replace(looks[0], incident=begun)
+    assert not tick().run_requests
 
 
 def test_an_incident_alone_asks_for_no_run(looks: list[Seen]) -> None:
@@ -113,6 +123,16 @@ def test_an_incident_alone_asks_for_no_run(looks: list[Seen]) -> None:
 @pytest.mark.parametrize("cursor", ["", "no json", "[1]", '{"shop": 3}', '{"shop": {"observed": "x"}}'])
 def test_whatever_cursor_an_older_version_left(looks: list[Seen], cursor: str) -> None:
     assert len(tick(cursor).asset_events or []) == 2
+
+
+def test_a_store_that_hangs_is_a_skipped_tick(looks: list[Seen], monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = threading.Event()
+    monkeypatch.setattr(module, "_DEADLINE_S", 0.1)
+    monkeypatch.setattr(module, "look_at_all", lambda store: answered.wait(60))
+    try:
+        assert "gave no answer" in str(tick().skip_reason)
+    finally:
+        answered.set()
 
 
 def test_a_store_out_of_reach_is_a_skipped_tick(looks: list[Seen], monkeypatch: pytest.MonkeyPatch) -> None:

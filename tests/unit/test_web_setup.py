@@ -11,6 +11,7 @@ import pytest
 from cdc_pipelines.replication.errors import ConfigurationError, RetryableError
 from cdc_pipelines.replication.pipeline_file import load_pipeline
 from cdc_pipelines.web import setup
+from tests.control_fixtures import wait_until
 from tests.unit.dagster_pipelines import configure
 from tests.unit.web_client import Source, Web, open_web
 
@@ -85,6 +86,7 @@ def test_from_the_first_form_to_a_saved_pipeline(web: Web) -> None:
         "customers", "people", ["id", "note"], {"note": "remark"},
     )
     assert "Saved as" in web.client.get("/pipelines/1?saved=1").text
+    assert wait_until(lambda: web.dagster.reloaded == 1), "Dagster is asked to load it, without a click"
     assert web.dagster.launched == []
 
 

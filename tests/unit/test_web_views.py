@@ -74,10 +74,19 @@ def test_the_steps_of_a_start(record: Any) -> None:
 
 
 def test_time_left_of_a_copy() -> None:
-    tables = [{"chunks": 4, "chunks_done": 1}, {"chunks": 4, "chunks_done": 1}]
-    assert views.time_left(tables, lease(), START + timedelta(seconds=20)) == "about 60 s left"
-    assert views.time_left([{"chunks": 4, "chunks_done": 4}], lease(), START) == ""
-    assert views.time_left([{}], lease(), START) == ""
+    at = START + timedelta(seconds=20)
+    tables = [{"chunks": 4, "chunks_done": 1, "chunks_done_since": 1}] * 2
+    assert views.time_left(tables, lease(), at) == "about 60 s left"
+    assert views.time_left([{"chunks": 4, "chunks_done": 4, "chunks_done_since": 4}], lease(), at) == ""
+    assert views.time_left([{}], lease(), at) == ""
+    assert views.time_left(tables, lease(), START - timedelta(seconds=1)) == "", "seen before this start began"
+
+
+def test_time_left_of_a_copy_that_goes_on() -> None:
+    at = START + timedelta(seconds=20)
+    tables = [{"chunks": 100, "chunks_done": 92, "chunks_done_since": 2}]
+    assert views.time_left(tables, lease(), at) == "about 80 s left", "90 chunks were there before"
+    assert views.time_left([tables[0] | {"chunks_done_since": 0}], lease(), at) == "", "not known yet"
 
 
 def test_the_plot_has_a_gap_where_the_lag_is_unknown() -> None:

@@ -117,6 +117,18 @@ def missed_alert(
     )
 
 
+def unloaded_alert(
+    pipeline: str, schedule: str, configured_at: datetime, words: str, *, store: str, now: datetime
+) -> Alert:
+    """The message about a schedule that Dagster has not loaded since it was configured; `words` say what to do."""
+    thread = f"{store}/schedule/{schedule}"
+    return Alert(
+        id=f"{thread}/unloaded/{configured_at:%Y%m%dT%H%M%S}", thread=thread, event="schedule_missed",
+        severity="degraded", pipeline=pipeline, title=_title(f"{pipeline}: Dagster does not know {schedule} yet"),
+        text=words, at=now,
+    )
+
+
 def trial_alert(pipeline: str, *, store: str, now: datetime) -> Alert:
     """A message that says that messages arrive."""
     thread = f"{store}/test/{pipeline}"

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
-from cdc_pipelines.replication.control.engine import BUSY_MS, transaction
+from cdc_pipelines.replication.control.engine import transaction
 from cdc_pipelines.replication.secrets import redact
 
 
@@ -23,7 +23,7 @@ class StoreBase:
     def _read(self) -> AbstractContextManager[Connection]:
         return transaction(self._engine, write=False)
 
-    def _write(self, *, busy_ms: int = BUSY_MS) -> AbstractContextManager[Connection]:
+    def _write(self, *, busy_ms: int | None = None) -> AbstractContextManager[Connection]:
         return transaction(self._engine, write=True, busy_ms=busy_ms)
 
     def _insert(self, table: Table) -> Any:

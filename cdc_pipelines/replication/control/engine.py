@@ -64,13 +64,19 @@ def resolve_url(text: str | None = None) -> URL:
     )
 
 
-def make_engine(url: URL) -> Engine:
-    """An engine whose connections are set up as the store needs them. Connects when first used."""
+def make_engine(url: URL, patience_s: float | None = None) -> Engine:
+    """An engine whose connections are set up as the store needs them. Connects when first used.
+
+    With `patience_s` no statement waits or works for longer than that.
+    """
+    busy_ms = BUSY_MS if patience_s is None else int(patience_s * 1000)
     if url.get_backend_name() == "sqlite":
         file = Path(url.database or "")
         _make_private(file)
         _require_local(file)
-        engine = create_engine(url, connect_args={"timeout": BUSY_MS / 1000})
+        engine = create_engine(
+            url, connect_args={"timeout": busy_ms / 1000}, execution_options={"cdc_busy_ms": busy_ms}
+        )
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     else:
@@ -80,11 +86,12 @@ def make_engine(url: URL) -> Engine:
             max_overflow=10,
             pool_pre_ping=True,
             connect_args={
-                "connect_timeout": CONNECT_TIMEOUT_S,
+                "connect_timeout": CONNECT_TIMEOUT_S if patience_s is None else max(2, int(patience_s)),
                 "application_name": "cdc-control",
-                "options": f"-c timezone=UTC -c lock_timeout={BUSY_MS} -c idle_in_transaction_session_timeout=60000",
+                "options": f"-c timezone=UTC -c lock_timeout={busy_ms} -c idle_in_transaction_session_timeout=60000 "
+                f"-c statement_timeout={0 if patience_s is None else busy_ms}",
                 "keepalives_idle": 30,
-                "tcp_user_timeout": 30_000,
+                "tcp_user_timeout": busy_ms,
             },
         )
     event.listen(engine, "connect", _remember_process)
@@ -154,16 +161,17 @@ def file_system_of(file: Path) -> str:
 
 
 @contextmanager
-def transaction(engine: Engine, *, write: bool, busy_ms: int = BUSY_MS) -> Iterator[Connection]:
-    """One transaction.
+def transaction(engine: Engine, *, write: bool, busy_ms: int | None = None) -> Iterator[Connection]:
+    """One transaction. `busy_ms`: how long its statements wait for others, where not as long as the engine's do.
 
     Raises RetryableError where the database is out of reach or stays locked, ConfigurationError where it refuses us.
     """
     try:
         with engine.connect() as connection:
-            connection = connection.execution_options(cdc_write=write, cdc_busy_ms=busy_ms)
+            busy = {} if busy_ms is None else {"cdc_busy_ms": busy_ms}
+            connection = connection.execution_options(cdc_write=write, **busy)
             with connection.begin():
-                if busy_ms != BUSY_MS and engine.dialect.name == "postgresql":
+                if busy_ms is not None and engine.dialect.name == "postgresql":
                     connection.exec_driver_sql(f"set local lock_timeout = {int(busy_ms)}")
                 yield connection
     except (OperationalError, InterfaceError) as error:

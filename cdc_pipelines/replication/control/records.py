@@ -154,8 +154,8 @@ class Action:
 class Incident:
     """One continuous time in which a pipeline was not healthy. `problems` are those last seen.
 
-    `raised_at`: a run was asked to fail for it, so that people are told; `run` is that run's id. `calm_since`: it looks
-    healthy again, but not yet for long enough.
+    `raised_at`: since when a run shall fail for it, so that people are told; `run` is that run's id. `calm_since`: it
+    looks healthy again, but not yet for long enough.
     """
 
     id: int

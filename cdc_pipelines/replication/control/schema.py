@@ -26,6 +26,7 @@ def ensure_schema(engine: Engine) -> None:
         return
     with _one_at_a_time(engine), transaction(engine, write=True) as connection:
         if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("set local statement_timeout = 0")  # it is done once, and to its end
             connection.exec_driver_sql(f"select pg_advisory_xact_lock({_ADVISORY_KEY})")
         _upgrade(connection)
 

@@ -68,14 +68,15 @@ class ControlStore(
             self.id = str(connection.execute(select(facts.c.value).where(facts.c.name == "id")).scalar_one())
 
     @classmethod
-    def open(cls, url: str | None = None) -> Self:
+    def open(cls, url: str | None = None, *, patience_s: float | None = None) -> Self:
         """Open the store, making or migrating its tables where needed.
 
-        `url` by default is the environment's `CDC_CONTROL_URL`, else SQLite in `CDC_HOME` (or `./.cdc`). Raises
-        ConfigurationError for an address that can't serve, for tables of a newer version, and for a SQLite file
-        that another machine uses; RetryableError where the database is out of reach.
+        `url` by default is the environment's `CDC_CONTROL_URL`, else SQLite in `CDC_HOME` (or `./.cdc`). With
+        `patience_s` every call ends soon: none of its statements waits for longer. Raises ConfigurationError for an
+        address that can't serve, for tables of a newer version, and for a SQLite file that another machine uses;
+        RetryableError where the database is out of reach.
         """
-        engine = make_engine(resolve_url(url))
+        engine = make_engine(resolve_url(url), patience_s)
         ensure_schema(engine)
         store = cls(engine)
         store._refuse_other_machines()

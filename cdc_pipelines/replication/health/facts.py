@@ -79,6 +79,7 @@ def consumer(beat: Heartbeat | None) -> Facts:
 
 def target(rt: Runtime) -> Facts:
     """What the target knows of itself, and its size in bytes."""
+    held = rt.store.lease_info(rt.name)
     with rt.target("status") as (conn, state):
         identity = target_identity(conn)
         size = conn.execute("select pg_database_size(current_database())").fetchone()
@@ -96,7 +97,7 @@ def target(rt: Runtime) -> Facts:
             "position": offset.position if offset else None,
             "commit_ms": offset.commit_ms if offset else None,
             "last_sync_at": offset.updated_at if offset else None,
-            "tables": state.table_stats(),
+            "tables": state.table_stats(since=held.acquired_at if held else None),
             "lanes": [_lane(conn, rt.name, lane) for lane in LaneStore(conn, rt.name).all()],
             "schema_changes": schema_log.latest(conn, rt.name, SCHEMA_CHANGES),
             "carried": CarriedStore(conn, rt.name).summary(),

@@ -1,10 +1,14 @@
 """One look at all pipelines, within a deadline, whoever hangs; and what follows for their incidents."""
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from cdc_pipelines.replication import secrets
 from cdc_pipelines.replication.connect import ConnectClient
@@ -19,42 +23,63 @@ from cdc_pipelines.replication.health.rules import Cure, problem
 from cdc_pipelines.replication.health.status import status
 from cdc_pipelines.replication.operations.runtime import Runtime
 
-DEADLINE_S = 40.0
+DEADLINE_S = 36.0
+"""Of a look, and of what it keeps in the store: within the 40 s that a tick waits for it."""
+_ASKING = 5 / 6
 _AT_ONCE = 8
 _CONNECT_S = 8.0
 _NEVER_STARTED = "configured"
+_OUTAGES = (CdcError, SQLAlchemyError, OSError)
 
 Facts = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Seen:
-    """One pipeline after a look. `raised`: a run must fail for its incident; `cure`: a run must mend it."""
+    """One pipeline after a look. `cure`: a run must mend its incident. `unkept`: why the store knows nothing of it."""
 
     record: PipelineRecord
     status: Facts
     incident: Incident | None = None
-    raised: bool = False
     cure: Cure = ""
     tries: int = 0
+    unkept: str = ""
+
+    @property
+    def raised(self) -> bool:
+        """A run must fail for its incident, until one has begun: who asked may have died before Dagster heard of it."""
+        it = self.incident
+        return it is not None and it.raised_at is not None and it.resolved_at is None and not it.run
 
 
 def look_at_all(store: ControlStore, *, deadline_s: float = DEADLINE_S) -> list[Seen]:
     """The status of every pipeline that was ever started, and its incident, kept in the store.
 
-    One that gives no answer in time is unhealthy for that reason. Raises RetryableError where the store is out of
-    reach.
+    One that gives no answer in time is unhealthy for that reason; one that the store does not take, or not before
+    `deadline_s` is over, is left to the next look. Raises RetryableError where the store can't be read.
     """
+    ends = time.monotonic() + deadline_s
     records = started_pipelines(store)
-    found = statuses(store, records, deadline_s)
+    found = statuses(store, records, deadline_s * _ASKING)
     open_ = store.open_incidents()
     known = {record.name for record in store.list()}
     for name in open_.keys() - known:  # torn down meanwhile
-        store.save_incident(replace(open_[name], resolved_at=datetime.now(UTC)))
+        with suppress(*_OUTAGES):
+            store.save_incident(replace(open_[name], resolved_at=datetime.now(UTC)))
     return [
-        follow(store, record, status, open_.get(record.name))
+        _kept(store, record, status, open_.get(record.name), ends)
         for record, status in zip(records, found, strict=True) if record.name in known
     ]
+
+
+def _kept(store: ControlStore, record: PipelineRecord, found: Facts, before: Incident | None, ends: float) -> Seen:
+    """One pipeline's save that fails takes nothing from the others: their runs are to be asked for."""
+    if time.monotonic() > ends:
+        return Seen(record, found, unkept="it answers too slowly, and no time is left")
+    try:
+        return follow(store, record, found, before)
+    except _OUTAGES as error:
+        return Seen(record, found, unkept=secrets.redact(str(error)))
 
 
 def started_pipelines(store: ControlStore) -> list[PipelineRecord]:
@@ -71,8 +96,7 @@ def follow(
     incident = incidents.advance(before, record.name, [Problem(**each) for each in found["problems"]], now)
     if incident is None:
         return Seen(record, found)
-    raised = incidents.to_be_raised(incident, limits, now)
-    if raised:
+    if incidents.to_be_raised(incident, limits, now):
         incident = replace(incident, raised_at=now)
     incident = store.save_incident(incident)
     actions = store.actions(incident.id)
@@ -82,7 +106,7 @@ def follow(
     if cure:
         store.record_action(incident.id, cure, REQUESTED)
     tries = sum(action.outcome == REQUESTED for action in actions) + bool(cure)
-    return Seen(record, found, incident, raised, cure, tries)
+    return Seen(record, found, incident, cure, tries)
 
 
 def statuses(

@@ -54,9 +54,10 @@ class TableFigures:
         for table in tables:
             self._conn.execute(sql.SQL("analyze {}").format(ddl.table_name(table)))
 
-    def table_stats(self) -> list[dict[str, Any]]:
+    def table_stats(self, since: datetime | None = None) -> list[dict[str, Any]]:
         """Every table in figures, by name, ready for JSON.
 
+        `chunks_done_since` counts those of `chunks_done` that were copied after `since`; none without one.
         `rows_copied`, `bytes_copied`, `copy_seconds` (summed over chunks) are the copy's; `inserts` … `truncates` and
         their sum `changes_applied` the stream's; `verified` is the last comparison, if there was
         one, `through` the position (JSON) of the source's state that was compared. `state` is `live`, or `detached`,
@@ -65,15 +66,16 @@ class TableFigures:
         rows = self._conn.execute(
             """
             select m.table_name, m.target_schema, m.target_name,
-                   coalesce(c.chunks, 0), coalesce(c.done, 0), coalesce(c.rows, 0), coalesce(c.bytes, 0),
-                   coalesce(c.seconds, 0), m.inserts, m.updates, m.deletes, m.truncates, m.last_change_ms,
-                   v.verified_at, v.rows, v.differences, v.position, v.complete, v.verified_by,
+                   coalesce(c.chunks, 0), coalesce(c.done, 0), coalesce(c.since, 0), coalesce(c.rows, 0),
+                   coalesce(c.bytes, 0), coalesce(c.seconds, 0), m.inserts, m.updates, m.deletes, m.truncates,
+                   m.last_change_ms, v.verified_at, v.rows, v.differences, v.position, v.complete, v.verified_by,
                    m.state, m.kind, m.reason, m.since, m.since_position, m.since_offset, m.skipped,
                    (select count(*) from _cdc.dead_letter d
                     where d.pipeline = m.pipeline and d.table_name = m.table_name and d.state = 'held')
             from _cdc.mapped_table m
             left join (
                 select table_name, count(*) as chunks, count(*) filter (where state = 'done') as done,
+                       count(*) filter (where state = 'done' and copied_at > %(since)s::timestamptz) as since,
                        sum(rows)::bigint as rows, sum(bytes)::bigint as bytes, sum(seconds) as seconds
                 from _cdc.chunk where pipeline = %(name)s group by table_name
             ) c using (table_name)
@@ -81,13 +83,13 @@ class TableFigures:
             where m.pipeline = %(name)s
             order by m.table_name collate "C"
             """,
-            {"name": self._name},
+            {"name": self._name, "since": since},
         )
         return [_stats(*row) for row in rows]
 
 
 def _stats(
-    table: str, schema: str, name: str, chunks: int, done: int, rows: int, size: int, seconds: float,
+    table: str, schema: str, name: str, chunks: int, done: int, done_since: int, rows: int, size: int, seconds: float,
     inserts: int, updates: int, deletes: int, truncates: int, last_change_ms: int | None,
     verified_at: datetime | None, verified_rows: int | None, differences: int | None, verified_through: str | None,
     complete: bool | None, verified_by: str | None,
@@ -103,6 +105,7 @@ def _stats(
         "target": f"{schema}.{name}",
         "chunks": chunks,
         "chunks_done": done,
+        "chunks_done_since": done_since,
         "rows_copied": rows,
         "bytes_copied": size,
         "copy_seconds": round(seconds, 3),
