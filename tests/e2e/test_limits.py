@@ -93,3 +93,29 @@ def test_tables_that_no_connector_can_read_are_refused_and_harm_no_other(shared:
     pipe.start()
     pipe.arrives("select id from t", [(1,)])
     pipe.equal()
+
+
+@pytest.mark.parametrize("shared", ["mariadb"], indirect=True)
+def test_a_cascade_that_comes_while_it_streams_is_told_and_mended(shared: Pipe) -> None:
+    """The server deletes children without a word in its log."""
+    pipe = shared
+    pipe.run("create table p (id int primary key)", "insert into p values (1), (2)",
+             "create table c (id int primary key, p int)", "insert into c values (10, 1), (20, 2)")
+    pipe.configure()
+    pipe.start()
+    pipe.run("alter table c add constraint k foreign key (p) references p (id) on delete cascade",
+             "delete from p where id = 1")
+    pipe.arrives("select id from p", [(2,)])
+
+    def told() -> list[dict[str, str]]:
+        return [each for each in pipe.status()["problems"] if each["kind"] == "cascade"]
+
+    (problem,) = wait_until(told, "the foreign key to be told")
+    assert "table c has a foreign key to p" in problem["message"]
+    assert pipe.rows("select id from c order by id") == [(10,), (20,)]
+    cure = problem["next_step"].removeprefix("on the source: ").split(" Let the application")[0]
+    pipe.run(*[statement for statement in cure.split(";") if statement.strip()])
+    assert pipe.cdc("verify", pipe.name, "--table", "c", "--repair").code == 0
+    assert pipe.rows("select id from c") == [(20,)]
+    wait_until(lambda: not told(), "the problem to pass")
+    pipe.equal()

@@ -1,9 +1,8 @@
 """Tables that left the source unseen: told once the stream has passed that, never while it may still come to it."""
 
-import msgspec
-
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.health import judge
+from cdc_pipelines.replication.stream.findings import Findings
 from cdc_pipelines.replication.stream.gone_tables import GoneTables
 from tests.unit.log_reading import at
 
@@ -76,9 +75,9 @@ def test_nor_is_one_to_whose_drop_the_stream_has_not_come_yet() -> None:
 
 
 def test_the_problem_says_what_to_do_and_passes_with_the_table() -> None:
-    told = msgspec.json.encode(["b", "left out since"]).decode()
-    (found,) = judge.gone_problems("shop", [{"table": "a"}, {"table": "b"}], told)
+    told = Findings.from_json(Findings(gone_tables=("b", "left out since")).to_json())
+    (found,) = judge.found_problems("shop", [{"table": "a"}, {"table": "b"}], told)
     assert (found.kind, found.severity) == ("table_gone", "degraded")
     assert found.message.startswith("table b is gone from the source")
     assert "`cdc remove-table shop b`" in found.next_step
-    assert not list(judge.gone_problems("shop", [{"table": "b"}], None))
+    assert not list(judge.found_problems("shop", [{"table": "b"}], Findings.from_json(None)))

@@ -115,7 +115,7 @@ heartbeats = Table(
     Column("message", Text, nullable=False),
     Column("machine", Text, nullable=False),
     Column("measures", Text),  # JSON of stream.measures.Measures
-    Column("gone_tables", Text),  # JSON of their names
+    Column("findings", Text),  # JSON of stream.findings.Findings
 )
 
 agents = Table(

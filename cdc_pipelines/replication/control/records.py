@@ -56,7 +56,7 @@ class Heartbeat:
 
     States: starting, streaming, barrier, stopping; stopped and failed are the last words of a process.
     `commit_ms` is the source's time of the last applied commit, in milliseconds since 1970. `measures` is the JSON of a
-    `stream.measures.Measures`, `gone_tables` that of a list of names: tables that the source has no more.
+    `stream.measures.Measures`, `findings` that of a `stream.findings.Findings`.
     """
 
     pipeline: str
@@ -77,7 +77,7 @@ class Heartbeat:
     last_heartbeat_event_at: datetime | None = None
     message: str = ""
     measures: str | None = None
-    gone_tables: str | None = None
+    findings: str | None = None
 
 
 @dataclass(frozen=True)

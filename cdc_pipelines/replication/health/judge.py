@@ -4,12 +4,11 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-import msgspec
-
 from cdc_pipelines.replication.control.records import Problem
 from cdc_pipelines.replication.health.rules import problem
 from cdc_pipelines.replication.health.settings import Health
 from cdc_pipelines.replication.lanes.runtime import SILENT_AFTER_S
+from cdc_pipelines.replication.stream.findings import Findings
 
 Facts = dict[str, Any]
 
@@ -156,10 +155,10 @@ def changed_problems(pipeline: str, tables: list[Facts], lanes: list[Facts]) -> 
             )
 
 
-def gone_problems(pipeline: str, tables: list[Facts], gone: str | None) -> Iterator[Problem]:
-    """Of tables that the consumer misses on the source; `gone` is what its heartbeat says of them."""
-    missed = set(msgspec.json.decode(gone, type=list[str])) if gone else set()
-    for name in sorted(missed & {table["table"] for table in tables}):
+def found_problems(pipeline: str, tables: list[Facts], found: Findings) -> Iterator[Problem]:
+    """What the consumer's watch found on the source of the tables that are replicated."""
+    ours = {table["table"] for table in tables}
+    for name in sorted(ours & set(found.gone_tables)):
         yield problem(
             "table_gone",
             f"table {name} is gone from the source, and the log does not tell where: it was renamed into another "
@@ -167,6 +166,15 @@ def gone_problems(pipeline: str, tables: list[Facts], gone: str | None) -> Itera
             f"rename it back; or leave it out: `cdc remove-table {pipeline} {name}` keeps the copy, with --drop-table "
             "it goes as well.",
         )
+    for key in found.cascades:
+        if key.child in ours:
+            yield problem(
+                "cascade",
+                f"table {key.child} has a foreign key to {key.parent} by which the source changes its rows, and the "
+                "source's log does not tell of those changes: the target keeps what they were",
+                f"on the source: {key.cure} Let the application change the children; then `cdc verify {pipeline} "
+                f"--table {key.child} --repair`.",
+            )
 
 
 def lane_problems(pipeline: str, lanes: list[Facts], now: datetime) -> Iterator[Problem]:

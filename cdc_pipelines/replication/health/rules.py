@@ -66,6 +66,9 @@ RULES: dict[str, Rule] = {
     "table_gone": Rule(
         "degraded", "", "the source has a table no more, and the log did not tell: it was renamed into another database"
     ),
+    "cascade": Rule(
+        "degraded", "", "the source got a foreign key by which it changes rows without telling of it in its log"
+    ),
     "table_left_behind": Rule(
         "degraded", "copy_tables", "a table left the stream to be joined to it anew, and nobody works on it"
     ),

@@ -17,6 +17,7 @@ from cdc_pipelines.replication.health.rules import problem, worst
 from cdc_pipelines.replication.operations import foundations
 from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.replication.secrets import redact
+from cdc_pipelines.replication.stream.findings import Findings
 
 _PASSING = timedelta(minutes=5)  # longer than any operation has the connector in its hands
 
@@ -71,7 +72,7 @@ def status(rt: Runtime, connectors: Connectors = None) -> Facts:
         problems += [each for each in of_connector if not judge.is_in_passing(each, operation)]
         problems += judge.consumer_problems(rt.name, consumer, facts.crashes(rt), facts.has_agent(rt))
         problems += judge.stream_problems(limits, rt.name, lag)
-        problems += judge.gone_problems(rt.name, tables, beat.gone_tables if beat else None)
+        problems += judge.found_problems(rt.name, tables, Findings.from_json(beat.findings if beat else None))
     return {
         "overall": worst(problems),
         "connector": connector,

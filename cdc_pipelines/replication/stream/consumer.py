@@ -1,6 +1,5 @@
 """The consumer: keeps a target equal to the change log of one pipeline, one committed run after the other."""
 
-import json
 import logging
 import os
 import threading
@@ -71,7 +70,7 @@ class Consumer:
                 stream = self._stream = Stream(self._pipeline, applier, self._group, self._log, self._committed)
                 reached = Reached(
                     position=lambda: stream.applier.position, tables=lambda: list(stream.applier.live.mapped),
-                    is_at_end=lambda: stream.is_at_end,
+                    is_at_end=lambda: stream.is_at_end, schema_changes=lambda: stream.applier.live.noted,
                 )
                 self._watch = Watch(self._pipeline, facts, reached, self._log)
                 self._watch.start()
@@ -160,7 +159,7 @@ class Consumer:
         beat.events_total, beat.transactions_total = stream.applier.events, stream.applier.transactions
         beat.last_heartbeat_event_at = moment(facts.last_record_at) or beat.last_heartbeat_event_at
         beat.measures = self._measures.to_json()
-        beat.gone_tables = json.dumps(self._watch.gone_tables) if self._watch is not None else None
+        beat.findings = self._watch.findings.to_json() if self._watch is not None else None
         beat.message = f"Kafka: {facts.error}" if facts.error else ""
 
     # A log that misses something

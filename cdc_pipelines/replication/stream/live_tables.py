@@ -34,7 +34,7 @@ class LiveTables:
 
     `mapped`: the tables by name; `known`: the log's columns of each; `detached`: those that stand apart, nothing of
     them is applied; `statements`: see `schema_log.applied_at_last_place`. `remapped` says that tables were changed
-    since whoever wants to know has set it back.
+    since whoever wants to know has set it back. `noted`: how many schema changes were met.
     """
 
     def __init__(self, conn: psycopg.Connection, pipeline: str, pair: tuple[str, str], log: Log) -> None:
@@ -42,6 +42,7 @@ class LiveTables:
         self._state = TargetState(conn, pipeline)
         self._numbers = itertools.count()
         self.remapped = False
+        self.noted = 0
 
     def load(self, quarantined: Iterable[str]) -> None:
         """Also of tables that the next run sets apart."""
@@ -147,6 +148,7 @@ class LiveTables:
     def remember(self, notes: Sequence[SchemaChange]) -> None:
         """What was met, and what was done about it."""
         for note in notes:
+            self.noted += 1
             schema_log.record(self._conn, self._pipeline, note)
             place, digests = self.statements
             self.statements = (note.place, {*digests, note.digest} if note.place == place else {note.digest})

@@ -21,9 +21,11 @@ from cdc_pipelines.replication.databases.postgres.identity import target_identit
 from cdc_pipelines.replication.databases.postgres.state import PipelineState
 from cdc_pipelines.replication.errors import CdcError, ResyncRequiredError
 from cdc_pipelines.replication.pipeline import Pipeline
+from cdc_pipelines.replication.stream.cascades import UnloggedCascades
 from cdc_pipelines.replication.stream.connector import GENERATION_KEY
 from cdc_pipelines.replication.stream.connector_life import source_offset
 from cdc_pipelines.replication.stream.connector_seal import foreign_owner, require_sealed
+from cdc_pipelines.replication.stream.findings import Findings
 from cdc_pipelines.replication.stream.gone_tables import GoneTables
 from cdc_pipelines.replication.stream.log_topic import LogTopics
 from cdc_pipelines.replication.stream.trimming import trim
@@ -37,28 +39,30 @@ Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 @dataclass(frozen=True)
 class Reached:
-    """How far a stream is: the position of the target, its tables, and whether all that the log holds is applied."""
+    """How far a stream is: the target's position and tables, whether all that the log holds is applied, and how many
+    schema changes were met."""
 
     position: Callable[[], MySqlPosition]
     tables: Callable[[], Collection[str]]
     is_at_end: Callable[[], bool]
+    schema_changes: Callable[[], int]
 
 
 class Watch(threading.Thread):
     """Looks every INTERVAL_S until closed. What is out of reach is left for the next look.
 
     `alarm` is the error that the stream must end with, once there is one. `clock_ahead_ms`: how much the source's clock
-    is ahead of ours, once that was looked at. `gone_tables`: those that the source has no more.
+    is ahead of ours, once that was looked at. `findings`: what the log does not tell.
     """
 
     def __init__(self, pipeline: Pipeline, facts: PipelineState, reached: Reached, log: Log) -> None:
         super().__init__(name="watch", daemon=True)
         self.alarm: CdcError | None = None
         self.clock_ahead_ms: float | None = None
-        self.gone_tables: list[str] = []
+        self.findings = Findings()
         self._pipeline, self._facts, self._reached, self._log = pipeline, facts, reached, log
         self._source = MySqlSource(pipeline.source)
-        self._gone = GoneTables(self._source)
+        self._gone, self._cascades = GoneTables(self._source), UnloggedCascades(self._source)
         self._connect = ConnectClient(
             secrets.resolve(pipeline.connect.url), timeout_s=_PATIENCE_S, patience_s=_PATIENCE_S
         )
@@ -125,7 +129,9 @@ class Watch(threading.Thread):
             require_sealed(self._pipeline, config)
 
     def _look_at_tables(self) -> None:
-        self.gone_tables = self._gone.look(self._reached.tables, self._has_passed)
+        gone = self._gone.look(self._reached.tables, self._has_passed)
+        cascades = self._cascades.look(self._reached.tables(), self._reached.schema_changes())
+        self.findings = Findings(tuple(gone), cascades)
 
     def _has_passed(self, position: MySqlPosition) -> bool:
         """Behind the last change of its own tables the connector tells how far it has read."""

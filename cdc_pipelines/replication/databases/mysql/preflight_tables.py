@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from cdc_pipelines.replication.catalog import Column, MappedTable, Table
 from cdc_pipelines.replication.databases.mysql.binlog import select, value
+from cdc_pipelines.replication.databases.mysql.foreign_keys import acting_keys, logs_their_effects
 from cdc_pipelines.replication.databases.mysql.preflight_server import Look, persist
 from cdc_pipelines.replication.databases.mysql.server_errors import NOT_GRANTED, QUERY_KILLED
 from cdc_pipelines.replication.databases.mysql.sql import quote, quote_table
@@ -19,11 +20,6 @@ _LOOK_SECONDS = 5
 _SHOWN = 10
 _SHOW_GIPK = "show_gipk_in_create_table_and_information_schema"
 _UNREADABLE = re.compile(r"^[\"`]|`$|``")
-_QUOTED = r"`(?:[^`]|``)*`"
-_FOREIGN_KEY = re.compile(
-    rf"^\s+CONSTRAINT (?P<name>{_QUOTED}) (?P<definition>FOREIGN KEY \({_QUOTED}(?:, {_QUOTED})*\) "
-    rf"REFERENCES (?P<parent>(?:{_QUOTED}\.)?{_QUOTED}) \({_QUOTED}(?:, {_QUOTED})*\))(?P<rules>.*)$", re.MULTILINE,
-)
 
 
 def named(names: Sequence[str]) -> str:
@@ -164,49 +160,21 @@ def column_types(look: Look) -> CheckResult:
     )
 
 
-class ForeignKey(NamedTuple):
-    """A constraint of a captured table as SHOW CREATE TABLE words it."""
-
-    table: Table
-    name: str
-    definition: str  # FOREIGN KEY (…) REFERENCES … (…), without its rules
-    parent: str
-    rules: str
-
-    @property
-    def acts(self) -> bool:
-        return re.search(r"\b(CASCADE|SET NULL|SET DEFAULT)\b", self.rules) is not None
-
-    @property
-    def without_rules(self) -> str:
-        table = quote_table(self.table.schema, self.table.name)
-        return (
-            f"ALTER TABLE {table} DROP FOREIGN KEY {self.name}; ALTER TABLE {table} ADD {self.definition};"
-            "  -- and let the application change the children"
-        )
-
-
-def foreign_keys(look: Look, table: Table) -> list[ForeignKey]:
-    """From the table's text: information_schema hides them from a user who may only read (MariaDB)."""
-    text = str(select(look.conn, f"show create table {quote_table(table.schema, table.name)}")[0][1])
-    return [
-        ForeignKey(table, m["name"], m["definition"], m["parent"].replace("`", ""), m["rules"])
-        for m in _FOREIGN_KEY.finditer(text)
-    ]
-
-
 def cascades(look: Look) -> CheckResult:
     """Rows that the engine changes because of a foreign key do not appear in the log of most servers."""
-    found = [key for table in look.tables for key in foreign_keys(look, table) if key.acts]
+    found = list(acting_keys(look.conn, look.spec.database, [table.name for table in look.tables]))
     if not found:
         return CheckResult("source cascades", True, "no foreign key changes captured tables by itself")
-    found_named = named([f"{key.table.name} → {key.parent}" for key in found])
-    if look.mysql and look.version >= (9, 6):
-        if look.settings.get("innodb_native_foreign_keys") == "OFF":
-            return CheckResult("source cascades", True, f"{found_named}: this server logs their effects")
+    found_named = named([f"{key.child} → {key.parent}" for key in found])
+    logged = logs_their_effects(look.conn, look.spec.type)
+    if logged:
+        return CheckResult("source cascades", True, f"{found_named}: this server logs their effects")
+    if logged is None:
         fix = "set innodb_native_foreign_keys = OFF in the server's configuration and restart it."
     else:
-        fix = "\n".join(key.without_rules for key in found[:_SHOWN])
+        fix = "\n".join(
+            f"{key.without_rules}  -- and let the application change the children" for key in found[:_SHOWN]
+        )
     return CheckResult("source cascades", False, f"their effects are not in the server's log: {found_named}", fix)
 
 

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from cdc_pipelines.replication.catalog import Table
 from cdc_pipelines.replication.databases.mysql import extras, introspect
 from cdc_pipelines.replication.databases.mysql.binlog import binlog_status, value
 from cdc_pipelines.replication.databases.mysql.connection import connect, connect_reader
+from cdc_pipelines.replication.databases.mysql.foreign_keys import ActingKey, acting_keys, logs_their_effects
 from cdc_pipelines.replication.databases.mysql.history import log_runway, require_reachable, require_same_history
 from cdc_pipelines.replication.databases.mysql.log_stretch import leaves_alone
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
@@ -94,6 +95,13 @@ class MySqlSource:
         """What these tables have beside columns and key: indexes, foreign keys, checks, comments, counters."""
         with self.session() as conn:
             return extras.table_extras(conn, self.spec.database, names)
+
+    def unlogged_cascades(self, tables: Collection[str]) -> list[ActingKey]:
+        """Foreign keys of these tables by which the server changes rows without a word in its log."""
+        with self.session() as conn:
+            there = introspect.table_names(conn, self.spec.database) & set(tables)
+            found = list(acting_keys(conn, self.spec.database, sorted(there)))
+            return [] if found and logs_their_effects(conn, self.flavor) else found
 
     def position(self) -> MySqlPosition:
         """Where the server's log ends now."""
