@@ -159,3 +159,14 @@ def test_readers_are_not_kept_waiting(conn: psycopg.Connection) -> None:
             assert take_place(conn, SHADOW, LIVE, swap=False) == "merged"
         assert reader.execute('select count(*) from "t 1%"').fetchone() == seen
     assert rows(conn) == WANTED
+
+
+def test_a_key_that_the_source_has_no_more_does_not_refuse_its_rows(conn: psycopg.Connection) -> None:
+    """Else a table that lost the index which was its key could never be copied again."""
+    keyless = [msgspec.structs.replace(t, source=msgspec.structs.replace(t.source, key=())) for t in (LIVE, SHADOW)]
+    live, shadow = keyless
+    create_shadow(conn, shadow, live, LIVE)
+    conn.execute("insert into _cdc.lane_1 values (1, 'a', 0), (1, 'a twin', 0)")
+    with conn.transaction():
+        assert take_place(conn, shadow, live, LIVE) == "swapped"
+    assert rows(conn) == [(1, "a", "0"), (1, "a twin", "0")]

@@ -29,13 +29,14 @@ def create_shadow(
 ) -> None:
     """Make the shadow where it is missing: with the target table's indexes and defaults, if its columns still fit.
 
-    `before` is the mapping that the table had; a column that is no longer replicated goes.
+    `before` is the mapping that the table had; a column that is no longer replicated goes, and so does a key that the
+    source's table has no more: it may hold such rows twice now.
     """
     if existing.find(conn, shadow.target_schema, shadow.target_name) is not None:
         return
     if live.rows.history and (kept := history.kept_by(conn, live, before)) is not None:
         history.require_same_key(conn, live, kept)
-    if not misfits(conn, live) and not _names(before) - _names(live):
+    if not misfits(conn, live) and not _names(before) - _names(live) and _has_key_of(before, live):
         conn.execute(
             sql.SQL("create table {} (like {} including all)").format(ddl.table_name(shadow), ddl.table_name(live))
         )
@@ -48,6 +49,10 @@ def misfits(conn: psycopg.Connection, live: MappedTable) -> list[str]:
     if existing.find(conn, live.target_schema, live.target_name) is None:
         return ["is not there"]
     return [w for w in existing.misfits(conn, live) if not w.startswith("holds rows")]
+
+
+def _has_key_of(before: MappedTable | None, live: MappedTable) -> bool:
+    return before is None or {c.target_name for c in before.key} <= {c.target_name for c in live.key}
 
 
 def _names(table: MappedTable | None) -> set[str]:
