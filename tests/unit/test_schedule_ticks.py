@@ -244,7 +244,7 @@ def test_a_store_out_of_reach_fails_the_tick(tick: Tick, monkeypatch: pytest.Mon
     assert "sup3rs3cret" not in str(caught.value)
     assert caught.value.__suppress_context__, "what is below it is not stored either"
 
-    def refuse(url: str | None = None) -> ControlStore:
+    def refuse(*_: object, **__: object) -> ControlStore:
         raise RetryableError("no route for kn0wns3cret", "")
 
     resolve_secret("${env:PASSWORD}", {"PASSWORD": "kn0wns3cret"})
