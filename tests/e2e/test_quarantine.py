@@ -25,7 +25,8 @@ def web_of(pipe: Pipe) -> Iterator[TestClient]:
 
 def logged(pipe: Pipe, words: str) -> dict[str, Any]:
     """The one line of the consumer's log with these words."""
-    lines = [json.loads(line) for line in (pipe.home / "logs" / f"{pipe.name}.log").read_text().splitlines()]
+    log = (pipe.home / "logs" / f"{pipe.name}.log").read_text()
+    lines = [json.loads(line) for line in log.splitlines()]
     (found,) = (line for line in lines if words in line["message"])
     return found
 

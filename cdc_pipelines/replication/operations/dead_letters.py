@@ -30,8 +30,8 @@ def letters(rt: Runtime, *, table: str | None = None, settled: bool = False) -> 
 
 
 def quarantined(rt: Runtime) -> list[dict[str, Any]]:
-    """The tables that stand still because of them: `table`, `target`, `dead_letters` held, `reason`, `since`, `skipped`
-    changes, and the place where each stands.
+    """The tables that stand still because of them, ready for JSON: `table`, `target`, how many `dead_letters` are held,
+    `reason`, `since` when, how many changes were `skipped`.
     """
     with rt.target("quarantine") as (_, state), server_errors("looking at the quarantine"):
         stats = state.table_stats() if state.exists() else []
