@@ -10,8 +10,8 @@ import dagster as dg
 from cdc_pipelines.assets.checks import equality_checks
 from cdc_pipelines.assets.declared import declared_pipelines
 from cdc_pipelines.assets.tables import replicated_tables
+from cdc_pipelines.jobs import dead_letters, lifecycle, prepare, tables, verify
 from cdc_pipelines.jobs import health as health_jobs
-from cdc_pipelines.jobs import lifecycle, prepare, tables, verify
 from cdc_pipelines.jobs.executors import one_process
 from cdc_pipelines.jobs.start import start_job
 from cdc_pipelines.resources.pipelines import PipelinesResource
@@ -36,6 +36,9 @@ defs = dg.Definitions(
         tables.release_tables,
         tables.add_table,
         tables.remove_table,
+        dead_letters.dead_letters,
+        dead_letters.retry_dead_letter,
+        dead_letters.skip_dead_letter,
         verify.verify_replication,
         lifecycle.teardown,
         health_jobs.replication_health,

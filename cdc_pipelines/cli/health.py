@@ -58,10 +58,11 @@ def heal(name: str, as_json: bool) -> None:
     from cdc_pipelines.replication.health.status import status
     from cdc_pipelines.replication.operations.runtime import Runtime
 
+    log = step_log(name, quiet=as_json)
     with Runtime.open(name) as rt:
         with rt.store.lease(name, holder(), "heal"):
-            done = healing.heal(rt, step_log(quiet=as_json))
-        done = "; ".join(filter(None, (done, healing.heal_tables(rt, step_log(quiet=as_json), holder()))))
+            done = healing.heal(rt, log)
+        done = "; ".join(filter(None, (done, healing.heal_tables(rt, log, holder()))))
         incident = rt.store.open_incident(name)
         if incident is not None:
             rt.store.record_action(incident.id, "heal", "done", f"by hand: {done}")

@@ -66,7 +66,7 @@ def verify(
 
     with Runtime.open(name) as rt, rt.store.lease(name, holder(), "verify"):
         report = compare(
-            rt, step_log(quiet=as_json), tables=list(tables) or None, max_keys=max_keys, repair=repair,
+            rt, step_log(name, quiet=as_json), tables=list(tables) or None, max_keys=max_keys, repair=repair,
             rows_per_second=rows_per_second,
         )
     if as_json:

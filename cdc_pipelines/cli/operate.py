@@ -17,9 +17,9 @@ def start(name: str, force_resync: bool, as_json: bool) -> None:
     from cdc_pipelines.replication.operations.runtime import Runtime
     from cdc_pipelines.replication.operations.start import start as begin
 
-    with Runtime.open(name) as rt, telling_progress() as (progress, on_chunk):
+    with Runtime.open(name) as rt, telling_progress(quiet=as_json) as progress:
         outcome = begin(
-            rt, step_log(), force_resync=force_resync, holder=holder(), progress=progress, on_chunk=on_chunk
+            rt, step_log(name, quiet=as_json), force_resync=force_resync, holder=holder(), progress=progress
         )
     if as_json:
         emit_json(outcome)
@@ -38,7 +38,7 @@ def stop(name: str, as_json: bool) -> None:
     from cdc_pipelines.replication.operations.runtime import Runtime
 
     with Runtime.open(name) as rt, rt.store.lease(name, holder(), "stop"):
-        outcome = lifecycle.stop(rt, step_log())
+        outcome = lifecycle.stop(rt, step_log(name, quiet=as_json))
     emit_json(outcome) if as_json else console.print(f"{name}: stopped")
 
 
@@ -51,7 +51,7 @@ def restart(name: str, as_json: bool) -> None:
     from cdc_pipelines.replication.operations.runtime import Runtime
 
     with Runtime.open(name) as rt, rt.store.lease(name, holder(), "restart"):
-        outcome = lifecycle.restart(rt, step_log())
+        outcome = lifecycle.restart(rt, step_log(name, quiet=as_json))
     emit_json(outcome) if as_json else console.print(f"{name}: running")
 
 
@@ -67,7 +67,8 @@ def teardown(name: str, drop_tables: bool, yes: bool, as_json: bool) -> None:
     from cdc_pipelines.replication.operations.runtime import Runtime
 
     if not yes:
-        click.confirm(f"Tear down pipeline {name}{' and drop its target tables' if drop_tables else ''}?", abort=True)
+        what = f"pipeline {name}{' and drop its target tables' if drop_tables else ''}"
+        click.confirm(f"Tear down {what}?", abort=True, err=True)
     try:
         rt = Runtime.open(name)
     except NotConfiguredError:
@@ -76,5 +77,5 @@ def teardown(name: str, drop_tables: bool, yes: bool, as_json: bool) -> None:
         )
         return
     with rt, rt.store.lease(name, holder(), "teardown"):
-        outcome = lifecycle.teardown(rt, step_log(), drop_tables=drop_tables)
+        outcome = lifecycle.teardown(rt, step_log(name, quiet=as_json), drop_tables=drop_tables)
     emit_json(outcome) if as_json else console.print(f"{name}: torn down")

@@ -1,4 +1,7 @@
-"""How commands print: facts as JSON where asked, else short text; progress only on a terminal."""
+"""How commands print: facts as JSON where asked, else short text; progress only on a terminal.
+
+With --json stdout holds one JSON document, and stderr what went wrong: no steps, no progress, no questions on stdout.
+"""
 
 import json
 import logging
@@ -12,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cdc_pipelines.replication import processes
+from cdc_pipelines.replication.logs import About, setup_logging
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -53,16 +57,15 @@ def _cell(value: Any) -> RenderableType:
     return Text(f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value))
 
 
-def step_log(quiet: bool = False) -> logging.Logger:
-    """Steps go to stderr as plain lines, so that stdout stays parseable."""
+def step_log(pipeline: str, *, quiet: bool = False) -> About:
+    """Where an operation tells its steps: stderr, so that stdout stays parseable. `quiet`: only what went wrong.
+
+    As plain lines, or as JSON where CDC_LOG_FORMAT asks for it; never a secret.
+    """
+    setup_logging(level="WARNING", text=logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     log = logging.getLogger("cdc.operation")
     log.setLevel(logging.WARNING if quiet else logging.INFO)
-    if not log.handlers:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-        log.addHandler(handler)
-        log.propagate = False
-    return log
+    return About(log, pipeline=pipeline)
 
 
 def holder() -> str:

@@ -6,6 +6,7 @@ import sys
 import click
 
 from cdc_pipelines.cli.output import console, emit_json, grid, holder, step_log
+from cdc_pipelines.cli.tables import joined_facts
 
 _json = click.option("--json", "as_json", is_flag=True)
 
@@ -20,23 +21,19 @@ def quarantine() -> None:
 @_json
 def list_(name: str, as_json: bool) -> None:
     """The tables of pipeline NAME that are in quarantine, why, and since when. Exit code 3 where there are any."""
-    from cdc_pipelines.replication.databases.postgres.connection import server_errors
+    from cdc_pipelines.replication.operations.dead_letters import quarantined
     from cdc_pipelines.replication.operations.runtime import Runtime
 
-    with Runtime.open(name) as rt, rt.target("quarantine") as (_, state), server_errors("looking at the quarantine"):
-        stats = state.table_stats() if state.exists() else []
-    found = [each for each in stats if each["detached"] and each["detached"]["kind"] == "quarantined"]
+    with Runtime.open(name) as rt:
+        found = quarantined(rt)
     if as_json:
-        emit_json([
-            {"table": t["table"], "target": t["target"], "dead_letters": t["dead_letters"]} | t["detached"]
-            for t in found
-        ])
+        emit_json(found)
     elif not found:
         console.print(f"{name}: no table is in quarantine")
     else:
         grid(
             ["table", "since", "changes passed by", "reason"],
-            [[t["table"], t["detached"]["since"], t["detached"]["skipped"], t["detached"]["reason"]] for t in found],
+            [[each["table"], each["since"], each["skipped"], each["reason"]] for each in found],
         )
         console.print(
             f"mend the target's table or the source's row, then run `cdc quarantine release {name} TABLE`", markup=False
@@ -47,15 +44,19 @@ def list_(name: str, as_json: bool) -> None:
 @quarantine.command()
 @click.argument("name")
 @click.argument("table")
-def release(name: str, table: str) -> None:
+@_json
+def release(name: str, table: str, as_json: bool) -> None:
     """Give TABLE back to the stream of pipeline NAME: it is copied again, and its dead letters are settled."""
     from cdc_pipelines.cli.progress import telling_progress
     from cdc_pipelines.replication.lanes.release import release as give_back
     from cdc_pipelines.replication.operations.runtime import Runtime
 
-    with Runtime.open(name) as rt, telling_progress() as (progress, on_chunk):
-        give_back(rt, table, step_log(), holder=holder(), progress=progress, on_chunk=on_chunk)
-    console.print(f"{name}: table {table} follows the stream again", markup=False)
+    with Runtime.open(name) as rt, telling_progress(quiet=as_json) as progress:
+        joined = give_back(rt, table, step_log(name, quiet=as_json), holder=holder(), progress=progress)
+    if as_json:
+        emit_json(joined_facts(name, joined))
+    else:
+        console.print(f"{name}: table {table} follows the stream again", markup=False)
 
 
 @click.group()

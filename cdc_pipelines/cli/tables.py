@@ -24,17 +24,16 @@ def resync(name: str, tables: tuple[str, ...], as_json: bool) -> None:
     from cdc_pipelines.replication.operations.runtime import Runtime
     from cdc_pipelines.replication.operations.start import start
 
-    with Runtime.open(name) as rt, telling_progress() as (progress, on_chunk):
+    with Runtime.open(name) as rt, telling_progress(quiet=as_json) as progress:
+        log = step_log(name, quiet=as_json)
         if not tables:
-            outcome = start(
-                rt, step_log(), force_resync=True, holder=holder(), progress=progress, on_chunk=on_chunk
-            )
-            emit_json(outcome) if as_json else console.print(f"{name}: copied again, and running")
-            return
+            outcome = start(rt, log, force_resync=True, holder=holder(), progress=progress)
         joined = [
-            resync_table(rt, step_log(), table, holder=holder(), on_chunk=on_chunk, progress=progress)
-            for table in dict.fromkeys(tables)
+            resync_table(rt, log, table, holder=holder(), progress=progress) for table in dict.fromkeys(tables)
         ]
+    if not tables:
+        emit_json(outcome) if as_json else console.print(f"{name}: copied again, and running")
+        return
     outcomes = [_outcome(name, each) for each in joined]
     if as_json:
         emit_json(outcomes)
@@ -54,8 +53,8 @@ def add_table(name: str, table: str, target: str | None, as_json: bool) -> None:
     from cdc_pipelines.replication.lanes.requests import add_table as add
     from cdc_pipelines.replication.operations.runtime import Runtime
 
-    with Runtime.open(name) as rt, telling_progress() as (progress, on_chunk):
-        joined = add(rt, step_log(), table, holder=holder(), target=target, on_chunk=on_chunk, progress=progress)
+    with Runtime.open(name) as rt, telling_progress(quiet=as_json) as progress:
+        joined = add(rt, step_log(name, quiet=as_json), table, holder=holder(), target=target, progress=progress)
     if as_json:
         emit_json({"pipeline": name, "table": table, "added": False} if joined is None else _outcome(name, joined))
     elif joined is None:
@@ -75,7 +74,7 @@ def remove_table(name: str, table: str, drop_table: bool, as_json: bool) -> None
     from cdc_pipelines.replication.operations.runtime import Runtime
 
     with Runtime.open(name) as rt:
-        removed = remove(rt, step_log(), table, holder=holder(), drop=drop_table)
+        removed = remove(rt, step_log(name, quiet=as_json), table, holder=holder(), drop=drop_table)
     if as_json:
         emit_json({"pipeline": name, "table": table, "removed": removed})
     else:
@@ -84,10 +83,14 @@ def remove_table(name: str, table: str, drop_table: bool, as_json: bool) -> None
 
 
 def _outcome(pipeline: str, joined: Any) -> dict[str, Any]:
+    return joined_facts(pipeline, joined) | {"added": True}
+
+
+def joined_facts(pipeline: str, joined: Any) -> dict[str, Any]:
+    """What became of a table that was copied beside the stream."""
     return {
         "pipeline": pipeline,
         "table": joined.table.name,
-        "added": True,
         "target": f"{joined.table.target_schema}.{joined.table.target_name}",
         "rows": joined.rows,
         "how": joined.how,

@@ -1,1 +1,4 @@
-"""The jobs: configure, discover, start, stop, restart, tear down, verify. Thin ops over `replication.operations`."""
+"""The jobs: discover, configure, start, stop, restart, tear down, verify, single tables, dead letters.
+
+Thin ops over the engine.
+"""

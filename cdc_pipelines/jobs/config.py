@@ -79,3 +79,22 @@ class RemoveTableConfig(PipelineConfig):
 
     table: str = Field(description="The table, by its name on the source.")
     drop_table: bool = Field(False, description="Drop its target table too. False: it stays, with its rows.")
+
+
+class DeadLettersConfig(PipelineConfig):
+    """Which pipeline, and which of its dead letters are listed."""
+
+    table: str = Field("", description="Only this table's, by its name on the source. Empty: all.")
+    settled: bool = Field(False, description="Also those that were skipped, or settled by a new copy of the table.")
+
+
+class DeadLetterConfig(PipelineConfig):
+    """Which dead letter of which pipeline."""
+
+    id: int = Field(description="Number of the dead letter, as the job `dead_letters` lists it.")
+
+
+class SkipConfig(DeadLetterConfig):
+    """Which dead letter, and why it may be left."""
+
+    note: str = Field(description="Why it may be left as it is; kept with it.")

@@ -12,6 +12,11 @@ class Place(NamedTuple):
     file: str
     pos: int
 
+    @property
+    def log_place(self) -> str:
+        """`file:pos`, for people."""
+        return f"{self.file}:{self.pos}"
+
 
 class Position(Protocol):
     """A state of the log: everything up to here, as a source dialect knows it."""

@@ -8,6 +8,7 @@ store lets one of them. A run that a person terminated is CANCELED, which is no 
 import dagster as dg
 from sqlalchemy.exc import SQLAlchemyError
 
+from cdc_pipelines.jobs.dead_letters import retry_dead_letter
 from cdc_pipelines.jobs.health import INCIDENT_TAG, heal_replication, replication_health
 from cdc_pipelines.replication.alerts.telling import Teller
 from cdc_pipelines.replication.errors import CdcError, RetryableError
@@ -34,8 +35,8 @@ def alerts(context: dg.RunFailureSensorContext, pipelines: PipelinesResource) ->
     """One failed run. What it tells is told once, even where Dagster shows the run again."""
     run = context.dagster_run
     incident = run.tags.get(INCIDENT_TAG, "")
-    if run.job_name == heal_replication.name:
-        return  # the incident that it could not mend is told
+    if run.job_name in (heal_replication.name, retry_dead_letter.name):
+        return  # the incident that it could not mend is told; and whoever tries a letter sees the answer
     try:
         with pipelines.store() as store:
             teller = Teller(store, context.log)

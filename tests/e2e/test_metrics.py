@@ -1,5 +1,6 @@
 """Watching a stream of real changes: a real Prometheus scrapes a real agent; a person looks from a terminal."""
 
+import contextlib
 import json
 import os
 import pty
@@ -51,6 +52,27 @@ def read_until(output: int, enough: Callable[[bytes], bool]) -> bytes:
     return text
 
 
+def start_from_a_terminal(pipe: Pipe) -> None:
+    """`cdc start`: its steps, and below them how far the copy is."""
+    person, terminal = pty.openpty()
+    start = subprocess.Popen(
+        [sys.executable, "-m", "cdc_pipelines.cli", "start", pipe.name], cwd=PROJECT, stderr=terminal,
+        env=os.environ | {"CDC_HOME": str(pipe.home), "CDC_AGENT_AUTOSTART": "1", "TERM": "xterm", "COLUMNS": "120"},
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    os.close(terminal)
+    shown = b""
+    with contextlib.suppress(OSError):  # nobody has the terminal any more
+        while more := os.read(person, 65_536):
+            shown += more
+    os.close(person)
+    said, _ = start.communicate(timeout=120)
+    assert start.returncode == 0, shown
+    for words in (b"100 %", b"2 of ~2 rows", b"rows/s", b"STEP 1/4", b"STEP 4/4"):
+        assert words in shown, shown
+    assert said.startswith(f"{pipe.name}: running, 2 rows copied".encode())
+
+
 def look_from_a_terminal(pipe: Pipe) -> None:
     """`cdc status` of all pipelines, watched by a program and by a person; `cdc logs`, which goes on."""
     name = pipe.name
@@ -89,7 +111,7 @@ def test_a_stream_its_latency_and_its_killed_consumer_are_seen(
     pipe = make_pipe()
     pipe.run("create table t (id int primary key, v varchar(20))", "insert into t values (1, 'a'), (2, 'b')")
     pipe.configure()
-    pipe.start()
+    start_from_a_terminal(pipe)
     url = metrics_url(pipe)
     with prometheus(tmp_path, free_port(), [url.split("/")[2]]) as server:
         pipe.run(*(f"insert into t values ({n}, 'x')" for n in range(10, 40)), "update t set v = 'y' where id < 20")

@@ -1,8 +1,11 @@
 """A row that the target can't take, seen as its owner sees it: what stands still, what goes on, what to do about it."""
 
+import json
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from typing import Any
 
+import pytest
 from fastapi.testclient import TestClient
 
 from cdc_pipelines.replication.control.store import ControlStore
@@ -20,7 +23,18 @@ def web_of(pipe: Pipe) -> Iterator[TestClient]:
             yield client
 
 
-def test_a_refused_row_sets_its_table_apart_and_its_owner_is_told_what_to_do(pipe: Pipe) -> None:
+def logged(pipe: Pipe, words: str) -> dict[str, Any]:
+    """The one line of the consumer's log with these words."""
+    log = (pipe.home / "logs" / f"{pipe.name}.log").read_text()
+    lines = [json.loads(line) for line in log.splitlines()]
+    (found,) = (line for line in lines if words in line["message"])
+    return found
+
+
+def test_a_refused_row_sets_its_table_apart_and_its_owner_is_told_what_to_do(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CDC_LOG_FORMAT", "json")  # of the agent, and so of the consumer
     pipe.run(
         "create table price (id int primary key, amount decimal(9,2), what varchar(20))",
         "create table sale (id int primary key, price int)",
@@ -58,6 +72,21 @@ def test_a_refused_row_sets_its_table_apart_and_its_owner_is_told_what_to_do(pip
     assert (letter["before"]["amount"], letter["after"]["amount"]) == ("20.00", "-1.00")
     assert letter["after"]["what"] == "coffee", "the image is whole"
 
+    # a program that reads the log need not take its sentences apart
+    line = logged(pipe, "is in quarantine from here on")
+    assert (line["level"], line["pipeline"], line["table"]) == ("ERROR", pipe.name, "price")
+    assert line["position"] == "{file}:{pos}".format(**letter["position"]), "the refused change's own place"
+
+    shown = pipe.cdc("deadletters", "show", pipe.name, str(letter["id"]), "--json")
+    assert (shown.code, shown.json) == (0, letter)
+    shown = pipe.cdc("deadletters", "show", pipe.name, str(letter["id"]))
+    assert shown.code == 0
+    for words in ("table:       price", "op:          u", 'key:         {"id": 2}', '"amount": "-1.00"', "positive"):
+        assert words in shown.stdout
+    unknown = pipe.cdc("deadletters", "show", pipe.name, "4711")
+    assert (unknown.code, unknown.stdout) == (2, "")
+    assert f"pipeline {pipe.name} has no dead letter 4711" in unknown.stderr
+
     done = pipe.cdc("verify", pipe.name)
     assert done.code == 3
     assert "INCOMPLETE" in done.stdout
@@ -74,6 +103,17 @@ def test_a_refused_row_sets_its_table_apart_and_its_owner_is_told_what_to_do(pip
         assert (seen["id"], seen["after"]) == (letter["id"], letter["after"])
         tried = web.post(f"/cdc/config/{number}/deadletters/{letter['id']}/retry/").json()
         assert (tried["accepted"], "violates" in tried["error"]) == (False, True)
+
+    # somebody has seen it: it is off the list, its table stays apart
+    skipped = pipe.cdc("deadletters", "skip", pipe.name, str(letter["id"]), "--note", "known to sales", "--json")
+    assert (skipped.code, skipped.json["state"], skipped.json["note"]) == (0, "skipped", "known to sales")
+    assert pipe.cdc("deadletters", "list", pipe.name, "--json").json == []
+    assert [each["state"] for each in pipe.cdc("deadletters", "list", pipe.name, "--all", "--json").json] == ["skipped"]
+    assert pipe.cdc("quarantine", "list", pipe.name).code == 3
+    again = pipe.cdc("deadletters", "skip", pipe.name, str(letter["id"]), "--note", "twice")
+    assert again.code == 2
+    assert f"dead letter {letter['id']} is skipped already" in again.stderr
+    assert {problem["kind"] for problem in pipe.status()["problems"]} == {"table_quarantined"}
 
     # while the target refuses it, so does the copy: the table stays as it is
     refused = pipe.cdc("quarantine", "release", pipe.name, "price")

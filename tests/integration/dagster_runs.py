@@ -1,6 +1,8 @@
 """Tables to start with, and what Dagster keeps of the runs."""
 
+import json
 import zlib
+from typing import Any
 
 import psycopg
 
@@ -22,6 +24,10 @@ BIG = (
     "select repeat('v', 900) from n",
 )
 DOUBLE = "insert into big (v) select v from big"
+_OUTPUTS = """
+query Outputs($run: ID!) { logsForRun(runId: $run) { ... on EventConnection { events {
+  ... on ExecutionStepOutputEvent {
+    metadataEntries { label ... on TableMetadataEntry { table { records } } } } } } } }"""
 STEPS = ["STEP 1/4", "STEP 2/4", "STEP 3/4", "STEP 4/4"]
 
 
@@ -34,6 +40,16 @@ def materialized(pipe: DagsterPipe, run_id: str) -> dict[str, int]:
             assert event["partition"]
             tables[event["assetKey"]["path"][1]] = tables.get(event["assetKey"]["path"][1], 0) + 1
     return tables
+
+
+def tables_told(pipe: DagsterPipe, run_id: str) -> dict[str, list[dict[str, Any]]]:
+    """The tables in the metadata of a run's outputs: their rows, by label."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for event in pipe.client.graphql(_OUTPUTS, run=run_id)["logsForRun"]["events"]:
+        for entry in event.get("metadataEntries", ()):
+            if "table" in entry:
+                found[entry["label"]] = [json.loads(row) for row in entry["table"]["records"]]
+    return found
 
 
 def stored(pipe: DagsterPipe) -> str:

@@ -10,7 +10,7 @@ from cdc_pipelines.replication.operations.runtime import Runtime
 from cdc_pipelines.replication.verify import verify
 from cdc_pipelines.stack.settings import StackSettings
 from tests.integration.dagster_instance import DagsterPipe, wait_for
-from tests.integration.dagster_runs import CUSTOMERS, ORDERS, STEPS, materialized, stored
+from tests.integration.dagster_runs import CUSTOMERS, ORDERS, STEPS, materialized, stored, tables_told
 
 # Runs of Dagster take seconds to begin, and these tests have many of them.
 pytestmark = pytest.mark.timeout(1200)
@@ -87,6 +87,21 @@ def test_a_pipeline_s_life(make_dagster_pipe: Callable[..., DagsterPipe], stack:
     pipe.run("insert into late values (3)")
     wait_for(lambda: pipe.rows("select count(*) from late") == [(3,)], "its changes")
     pipe.succeed("resync_tables", tables=["order lines"])
+
+    # a change that the target refuses is listed with its table, which is given back once that is mended
+    pipe.target.execute("alter table customers add constraint short check (length(name) < 20)")
+    pipe.run("update customers set name = 'a name that is too long' where id = 5")
+    wait_for(lambda: pipe.rows("select count(*) from _cdc.dead_letter where state = 'held'") == [(1,)], "the letter")
+    listed = tables_told(pipe, pipe.succeed("dead_letters"))
+    assert [(row["table"], row["change"], row["key"]) for row in listed["dead letters"]] == [
+        ("customers", "update", '{"id":5}')
+    ]  # fmt: skip
+    assert [(row["table"], row["dead letters"]) for row in listed["tables in quarantine"]] == [("customers", 1)]
+    pipe.target.execute("alter table customers drop constraint short")
+    released = pipe.succeed("release_tables", tables=["customers"])
+    assert "customers" in materialized(pipe, released)
+    assert pipe.rows("select name from customers where id = 5") == [("a name that is too long",)]
+    assert pipe.rows("select state from _cdc.dead_letter") == [("applied",)]
     pipe.compare()
 
     pipe.succeed("teardown")

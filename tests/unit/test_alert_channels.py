@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import logging
+import socket
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -29,6 +30,17 @@ LONG = "the consumer of order_lines & others <is> gone " * 8
 def short_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the two tries of a channel."""
     monkeypatch.setattr(delivery, "BETWEEN_TRIES_S", 0.05)
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No name is looked up, and nothing is connected to."""
+
+    def refused(*words: object, **_: object) -> None:
+        raise AssertionError(f"it went to the network: {words}")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refused)
+    monkeypatch.setattr(socket.socket, "connect", refused)
 
 
 def alert(event: Any = "opened") -> Alert:
@@ -113,6 +125,52 @@ def test_what_hangs_keeps_nobody_from_hearing(
     assert errors == ["", "no answer within 2 s"]
     assert time.monotonic() - began < 5
     assert len(mailbox.mails) == 1
+
+
+@pytest.mark.parametrize(
+    ("address", "service"),
+    [
+        ("slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ", "Slack"),
+        ("workflows://prod-15.uksouth.logic.azure.com:443/3XXX5cde/iXXXU3vCFQy2XYZ", "MSTeams"),
+        ("mailtos://user:p%40ss@mail.example.com:587?from=cdc@example.com&to=a@example.com,b@example.com", "E-Mail"),
+        ("mailtos://user:pw@mail.example.com?mode=ssl&from=cdc@example.com&to=ops@example.com", "E-Mail"),
+        ("mailto://relay.example.com:25?mode=insecure&from=cdc@example.com&to=ops@example.com", "E-Mail"),
+        ("pagerduty://A1BRTD4JD@TIiajkdnlazkcOXrIdevi7FQ", "Pager Duty"),
+        ("jsons://hooks.example.com/in", "JSON"),
+        # as the services show them
+        ("https://hooks.slack.com/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ", "Slack"),
+        ("https://prod-15.uksouth.logic.azure.com:443/workflows/3XXX5cde/triggers/manual/paths/invoke"
+         "?api-version=2016-06-01&sp=%2Ftriggers%2Fmanual%2Frun&sv=1.0&sig=iXXXU3vCFQy2XYZ", "MSTeams"),
+        ("https://default0123456789abcdef.12.environment.api.powerplatform.com:443/powerautomate/automations/direct/"
+         "workflows/0123456789abcdef0123456789abcdef/triggers/manual/paths/invoke"
+         "?api-version=1&sp=%2Ftriggers%2Fmanual%2Frun&sv=1.0&sig=iXXXU3vCFQy2XYZ", "MSTeams"),
+        ("https://discord.com/api/webhooks/4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js", "Discord"),
+        ("https://chat.googleapis.com/v1/spaces/AAAAAAAA/messages?key=abcdefg&token=hijklmn", "Google Chat"),
+    ],
+)  # fmt: skip
+def test_the_addresses_of_the_services_are_understood(
+    address: str, service: str, monkeypatch: pytest.MonkeyPatch, no_network: None
+) -> None:
+    """Those that the documentation names, and nobody is asked."""
+    monkeypatch.setenv("CHAT", address)
+    (result,) = check_channels(Alerts(apprise=["${env:CHAT}"]))
+    assert result.ok, result.message
+    assert service in result.name
+    assert address not in result.name + result.message
+
+
+def test_pagerduty_and_a_webhook_of_ones_own_are_understood(
+    monkeypatch: pytest.MonkeyPatch, no_network: None
+) -> None:
+    monkeypatch.setenv("PD", "r0uting-key-of-32-characters-xxx")
+    monkeypatch.setenv("HOOK", "https://hooks.example.com/in?token=abcdefgh")
+    monkeypatch.setenv("HOOK_SECRET", "k3y-of-the-hook")
+    settings = Alerts.model_validate({
+        "webhook": {"url": "${env:HOOK}", "secret": "${env:HOOK_SECRET}"}, "pagerduty": {"routing_key": "${env:PD}"},
+    })  # fmt: skip
+    assert [(result.name, result.ok) for result in check_channels(settings)] == [
+        ("alerts.webhook ${env:HOOK}", True), ("alerts.pagerduty ${env:PD}", True),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

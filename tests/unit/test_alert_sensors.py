@@ -155,6 +155,7 @@ def test_a_run_that_never_came_to_a_step_is_told_with_dagsters_reason(watched: W
 def test_what_is_no_failure_of_a_pipeline_s_run_is_not_told(watched: Watched, receiver: Receiver) -> None:
     watched.run(fine)
     watched.run(buggy, job="heal_replication", tags={"cdc/incident": "1"})
+    watched.run(in_words, job="retry_dead_letter", tags=PIPELINE)
     watched.run(buggy, tags={"dagster/will_retry": "true"})
     watched.run(buggy, tags={"cdc/pipeline": "nosuch"})
     watched.instance.report_run_failed(watched.unstarted(run_config={"file": "pipelines/shop.yaml"}), "Exited")

@@ -88,7 +88,7 @@ def test_jobs(home: Path) -> None:
     assert names == {
         "discover", "configure", "start_replication", "stop_replication", "restart_replication",
         "resync_tables", "release_tables", "add_table", "remove_table", "verify_replication", "teardown",
-        "replication_health", "heal_replication",
+        "dead_letters", "retry_dead_letter", "skip_dead_letter", "replication_health", "heal_replication",
     }  # fmt: skip
 
 

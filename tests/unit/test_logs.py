@@ -5,32 +5,29 @@ import json
 import logging
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 
 from cdc_pipelines.replication import secrets
 from cdc_pipelines.replication.errors import RetryableError
-from cdc_pipelines.replication.logs import setup_logging
+from cdc_pipelines.replication.logs import About, setup_logging
+from tests.unit.root_logging import root_logging
+
+__all__ = ["root_logging"]  # fixtures
 
 SECRET = 'p"ä\\ss w0rd'  # what JSON would escape
 
 
 @pytest.fixture(autouse=True)
-def _logging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _secret(monkeypatch: pytest.MonkeyPatch, root_logging: None) -> None:
     monkeypatch.setenv("LOGS_TEST_PW", SECRET)
     secrets.resolve_secret("${env:LOGS_TEST_PW}")
-    root = logging.getLogger()
-    before, level, hook = root.handlers[:], root.level, sys.excepthook
-    yield
-    root.handlers[:], sys.excepthook = before, hook
-    root.setLevel(level)
 
 
 def logged(json_lines: bool) -> str:
     stream = io.StringIO()
     setup_logging(json_lines, stream=stream)
-    log = logging.LoggerAdapter(logging.getLogger("cdc.test"), {"pipeline": "shop"})
+    log = About(logging.getLogger("cdc.test"), pipeline="shop")
     log.info("login %s with %s", "cdc", SECRET)
     logging.getLogger("cdc.test").warning("moved", extra={"table": "orders", "position": f"b.1:{SECRET}"})
     try:
@@ -62,6 +59,30 @@ def test_json_lines_hold_the_same_and_hide_secrets_that_json_would_escape() -> N
     )
     assert f"inner {secrets.MASK}" in lines[2]["exception"]
     assert SECRET not in json.dumps(lines, ensure_ascii=False)
+
+
+def test_what_a_part_of_the_work_is_about_stands_beside_what_a_line_tells() -> None:
+    stream = io.StringIO()
+    setup_logging(True, stream=stream)
+    lane = About(About(logging.getLogger("cdc.test"), pipeline="shop"), table="orders")
+    lane.info("copied", extra={"position": "b.1:4"})
+    lane.info("joins")
+    copied, joins = (json.loads(line) for line in stream.getvalue().splitlines())
+    assert {name: copied[name] for name in ("pipeline", "table", "position")} == {
+        "pipeline": "shop", "table": "orders", "position": "b.1:4"
+    }  # fmt: skip
+    assert (joins["pipeline"], joins["table"], "position" in joins) == ("shop", "orders", False)
+
+
+def test_people_are_not_told_twice() -> None:
+    stream = io.StringIO()
+    setup_logging(False, stream=stream)
+    facts = {"table": "orders", "position": "b.1:4"}
+    logging.getLogger("cdc.test").info("table orders: copied", extra=facts)
+    logging.getLogger("cdc.test").info("table orders_old: copied", extra=facts)
+    first, second = stream.getvalue().splitlines()
+    assert first.endswith("table orders: copied (position=b.1:4)")
+    assert second.endswith("table orders_old: copied (table=orders, position=b.1:4)")
 
 
 def test_setting_up_twice_does_not_log_twice() -> None:

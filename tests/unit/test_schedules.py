@@ -70,5 +70,5 @@ def test_every_job_of_one_pipeline_is_in_the_way_of_its_schedules() -> None:
     from cdc_pipelines.definitions import defs
 
     configs = {job.name: job.config_mapping.config_schema.config_type for job in defs.jobs or []}  # type: ignore
-    looks_on = {"replication_health"}
+    looks_on = {"replication_health", "dead_letters", "retry_dead_letter", "skip_dead_letter"}
     assert {name for name, config in configs.items() if "pipeline" in config.fields} - looks_on == JOBS

@@ -153,12 +153,18 @@ class Progress:
         """One line for a terminal."""
         facts = self.snapshot()
         share = 100 * facts["rows"] / facts["rows_total"] if facts["rows_total"] else 100.0
-        eta = facts["eta_seconds"]
         return (
             f"{facts['chunks_done']}/{facts['chunks']} chunks, {facts['rows']:,} of about {facts['rows_total']:,} rows "
             f"({share:.0f} %), {facts['bytes'] / 2**20:,.0f} MiB, {facts['rows_per_second']:,.0f} rows/s, "
-            + ("done" if eta == 0 else f"{_clock_text(eta)} left" if eta is not None else "time left unknown")
+            f"{time_left(facts['eta_seconds'])}"
         )
+
+
+def time_left(seconds: float | None) -> str:
+    """For people; None: nobody knows yet."""
+    if seconds is None:
+        return "time left unknown"
+    return f"{_clock_text(seconds)} left" if seconds else "done"
 
 
 def _clock_text(seconds: float) -> str:

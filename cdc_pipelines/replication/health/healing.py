@@ -109,7 +109,10 @@ def _detach_misread(rt: Runtime, log: Log, trace: str) -> None:
         streamed = {t.name for t in state.mapped_tables()} - state.detached().keys() if state.exists() else set()
     table = misread_table(trace, streamed)
     if table is not None:
-        log.warning("table %s: the connector has other columns of it than the source; it is set apart", table)
+        log.warning(
+            "table %s: the connector has other columns of it than the source; it is set apart", table,
+            extra={"table": table},
+        )
         detach_misread(rt, table)
 
 

@@ -67,7 +67,7 @@ def add_table(
     ConfigurationError where the source has no such table or it can't be replicated, and what `run_lane` raises.
     """
     if name in _streamed(rt):
-        log.info("table %s: the pipeline has it already", name)
+        log.info("table %s: the pipeline has it already", name, extra={"table": name})
         return None
     return _add(rt, log, name, target, holder, on_chunk, progress)
 
@@ -123,7 +123,8 @@ def remove_table(rt: Runtime, log: Log, name: str, *, holder: str, drop: bool = 
                     ddl.drop_table(conn, table)
                     conn.commit()
         rt.store.record(rt.name, "remove table", holder, "done", name)
-    log.info("table %s: left out; %s", name, "its target table is dropped" if drop else "its target table stays")
+    words = "its target table is dropped" if drop else "its target table stays"
+    log.info("table %s: left out; %s", name, words, extra={"table": name})
     return True
 
 
@@ -145,7 +146,7 @@ def align_tables(
     for table, kind, words in differences(list(streamed.values()), rt.tables, followed=followed):
         if kind == "new" and not rt.source.tables([table]):
             continue  # it was dropped since the pipeline was configured
-        log.info("table %s %s", table, words)
+        log.info("table %s %s", table, words, extra={"table": table})
         if kind == "left out":
             remove_table(rt, log, table, holder=holder)
             continue

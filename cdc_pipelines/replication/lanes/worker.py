@@ -36,6 +36,7 @@ from cdc_pipelines.replication.lanes.follow import Follower, follower
 from cdc_pipelines.replication.lanes.joining import detach, join, mapping_before, replace
 from cdc_pipelines.replication.lanes.opening import abandon, given_up, open_lane
 from cdc_pipelines.replication.lanes.runtime import LaneRuntime
+from cdc_pipelines.replication.logs import About
 from cdc_pipelines.replication.operations.consumer_state import connector_covers, done_to
 from cdc_pipelines.replication.operations.copying import copy_missing, end_unseen
 from cdc_pipelines.replication.operations.runtime import Runtime
@@ -75,6 +76,7 @@ def run_lane(
     RetryableError where the consumer is not there to be met (what is done stays; the same call goes on from there),
     FencedError where something newer took over, and what the copy raises.
     """
+    log = About(log, pipeline=main.name, table=table.name)
     for attempt in range(1, _FRESH_STARTS + 1):
         with LaneRuntime(main, table.name) as lane:
             try:
@@ -110,6 +112,7 @@ class _Worker:
         self._lane, self._main, self._log = lane, lane.main, log
         self._table, self._reason = table, reason
         self._capture, self._on_chunk, self._progress = capture, on_chunk, progress
+        self._position: MySqlPosition | None = None
         self._doing = "begins"
         self._done = threading.Event()
 
@@ -140,7 +143,7 @@ class _Worker:
             self._done.set()
             keeper.join(timeout=10)
         rows, seconds = sum(c.rows for c in chunks), time.monotonic() - began
-        self._log.info("table %s: back in the stream, after %.1f s", self._table.name, seconds)
+        self._tell("back in the stream, after %.1f s", seconds)
         return Joined(self._table, rows, how, seconds, chunks)
 
     # Phases
@@ -183,7 +186,8 @@ class _Worker:
                 )
             state.analyze([shadow])
             conn.commit()
-        self._log.info("table %s: %s rows in %d chunk(s)", lane.table, f"{sum(c.rows for c in chunks):,}", len(chunks))
+        self._position = next((MySqlPosition.from_json(c.position) for c in reversed(chunks) if c.position), None)
+        self._tell("%s rows in %d chunk(s)", f"{sum(c.rows for c in chunks):,}", len(chunks))
 
     def _lead_up(self, follows: Follower) -> None:
         """Up to where the consumer is, until that is a short way, and both are beyond what was copied."""
@@ -194,6 +198,7 @@ class _Worker:
         while True:
             began = time.monotonic()
             offset, position = self._stream()
+            self._position = position
             follows.go_to(offset)
             near = time.monotonic() - began < _NEAR_S
             if near and all(position.includes(p) for p in positions):
@@ -237,7 +242,7 @@ class _Worker:
             except RetryableError as error:
                 if time.monotonic() > deadline:
                     raise
-                self._log.info("table %s: %s; trying again", self._table.name, error.message)
+                self._tell("%s; trying again", error.message)
                 time.sleep(1.0)
 
     def _stream(self) -> tuple[int, MySqlPosition]:
@@ -264,7 +269,12 @@ class _Worker:
 
     def _say(self, words: str) -> None:
         self._doing = words
-        self._log.info("table %s: %s", self._table.name, words)
+        self._tell("%s", words)
+
+    def _tell(self, words: str, *facts: object) -> None:
+        """A line of the log about the table, with the place in the source's log that its lane has come to."""
+        place = self._position.log_place if self._position is not None else None
+        self._log.info(f"table %s: {words}", self._table.name, *facts, extra={"position": place})
 
     def _keep(self) -> None:
         """Tell the target now and then that somebody works here."""

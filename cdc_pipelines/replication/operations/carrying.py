@@ -75,7 +75,7 @@ def drop_stale(rt: Runtime, log: Log, table: str) -> None:
     try:
         carry(rt, only=table, makes=False)
     except ConfigurationError as error:
-        log.warning("table %s: %s", table, error.message)
+        log.warning("table %s: %s", table, error.message, extra={"table": table})
 
 
 def step_carry(

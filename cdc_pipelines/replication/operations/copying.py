@@ -131,7 +131,7 @@ def copy_chunk(rt: Runtime, log: Log, table: str, ordinal: int, on_chunk: OnChun
                 "copied again under it",
                 "launch start_replication with force_resync to copy everything again.",
             )
-        log.info("table %s, chunk %d is copied already: %d rows", table, ordinal, chunk.rows)
+        log.info("table %s, chunk %d is copied already: %d rows", table, ordinal, chunk.rows, extra={"table": table})
         on_chunk(chunk)
         return
     whole = not is_exact(mapped)
@@ -185,7 +185,10 @@ def copy_missing(
     ) as snapshot:
         _require_planned(rt, [tables[n] for n in sorted(names)])
         count = len(snapshot.sessions)  # a busy server may give fewer at one position
-        log.info("  snapshot of %d tables at %s", len(names), _brief(snapshot.position))
+        log.info(
+            "  snapshot of %d tables at %s", len(names), _brief(snapshot.position),
+            extra={"position": snapshot.position.log_place},
+        )
 
         def work(number: int) -> None:
             try:
@@ -262,7 +265,7 @@ def step_check_copy(rt: Runtime, log: Log) -> list[TableCopied]:
                         "something else writes into the target table; stop it, then start with --force-resync.",
                     )
             copied.append(TableCopied(table, rows, sum(c.bytes for c in mine), sum(c.seconds for c in mine), len(mine)))
-            log.info("  %s: %s rows in %d chunk(s)", name, f"{rows:,}", len(mine))
+            log.info("  %s: %s rows in %d chunk(s)", name, f"{rows:,}", len(mine), extra={"table": name})
         conn.commit()
         if not streaming:
             state.analyze(list(tables.values()))

@@ -29,6 +29,18 @@ def letters(rt: Runtime, *, table: str | None = None, settled: bool = False) -> 
     return [letter for letter in found if settled or letter.state == "held"]
 
 
+def quarantined(rt: Runtime) -> list[dict[str, Any]]:
+    """The tables that stand still because of them, ready for JSON: `table`, `target`, how many `dead_letters` are held,
+    `reason`, `since` when, how many changes were `skipped`.
+    """
+    with rt.target("quarantine") as (_, state), server_errors("looking at the quarantine"):
+        stats = state.table_stats() if state.exists() else []
+    return [
+        {"table": each["table"], "target": each["target"], "dead_letters": each["dead_letters"]} | each["detached"]
+        for each in stats if each["detached"] and each["detached"]["kind"] == "quarantined"
+    ]
+
+
 def letter(rt: Runtime, letter_id: int) -> DeadLetter:
     """Raises ConfigurationError where the pipeline has none of that number."""
     with rt.target("dead letters") as (_, state), server_errors("looking at the dead letters"):

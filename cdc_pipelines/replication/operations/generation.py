@@ -155,7 +155,9 @@ def _go_on(rt: Runtime, log: Log, conn: psycopg.Connection, state: TargetState) 
         )
     state.raise_epoch()  # whoever still copies by the old definitions writes nothing more
     for table in again:
-        log.warning("  table %s has other columns by now: it is copied again", table.name)
+        log.warning(
+            "  table %s has other columns by now: it is copied again", table.name, extra={"table": table.name}
+        )
         state.save_mapping(table)
         _empty_table(conn, table, rt.name, before.get(table.name))
     facts = state.load()

@@ -157,6 +157,7 @@ class Applier:
             self._log.warning(
                 "table %s: %s %s of the target is given up, so that the stream goes on: %s", found.table,
                 found.kind.replace("_", " "), found.target_name, found.why,
+                extra={"table": found.table, "position": self.position.log_place},
             )
         return found is not None
 
@@ -231,7 +232,10 @@ class Applier:
             )
             self.live.remember([item.note])
             self.live.set_apart(item.table)
-            self._log.warning("%s: it is to be copied again; the other tables go on", item.reason)
+            self._log.warning(
+                "%s: it is to be copied again; the other tables go on", item.reason,
+                extra={"table": item.table, "position": item.note.place},
+            )
             return
         self.abandon()
         if not self._alone:
@@ -257,6 +261,7 @@ class Applier:
             self._log.error(
                 "table %s is in quarantine from here on, the other tables go on: %s; `cdc deadletters list %s` shows "
                 "the change", refusal.table, refusal.reason, self._pipeline,
+                extra={"table": refusal.table, "position": refusal.log_place},
             )
         self.in_run = self.live.unsettled = False
         self._tally, self._quarantine = Tally(), []

@@ -75,7 +75,10 @@ class Consumer:
                 self._watch = Watch(self._pipeline, facts, reached, self._log)
                 self._watch.start()
                 stream.open()
-                self._log.info("consumer of %s streams from offset %d", name, stream.applier.offset)
+                self._log.info(
+                    "consumer of %s streams from offset %d", name, stream.applier.offset,
+                    extra={"position": self.position},
+                )
                 self.pulse.now("streaming")
                 self._loop(stream, self._watch, parking.Parking(conn, name, stream, self.stop, self.pulse.now))
             except TornLogError as error:
@@ -87,6 +90,11 @@ class Consumer:
                 self._close()
                 if not conn.closed:
                     conn.rollback()
+
+    @property
+    def position(self) -> str | None:
+        """Up to where in the source's log the target has its changes, `file:pos`; None before that is known."""
+        return None if self._stream is None else self._stream.applier.position.log_place
 
     def _close(self) -> None:
         if self._stream is not None:
@@ -166,7 +174,7 @@ class Consumer:
 
     def _read_again(self, conn: psycopg.Connection, error: TornLogError) -> None:
         """What the log misses is read from the source once more; raises RetryableError then, for a new beginning."""
-        self._log.warning("%s; it is read from the source again", error.message)
+        self._log.warning("%s; it is read from the source again", error.message, extra={"position": self.position})
         conn.rollback()
         assert self._stream is not None
         name, pipeline, facts = self._record.name, self._pipeline, self._stream.applier.facts

@@ -152,7 +152,10 @@ class LiveTables:
             schema_log.record(self._conn, self._pipeline, note)
             place, digests = self.statements
             self.statements = (note.place, {*digests, note.digest} if note.place == place else {note.digest})
-            self._log.info("table %s %s: %s (%s)", note.table, note.what, note.done, note.statement[:200])
+            self._log.info(
+                "table %s %s: %s (%s)", note.table, note.what, note.done, note.statement[:200],
+                extra={"table": note.table, "position": note.place},
+            )
 
     def _have(self, table: MappedTable) -> None:
         self.mapped[table.name] = table

@@ -38,6 +38,11 @@ class RefusedError(IntegrityError):
             "not applied.",
         )
 
+    @property
+    def log_place(self) -> str | None:
+        """Where the refused change stands in the source's log, `file:pos`; None until it is found."""
+        return None if self.event is None else self.event.place.log_place
+
     def __reduce__(self):  # type: ignore[no-untyped-def]
         return IntegrityError, (self.message, self.next_step)
 

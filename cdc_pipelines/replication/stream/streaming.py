@@ -111,7 +111,10 @@ class Stream:
             ) from error
         if not gave_way:
             pending = self._quarantine.judge(refusal, live=live, fetched=fetched)
-            self._log.warning("%s; reading again from offset %d to set it apart", refusal.message, applier.offset)
+            self._log.warning(
+                "%s; reading again from offset %d to set it apart", refusal.message, applier.offset,
+                extra={"table": refusal.table, "position": refusal.log_place or applier.position.log_place},
+            )
         self.close()
         self.applier = applier.renewed(pending)
         self.open(self._stop_at)

@@ -105,13 +105,16 @@ class Background(threading.Thread):
                     continue
                 if table.name in meeting.gone:  # and the log did not tell
                     self._resting[table.name] = time.monotonic() + _REST_S
-                    self._log.error("background verification: table %s is gone from the source", table.name)
+                    self._log.error(
+                        "background verification: table %s is gone from the source", table.name,
+                        extra={"table": table.name},
+                    )
                     continue
                 try:
                     self._compare(rt, meeting, turn._replace(table=table), until)
                 except IntegrityError as error:
                     self._resting[table.name] = time.monotonic() + _REST_S
-                    self._log.error("background verification: %s", error)
+                    self._log.error("background verification: %s", error, extra={"table": table.name})
                 if time.monotonic() > until or self._stop_event.is_set():
                     break
         return time.monotonic() - started
@@ -130,11 +133,14 @@ class Background(threading.Thread):
         result = compared.result
         rows, differences = walk.rows + result.rows_source, walk.differences + result.wrong
         if result.malformed:
-            self._log.warning(f"background verification: {MALFORMED}", table.name, result.malformed)
+            self._log.warning(
+                f"background verification: {MALFORMED}", table.name, result.malformed, extra={"table": table.name}
+            )
         if result.difference_count:
             self._log.warning(
                 "background verification: table %s: %d row(s) differ, the first one: %s; `cdc verify %s --table %s "
                 "--repair` mends them", table.name, result.difference_count, result.differences[0], rt.name, table.name,
+                extra={"table": table.name, "position": meeting.position.log_place},
             )
         with rt.target("background") as (conn, _), server_errors("recording the comparison"):
             if compared.next_key is not None:
@@ -153,6 +159,7 @@ class Background(threading.Thread):
                 self._log.warning(
                     "background verification leaves table %s out: %d rows (estimate) can only be compared in one go; "
                     "`cdc verify %s --table %s` does it", table.name, table.source.rows_estimate, rt.name, table.name,
+                    extra={"table": table.name},
                 )
 
 

@@ -48,7 +48,10 @@ def repair_table(rt: "Runtime", log: Log, table: MappedTable, compared: Compared
         with meet(rt, [table.source], hold=True) as meeting:
             gone, came = _replace(rt, facts, meeting, table, portion, compared.ranges, salt)
         removed, written = removed + gone, written + came
-        log.info("table %s: %d row(s) of the target removed, %d written as the source has them", table.name, gone, came)
+        log.info(
+            "table %s: %d row(s) of the target removed, %d written as the source has them", table.name, gone, came,
+            extra={"table": table.name},
+        )
     return Repaired(compared.result.difference_count, removed, written, compared.result.differences)
 
 

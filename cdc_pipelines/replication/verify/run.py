@@ -65,7 +65,7 @@ def verify(
             for name in names:
                 table = current.get(name)
                 if table is None and tables is None and name in meeting.gone:
-                    log.info("table %s: gone from the source, and from the stream", name)
+                    log.info("table %s: gone from the source, and from the stream", name, extra={"table": name})
                     continue
                 why = _why_not(rt, name, table, detached.get(name), meeting)
                 if table is None or why:
@@ -131,7 +131,7 @@ def _why_not(
 
 def _left_out(log: Log, name: str, why: str, on_table: Callable[[TableVerified], None] | None) -> Compared:
     result = left_out(name, why)
-    log.warning("table %s: not compared, it %s", name, why)
+    log.warning("table %s: not compared, it %s", name, why, extra={"table": name})
     if on_table is not None:
         on_table(result)
     return Compared(result, frozenset(), ranges=False)
@@ -143,7 +143,7 @@ def _can_be_repaired(log: Log, result: TableVerified) -> bool:
     if not result.complete:
         log.warning(
             "table %s: too many rows differ (%d and more) to repair them one by one; copy the pipeline again: "
-            "`cdc start NAME --force-resync`", result.table, result.difference_count,
+            "`cdc start NAME --force-resync`", result.table, result.difference_count, extra={"table": result.table},
         )
     return result.complete and not result.same_rows
 
@@ -162,13 +162,14 @@ def _tell(log: Log, result: TableVerified) -> None:
     rate = result.rows_source / result.seconds if result.seconds else 0
     if result.equal:
         log.info(
-            "table %s: %d rows, equal (%.1f s, %.0f rows/s)", result.table, result.rows_source, result.seconds, rate
+            "table %s: %d rows, equal (%.1f s, %.0f rows/s)", result.table, result.rows_source, result.seconds, rate,
+            extra={"table": result.table},
         )
         return
     log.warning(
         "table %s: %s%d difference(s); %d rows on the source, %d on the target (%.1f s)",
         result.table, "" if result.complete else "at least ", result.difference_count, result.rows_source,
-        result.rows_target, result.seconds,
+        result.rows_target, result.seconds, extra={"table": result.table},
     )
     if result.malformed:
-        log.warning(MALFORMED, result.table, result.malformed)
+        log.warning(MALFORMED, result.table, result.malformed, extra={"table": result.table})
