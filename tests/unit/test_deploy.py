@@ -193,7 +193,7 @@ def test_the_pages_probe_needs_no_token_and_no_control_store(probe: str, tmp_pat
     store.close()
     (tmp_path / "control.db").unlink()
     (tmp_path / "control.db").mkdir()  # out of reach
-    client = TestClient(app, base_url="http://10.0.0.7:8090", raise_server_exceptions=False)
+    client = TestClient(app, base_url="http://pod.example.com:8090", raise_server_exceptions=False)
     asked = container[probe]["httpGet"]
     assert asked["port"] == container["ports"][0]["name"]
     assert client.get(asked["path"], follow_redirects=False).status_code == 200
