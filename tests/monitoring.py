@@ -56,13 +56,18 @@ class Prometheus:
 
 
 @contextmanager
-def prometheus(folder: Path, port: int, scrape: Sequence[str]) -> Iterator[Prometheus]:
-    """A server that scrapes these addresses (`host:port`) every second and evaluates our rules."""
+def prometheus(
+    folder: Path, port: int, scrape: Sequence[str], further: Sequence[dict[str, Any]] = ()
+) -> Iterator[Prometheus]:
+    """A server that scrapes these addresses (`host:port`) every second, as job `cdc`, and evaluates our rules.
+
+    `further` are more of its `scrape_configs`.
+    """
     config = folder / "prometheus.yml"
     config.write_text(yaml.safe_dump({
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
         "rule_files": [str(RULES)],
-        "scrape_configs": [{"job_name": "cdc", "static_configs": [{"targets": list(scrape)}]}],
+        "scrape_configs": [{"job_name": "cdc", "static_configs": [{"targets": list(scrape)}]}, *further],
     }))  # fmt: skip
     with (folder / "prometheus.log").open("w") as log:
         process = subprocess.Popen(

@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse
 
 from cdc_pipelines.replication.secrets import redact
 from cdc_pipelines.web import views
+from cdc_pipelines.web.answers import masked
 
 HERE = Path(__file__).parent
 _GLYPHS = {"good": "●", "warn": "▲", "bad": "✖", "idle": "○"}  # not by colour alone
@@ -34,7 +35,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "duration": views.duration, "size": views.size, "moment": views.moment, "number": lambda n: f"{n:,}",
-        "json": lambda value: json.dumps(value, ensure_ascii=False),
+        "json": lambda value: json.dumps(masked(value), ensure_ascii=False),  # its own quotes would hide a secret's
         "words": _words, "quoted": lambda text: quote(text, safe="", errors="surrogatepass"),
     }
     environment.globals |= {"glyphs": _GLYPHS, "plot_width": views.WIDTH, "plot_height": views.HEIGHT}

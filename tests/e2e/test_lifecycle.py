@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import requests
@@ -11,6 +12,26 @@ from cdc_pipelines.stack.settings import StackSettings
 from tests.e2e.conftest import Pipe, edit, wait_until
 
 TABLE = ("create table t (id int primary key, v varchar(20))", "insert into t values (1, 'a'), (2, 'b')")
+
+
+# Programs read these; others may join them, none may go or be called otherwise.
+STATUS_NAMES: dict[str, set[str]] = {
+    "": {"overall", "connector", "consumer", "config", "statistics", "timestamp"},
+    "connector": {"state", "healthy", "tasks", "message"},
+    "consumer": {"state", "healthy", "last_heartbeat", "heartbeat_recent", "message"},
+    "config": {"status", "is_active", "connector_name", "kafka_topic_prefix"},
+    "statistics": {"total_rows_synced", "tables_enabled", "last_sync_at"},
+}
+
+
+def has_its_names(status: dict[str, Any]) -> None:
+    for part, names in STATUS_NAMES.items():
+        there = status[part] if part else status
+        assert names - there.keys() == set(), f"the status lacks names in {part or 'itself'}: {there}"
+    assert status["overall"] in ("healthy", "degraded", "failed")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", status["timestamp"])
+    for task in status["connector"]["tasks"]:
+        assert {"id", "state"} <= task.keys()
 
 
 def test_a_pipeline_s_life(pipe: Pipe, stack: StackSettings) -> None:
@@ -27,6 +48,10 @@ def test_a_pipeline_s_life(pipe: Pipe, stack: StackSettings) -> None:
     config = requests.get(f"{connector}/config", timeout=10).text
     assert stack.mysql.password not in config
     first = pipe.consumer()
+    status = pipe.cdc("status", pipe.name, "--json").json
+    has_its_names(status)
+    assert len(status["connector"]["tasks"]) == 1
+    assert status["statistics"]["total_rows_synced"] == 2
 
     # start while running changes nothing
     again = pipe.start()
@@ -39,7 +64,9 @@ def test_a_pipeline_s_life(pipe: Pipe, stack: StackSettings) -> None:
     pipe.ok("stop")
     wait_until(lambda: not pipe.processes("consume", pipe.name), "the process of the stopped consumer to be gone")
     assert requests.get(f"{connector}/status", timeout=10).json()["connector"]["state"] == "PAUSED"
-    assert pipe.status()["config"]["status"] == "stopped"
+    stopped = pipe.cdc("status", pipe.name, "--json").json
+    has_its_names(stopped)
+    assert stopped["config"]["status"] == "stopped"
     pipe.run("insert into t values (3, 'while stopped')")
 
     # start resumes: no copy

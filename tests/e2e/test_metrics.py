@@ -9,8 +9,10 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -18,6 +20,8 @@ import requests
 from tests.conftest import PROJECT
 from tests.e2e.conftest import Pipe, wait_until
 from tests.monitoring import prometheus
+
+TOKEN = "scrape-token-0123456789"
 
 
 def free_port() -> int:
@@ -33,6 +37,27 @@ def metrics_url(pipe: Pipe) -> str:
         return re.search(r"metrics: (http://(127\.0\.0\.1:\d+)/metrics)", pipe.log_tail(200))
 
     return wait_until(told, "the metrics' address in the agent's log")[1]
+
+
+@contextmanager
+def page_server(pipe: Pipe) -> Iterator[str]:
+    """`cdc web` over the pipe's control store, with a token; its `host:port`."""
+    address = f"127.0.0.1:{free_port()}"
+    environment = os.environ | {"CDC_HOME": str(pipe.home), "CDC_WEB_TOKEN": TOKEN}
+    with (pipe.home / "web.log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cdc_pipelines.cli", "web", "--port", address.split(":")[1]], cwd=PROJECT,
+            env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+        )  # fmt: skip
+    try:
+        yield address
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def scraping(job: str, address: str, **more: Any) -> dict[str, Any]:
+    return {"job_name": job, "static_configs": [{"targets": [address]}], **more}
 
 
 def watching(pipe: Pipe, *words: str, output: int) -> "subprocess.Popen[bytes]":
@@ -113,17 +138,21 @@ def test_a_stream_its_latency_and_its_killed_consumer_are_seen(
     pipe.configure()
     start_from_a_terminal(pipe)
     url = metrics_url(pipe)
-    with prometheus(tmp_path, free_port(), [url.split("/")[2]]) as server:
+    with page_server(pipe) as page, prometheus(
+        tmp_path, free_port(), [url.split("/")[2]],
+        [scraping("page", page, authorization={"credentials": TOKEN}), scraping("stranger", page)],
+    ) as server:
         pipe.run(*(f"insert into t values ({n}, 'x')" for n in range(10, 40)), "update t set v = 'y' where id < 20")
 
         def of(metric: str, **labels: str) -> float | None:
             chosen = "".join(f', {name}="{value}"' for name, value in labels.items())
-            return server.value(f'{metric}{{pipeline="{pipe.name}"{chosen}}}')
+            return server.value(f'{metric}{{job="cdc", pipeline="{pipe.name}"{chosen}}}')
 
         wait_until(lambda: of("cdc_events_applied_total") == 42, "all changes in the counter")
         assert (of("cdc_transactions_applied_total") or 0) >= 31, "those of other databases are there, empty"
         assert of("cdc_latency_seconds_count") == 31, "one observation for each transaction with rows"
-        slowest = server.value(f'histogram_quantile(1, cdc_latency_seconds_bucket{{pipeline="{pipe.name}"}})')
+        buckets = f'cdc_latency_seconds_bucket{{job="cdc", pipeline="{pipe.name}"}}'
+        slowest = server.value(f"histogram_quantile(1, {buckets})")
         assert slowest is not None
         assert 0 < slowest <= 10, "measured, and of the order of what a person sees"
         runs = of("cdc_run_events_count")
@@ -135,6 +164,12 @@ def test_a_stream_its_latency_and_its_killed_consumer_are_seen(
         age = of("cdc_consumer_heartbeat_age_seconds")
         assert age is not None
         assert age < 15
+
+        # the page serves the same to who has its token
+        wait_until(lambda: server.value('up{job="page"}') == 1, "`cdc web` to be scraped")
+        applied = f'cdc_events_applied_total{{job="page", pipeline="{pipe.name}"}}'
+        wait_until(lambda: server.value(applied) == 42, "the counter of `cdc web`")
+        wait_until(lambda: server.value('up{job="stranger"}') == 0, "a scrape without the token to be refused")
 
         look_from_a_terminal(pipe)
 

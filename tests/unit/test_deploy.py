@@ -14,9 +14,13 @@ import yaml
 from dagster._cli import create_dagster_cli
 from dagster._daemon.cli import create_dagster_daemon_cli
 from dagster_webserver.cli import dagster_webserver
+from fastapi.testclient import TestClient
 
 from cdc_pipelines import cli
 from cdc_pipelines.agent import liveness, supervisor
+from cdc_pipelines.replication.control.store import ControlStore
+from cdc_pipelines.web.app import create_app
+from cdc_pipelines.web.settings import WebSettings
 
 PROJECT = Path(__file__).resolve().parents[2]
 UNITS = sorted((PROJECT / "deploy/systemd").glob("*.service"))
@@ -71,7 +75,7 @@ def settings(unit: Path) -> dict[str, list[str]]:
 def test_there_is_something_to_test() -> None:
     names = [unit.stem for unit in UNITS]
     assert names == ["cdc-agent", "cdc-code-server", "cdc-daemon", "cdc-web", "cdc-webserver"]
-    assert len(PODS) == 2
+    assert [name.split()[-1] for name in PODS] == ["cdc-agent", "cdc-code-location", "cdc-web"]
 
 
 def test_systemd_takes_the_units(tmp_path: Path) -> None:
@@ -143,6 +147,10 @@ def test_objects_find_each_other() -> None:
                 kind = {"configMapRef": "ConfigMap", "secretRef": "Secret"}[kind]
                 known = (kind, reference["name"]) in made or f"{kind.lower()} generic {reference['name']} " in told
                 assert known, reference
+            for value in (each.get("valueFrom", {}) for each in container["env"]):
+                if "secretKeyRef" in value:
+                    line = next(line for line in told.splitlines() if value["secretKeyRef"]["name"] in line)
+                    assert value["secretKeyRef"]["key"] in line
             mounted = {mount["name"] for mount in container["volumeMounts"]}
             assert mounted == {volume["name"] for volume in pod["volumes"]}
     labels = [d["spec"]["template"]["metadata"]["labels"] for d in MANIFESTS.values() if d["kind"] == "Deployment"]
@@ -152,6 +160,44 @@ def test_objects_find_each_other() -> None:
             wanted = spec.get("podSelector", spec.get("selector"))
             wanted = wanted.get("matchLabels", wanted)
             assert any(wanted.items() <= these.items() for these in labels), document["metadata"]
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_a_pod_is_locked_down_and_reached_where_it_listens_only(name: str) -> None:
+    pod = PODS[name]
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert not pod["automountServiceAccountToken"]
+    (container,) = pod["containers"]
+    context = container["securityContext"]
+    assert (context["readOnlyRootFilesystem"], context["allowPrivilegeEscalation"]) == (True, False)
+    assert context["capabilities"] == {"drop": ["ALL"]}
+    assert {"startupProbe", "readinessProbe", "livenessProbe"} <= container.keys()
+    app = {"app.kubernetes.io/name": name.split()[-1]}
+    (port,) = container["ports"]
+    (policy,) = (d["spec"] for d in MANIFESTS.values() if d["kind"] == "NetworkPolicy"
+                 and d["spec"]["podSelector"]["matchLabels"] == app)  # fmt: skip
+    (rule,) = policy["ingress"]
+    assert rule["from"]
+    assert [each["port"] for each in rule["ports"]] == [port["containerPort"]]
+    for service in (d["spec"] for d in MANIFESTS.values() if d["kind"] == "Service" and d["spec"]["selector"] == app):
+        assert [each["targetPort"] for each in service["ports"]] == [port["name"]]
+
+
+@pytest.mark.parametrize("probe", ["startupProbe", "readinessProbe", "livenessProbe"])
+def test_the_pages_probe_needs_no_token_and_no_control_store(probe: str, tmp_path: Path) -> None:
+    (pod,) = (pod for name, pod in PODS.items() if "cdc-web" in name)
+    (container,) = pod["containers"]
+    words = container["command"]
+    store = ControlStore.open(f"sqlite:///{tmp_path / 'control.db'}")
+    app = create_app(WebSettings(words[words.index("--host") + 1], token="x" * 16), store)
+    store.close()
+    (tmp_path / "control.db").unlink()
+    (tmp_path / "control.db").mkdir()  # out of reach
+    client = TestClient(app, base_url="http://pod.example.com:8090", raise_server_exceptions=False)
+    asked = container[probe]["httpGet"]
+    assert asked["port"] == container["ports"][0]["name"]
+    assert client.get(asked["path"], follow_redirects=False).status_code == 200
+    assert client.get("/cdc/config/", headers={"authorization": f"Bearer {'x' * 16}"}).is_error
 
 
 def agent_container() -> dict[str, Any]:

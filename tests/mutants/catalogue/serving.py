@@ -8,6 +8,7 @@ _FILES = "unit/test_file_tables.py::"
 _MEMBERS = "unit/test_web_members.py::"
 _PAGES = "unit/test_web_pages.py::"
 _RUNS = "unit/test_web_runs.py::"
+_SECRETS = "unit/test_web_secrets.py::"
 _TABLES = "unit/test_web_tables.py::"
 _VIEWS = "unit/test_web_views.py::"
 
@@ -23,6 +24,12 @@ MUTANTS = [
         "str(escape(redact(text)))",
         "str(escape(text))",
         (_PAGES + "test_names_are_text_and_secrets_are_masked",),
+    ),
+    Mutant(
+        "dead letters show a secret with quotes", SECRETS, "web/render.py",
+        "json.dumps(masked(value), ",
+        "json.dumps(value, ",
+        (_SECRETS + "test_no_answer_of_any_route_holds_a_secret",),
     ),
     Mutant(
         "any token will do", SECRETS, "web/access.py",
