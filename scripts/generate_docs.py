@@ -121,7 +121,11 @@ def schema_changes_table() -> str:
         f"{', '.join(f'`{policy}`' for policy in kind.also)} |"
         for name, kind in kinds().items()
     ]
-    rows.append(f"| | {WITHOUT_EFFECT} | | nothing: no value on the target depends on them (a foreign key that acts where the source does not log it is told as the problem `cascade`) | |")
+    nothing = (
+        "nothing: no value on the target depends on them (a foreign key that acts where the source does not log it is "
+        "told as the problem `cascade`)"
+    )
+    rows.append(f"| | {WITHOUT_EFFECT} | | {nothing} | |")
     return "| kind | statements | default | what is done | also |\n|---|---|---|---|---|\n" + "\n".join(rows) + "\n"
 
 
