@@ -15,7 +15,10 @@ ROOT = Path(__file__).resolve().parents[1]
 # Hosts that text may name: ourselves, documentation, and names of formats that look like addresses.
 ALLOWED_HOSTS = {
     "127.0.0.1",
-    "events.pagerduty.com",  # the same for everybody
+    "chat.googleapis.com",  # where these services take messages: the same for everybody
+    "discord.com",
+    "events.pagerduty.com",
+    "hooks.slack.com",
     "localhost",
     "json-schema.org",
     "keepachangelog.com",
@@ -24,7 +27,11 @@ ALLOWED_HOSTS = {
     "www.apache.org",
     "www.w3.org",
 }
-ALLOWED_SUFFIXES = (".example", ".example.com", ".invalid", ".test")
+ALLOWED_SUFFIXES = (
+    ".example", ".example.com", ".invalid", ".test",
+    ".logic.azure.com", ".api.powerplatform.com",  # Teams' workflows
+    ".dagster",  # a Service of the Kubernetes example
+)
 
 URL = re.compile(r"\b(?:https?|ftp)://(?:[^/\s@'\"]*@)?([A-Za-z0-9.-]+)")
 MACHINE_PATH = re.compile(r"(?<![\w.$}~-])/(?:work|root|home|Users)/[A-Za-z0-9_.-]+")
