@@ -14,6 +14,7 @@ from tests.mutants.catalogue import (
     reading,
     serving,
     shaping,
+    unseen,
     writing,
 )
 from tests.mutants.catalogue import proof as verifying
@@ -26,4 +27,5 @@ MUTANTS: list[Mutant] = [
     *carrying.MUTANTS,
     *shaping.MUTANTS,
     *histories.MUTANTS,
+    *unseen.MUTANTS,
 ]
