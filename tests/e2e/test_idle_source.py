@@ -2,6 +2,9 @@
 
 import pytest
 
+from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
+from cdc_pipelines.replication.databases.mysql.source import MySqlSource
+from cdc_pipelines.replication.pipeline_file import load_pipeline
 from tests.e2e.conftest import Pipe, wait_until
 
 _LAST = (
@@ -28,10 +31,14 @@ def test_nothing_is_waited_for(shared: Pipe) -> None:
     pipe.run("create table t (id int primary key)")
     pipe.configure()
     pipe.start()
+    history = MySqlSource(load_pipeline(pipe.file).source)
     for statement in _LAST:
         pipe.run(*statement.split("; "))
         pipe.equal(timeout=120)
         wait_until(lambda: pipe.status()["lag"]["messages"] == 0, f"nothing to apply behind: {statement}")
+        # Now and then, and at each start, it is looked whether the source's log is still the one that was applied.
+        history.require_reachable(MySqlPosition.from_json(pipe.status()["position"]["applied"]))
     pipe.run("drop procedure p")
     pipe.ok("resync", "--table", "t")
     pipe.equal(timeout=120)
+    history.close()

@@ -32,7 +32,9 @@ def test_deleted_behind_our_back_it_starts_again_from_the_applied_position(bench
     assert not bench.hand_over().kept
     bench.server.run("insert into item values (7, 'last', 1)")
     rows = bench.rows_until(7)
-    assert ids(rows) == [2, 3, 4, 5, 5, 6, 7], "what was not applied comes again, as a whole"
+    # The deleted one may have read the next row before it ended.
+    whole = [2, 3, 4, 5, 5, 6, 7], [2, 3, 4, 5, 6, 5, 6, 7]
+    assert ids(rows) in whole, "what was not applied comes again, as a whole"
     assert distinct(rows) == [2, 3, 4, 5, 6, 7]
 
 

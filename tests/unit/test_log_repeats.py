@@ -12,7 +12,7 @@ from cdc_pipelines.replication.changes.batches import (
 )
 from cdc_pipelines.replication.databases.mysql.position import MySqlPosition
 from cdc_pipelines.replication.position import Place
-from tests.unit.log_reading import NEW_KEY, OLD_KEY, applied, at, failure, read
+from tests.unit.log_reading import COLUMNS, NEW_KEY, OLD_KEY, applied, at, failure, read
 from tests.unit.log_records import Log
 
 
@@ -85,6 +85,19 @@ def test_mariadb_numbers_the_rows_of_a_transaction_anew_after_a_restart() -> Non
     assert keyless(items) == [(None, 1), (None, 2), (1, None), (None, 9), (None, 3)]
     last = [i for i in items if isinstance(i, Commit)][-1]
     assert MySqlPosition.from_json(last.position).gtids == "0-1-2"
+
+
+def test_behind_a_create_of_mariadb_the_position_says_in_which_transaction_it_lies() -> None:
+    """Rows of it may follow: its GTID is not applied, though the place is in it."""
+    log = MariaDbLog()
+    log.begin(2)
+    log.ddl(2, "made", COLUMNS, kind="CREATE")
+    (commit,) = [i for i in read(log, position=MARIADB) if isinstance(i, Commit)]
+    position = MySqlPosition.from_json(commit.position)
+    assert (position.gtids, position.within, position.exact) == ("0-1-1", "0-1-2", False)
+    log.transaction(3, ("c", "k", None, row(3)))
+    last = [i for i in read(log, position=MARIADB) if isinstance(i, Commit)][-1]
+    assert MySqlPosition.from_json(last.position).within == ""
 
 
 def test_mariadb_transactions_applied_before_are_dropped() -> None:

@@ -245,5 +245,8 @@ class Intake:
             self._grammar.close_open()  # MariaDB begins a DDL and never ends it
         if self._grammar.between:
             # On MariaDB any CREATE may be one: its rows must not pass for repeated ones.
-            gtid = None if rows_follow and self._restarts_count else place.gtid
-            self._run.complete(gtid, place, commit_ms, offset + 1, repeated=False)
+            open_end = rows_follow and self._restarts_count
+            self._run.complete(
+                None if open_end else place.gtid, place, commit_ms, offset + 1, repeated=False,
+                within=(place.gtid or "") if open_end else "",
+            )

@@ -55,6 +55,7 @@ class Run:
         self._start = position
         self.applied = position.gtid_set.copy()
         self._place, self._begin = Place(None, position.file, position.pos), position.begin
+        self._within = position.within
         self._careful_until = careful_until
         self.careful = offset < careful_until
         """Whether something in this stretch was refused: each transaction is a run of its own then, with its events."""
@@ -169,11 +170,12 @@ class Run:
 
     def complete(
         self, gtid: str | None, place: Place | None, commit_ms: int | None, next_offset: int, *, repeated: bool,
-        begin: int = 0,
+        begin: int = 0, within: str = "",
     ) -> None:
         """A transaction is whole: the run may end here, and does where it is large enough.
 
         `place` is of its last row, `begin` the offset of its beginning in the same file, where that is known.
+        `within`, in place of `gtid`: what was read is whole, but more of that transaction may follow.
         """
         self.boundary = next_offset
         self._histories.complete(commit_ms)
@@ -183,7 +185,7 @@ class Run:
         if not repeated:
             if place is not None and place.file:
                 # Never back to that of a repeated one: the next ones would pass for new.
-                self._place, self._begin = place, begin
+                self._place, self._begin, self._within = place, begin, within
             self._transactions += 1
             self._commit_ms = commit_ms or self._commit_ms
             if commit_ms and self.events > self._counted:  # of empty ones a run may hold any number
@@ -237,6 +239,7 @@ class Run:
             self._start.flavor,
             exact=self._start.exact and not self._moved,
             begin=0 if self._start.gtids else self._begin,
+            within=self._within,
         )
         self.put(
             Commit(

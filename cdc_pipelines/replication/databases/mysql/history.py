@@ -82,6 +82,8 @@ def _require_not_reset(
         return
     if position.flavor == "mariadb":
         then, ours = _mariadb_state(conn, position.file, position.pos), MariaDbGtidSet(position.gtids)
+        if position.within:
+            ours.add(position.within)
         if then is None or not (_same_mariadb_state(then, ours) if position.exact else ours.includes(then)):
             raise _reset(position, f"at that place the log stands at {then}")
     else:

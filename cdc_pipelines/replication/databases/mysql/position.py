@@ -14,7 +14,8 @@ class MySqlPosition(msgspec.Struct, frozen=True, dict=True):
 
     `server` is the server's identity (MySQL's @@server_uuid). `flavor` is `mysql` or `mariadb`.
     Not `exact`: `gtids` says how far, and `file`:`pos` only where an event at or before that begins. So are positions
-    that were applied from the change log, which does not tell where a transaction ends.
+    that were applied from the change log, which does not tell where a transaction ends. `within`: the GTID of the
+    transaction that this event is of, where it is not among `gtids` as rows of it may follow (MariaDB's CREATE TABLE).
     """
 
     file: str
@@ -24,6 +25,7 @@ class MySqlPosition(msgspec.Struct, frozen=True, dict=True):
     flavor: str = "mysql"
     exact: bool = True
     begin: int = 0
+    within: str = ""
 
     @cached_property
     def gtid_set(self) -> MySqlGtidSet | MariaDbGtidSet:
