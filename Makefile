@@ -27,8 +27,8 @@ demo: setup up ## see it work: a shop database replicated, written to, verified;
 demo-down: ## end what `make demo` left running, and the stack
 	@if [ -x $(CDC) ]; then $(PYTHON_BIN)/python -m cdc_pipelines.demo down && $(CDC) stack down; fi
 
-# Four workers keep two cores busy: each waits for servers half of the time. How tests are dealt: tests/dealing.py.
-SIDE_BY_SIDE := -n 4 --no-loadscope-reorder
+# Five workers keep two cores busy: each waits for servers most of the time. How tests are dealt: tests/dealing.py.
+SIDE_BY_SIDE := -n 5 --no-loadscope-reorder
 
 test: export CDC_STACK_FOR_TESTS := 1
 test: setup browser check up ## everything that CI checks: static checks, then all tests on real servers
