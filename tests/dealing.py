@@ -22,11 +22,10 @@ _FAMILIES = dict.fromkeys(
 _LONGEST = (
     _DAGSTER, "test_broken_source", "test_broken_worlds", "test_handover", "test_key_changes", "test_lifecycle",
     "test_lanes", "test_names_and_keys", "test_schema_changes", "test_zombies", "test_repair", "test_changes",
-    "test_change_log", "test_limits", "test_histories_outlive", "test_histories", "test_campaign", "test_demo", "test_health",
-    "test_background", "test_any_values", "test_handover_losses", "test_handover_again", "test_engine_effects",
-    "test_standby",
-    "test_large_tables", "test_mysql_snapshot", "test_online_tools", "test_idle_source", "test_kill", "test_session_settings", "test_carry",
-    "test_column_shapes",
+    "test_change_log", "test_limits", "test_histories_outlive", "test_histories", "test_campaign", "test_demo",
+    "test_health", "test_background", "test_any_values", "test_handover_losses", "test_handover_again",
+    "test_engine_effects", "test_standby", "test_large_tables", "test_mysql_snapshot", "test_online_tools",
+    "test_idle_source", "test_kill", "test_session_settings", "test_carry", "test_column_shapes",
 )  # fmt: skip
 
 
