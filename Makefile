@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTHON_BIN := .venv/bin
 CDC := $(PYTHON_BIN)/cdc
 
-.PHONY: help setup browser demo demo-down test chaos properties mutants bench check up down lock docs clean
+.PHONY: help setup browser demo demo-down test test-all chaos properties mutants bench check up down lock docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,11 +27,14 @@ demo: setup up ## see it work: a shop database replicated, written to, verified;
 demo-down: ## end what `make demo` left running, and the stack
 	@if [ -x $(CDC) ]; then $(PYTHON_BIN)/python -m cdc_pipelines.demo down && $(CDC) stack down; fi
 
-# Five workers keep two cores busy: each waits for servers most of the time. How tests are dealt: tests/dealing.py.
-SIDE_BY_SIDE := -n 5 --no-loadscope-reorder
+# Four workers keep two cores busy: each waits for servers half of the time. How tests are dealt: tests/dealing.py.
+SIDE_BY_SIDE := -n 4 --no-loadscope-reorder
 
-test: export CDC_STACK_FOR_TESTS := 1
-test: setup browser check up ## everything that CI checks: static checks, then all tests on real servers
+test test-all: export CDC_STACK_FOR_TESTS := 1
+test: setup browser check up ## everything that CI checks: static checks, then the tests on real servers
+	@$(PYTHON_BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not long" $(PYTEST_ARGS)
+
+test-all: setup browser check up ## the same, and some tests once more on another kind of server
 	@$(PYTHON_BIN)/python -m pytest $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 
 chaos: setup ## replication under faults, on stacks of its own, 85 minutes; CHAOS_ARGS="--seed N --source … --minutes N --only …"

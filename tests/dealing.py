@@ -29,6 +29,19 @@ _LONGEST = (
 )  # fmt: skip
 
 
+# Marked `long`: the same once more on another kind of server, where that takes a minute or more of one worker and the
+# code under test differs least. `make test` leaves them out, `make test-all` runs all.
+_LONG = {
+    "e2e/test_histories_outlive.py::test_versions_outlive_resyncs_repairs_and_schema_changes[mariadb]",
+    "e2e/test_key_changes.py::test_restarts_amid_key_changes[mariadb]",
+    "e2e/test_key_changes.py::test_a_torn_key_change_is_read_again[plain]",
+    "e2e/test_lanes.py::test_tables_are_taken_in_and_left_out_while_all_streams[mariadb]",
+    "e2e/test_broken_source.py::test_the_log_is_reset_and_purged[gtid]",
+    "e2e/test_engine_effects.py::test_an_xa_transaction_on_a_replicated_table_stops_the_stream[gtid-commit]",
+    "integration/test_handover.py::test_killed_again_and_again[mariadb]",
+}
+
+
 def family(nodeid: str) -> str:
     """What is dealt together: the file, or the name of several files' family."""
     file = nodeid.split("::")[0]
@@ -45,8 +58,12 @@ class _ByFamily(LoadScopeScheduling):
         return family(nodeid)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The longest first, so that no worker is left with one while the others are done."""
+    for item in items:
+        if item.nodeid.removeprefix("tests/") in _LONG:
+            item.add_marker("long")
     if hasattr(config, "workerinput"):
         items.sort(key=_rank)
 

@@ -23,7 +23,6 @@ def test_from_exactly_the_position_in_commit_order(bench: Bench) -> None:
     server = bench.server
     done = bench.hand_over()
     assert not done.kept
-    assert done.seconds < 60, "3 to 5 s on an idle machine"
     assert "snapshot" not in done.offset
     assert bench.client.config(bench.name)["snapshot.mode"] == "no_data"  # type: ignore[index]
     assert bench.state()["healthy"]
@@ -39,7 +38,7 @@ def test_from_exactly_the_position_in_commit_order(bench: Bench) -> None:
         cursor.execute("update item set id = 60 where id = 6")
         cursor.execute("truncate table note")
         cursor.execute("insert into note values (7, 'last')")
-    records = bench.log_until(lambda seen: seen[-1].kind == "END" and ids(seen)[-2] == 7)
+    records = bench.log_until(lambda seen: seen[-1].kind == "END" and 7 in ids(seen))
 
     ours = [r for r in records if r.kind in ("c", "u", "d", "t", "ddl")]
     assert [(r.kind, r.value["source"]["table"], row_id(r)) for r in ours] == [
