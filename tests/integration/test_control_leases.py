@@ -75,7 +75,7 @@ def test_a_lease_is_renewed_while_it_is_held(store: ControlStore) -> None:
 
 def test_a_lost_lease_is_told(store: ControlStore, url: str) -> None:
     with store.lease("shop", "me", "copy", ttl_s=1) as lease:
-        raw(url, "update cdc_leases set holder = 'you'")
+        raw(url, "update cdc_leases set holder = 'you', expires_at = '2999-01-01 00:00:00'")
         wait_until(lambda: lost(lease))
         with pytest.raises(FencedError, match="no longer held by me"):
             lease.check()

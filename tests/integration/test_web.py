@@ -225,6 +225,7 @@ def start_by_keyboard(page: Page) -> None:
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
     page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("#"))  # the next Tab begins there
     page.keyboard.press("Tab")
     start = page.get_by_role("button", name="Start", exact=True)
     expect(start).to_be_focused()

@@ -77,7 +77,7 @@ MUTANTS = [
     ),
     Mutant(
         "the reader does not remember the places that it reads", EXACTLY_ONCE, "replication/stream/run.py",
-        "                self._place, self._begin = place, begin\n",
+        "                self._place, self._begin, self._within = place, begin, within\n",
         "                pass\n",
         (_REPEATS + "test_a_transaction_that_comes_again_without_gtids_is_dropped",),
     ),
