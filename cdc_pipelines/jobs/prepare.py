@@ -23,15 +23,16 @@ def discover_tables(context: dg.OpExecutionContext, config: FileConfig) -> None:
     with explained(context, config.file):
         spec = parse_pipeline(config.text, Path(config.file)) if config.text else load_pipeline(config.file)
         found = discover_source(spec.source)
-    columns = ("table", "columns", "key", "rows (estimate)", "MiB", "columns without a form on the target")
+    columns = ("table", "columns", "key", "rows (estimate)", "MiB", "what can't be replicated")
     rows = []
     for table in found.tables:
-        without = ", ".join(f"{name} ({kind})" for name, kind in found.unsupported(table).items())
+        unsupported = ", ".join(f"{name} ({kind})" for name, kind in found.unsupported(table).items())
+        without = found.why_not(table) or unsupported
         values = (
             table.name, len(table.columns), ", ".join(table.key) or "none", table.rows_estimate,
             round(table.data_bytes / 2**20, 1), without or "none",
         )
-        context.log.info("%s: %d columns, key (%s), about %d rows, %.1f MiB, without a form: %s", *values)
+        context.log.info("%s: %d columns, key (%s), about %d rows, %.1f MiB, what can't be replicated: %s", *values)
         rows.append(dg.TableRecord(dict(zip(columns, values, strict=True))))
     schema = dg.TableSchema([dg.TableColumn(name) for name in columns])
     context.add_output_metadata({"tables": dg.MetadataValue.table(records=rows, schema=schema)})

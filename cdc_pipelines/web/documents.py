@@ -201,6 +201,7 @@ class FoundTable(BaseModel):
     key: list[str]
     rows_estimate: int
     data_bytes: int
+    why_not: str | None = Field(description="Why no pipeline can have it, whichever of its columns.")
     columns: list[FoundColumn]
 
 

@@ -70,7 +70,10 @@ class ColumnChoice:
 
 @dataclass(frozen=True)
 class TableChoices:
-    """A table of the source as the second step shows it. `mark` tells whether it is still the same table later."""
+    """A table of the source as the second step shows it. `mark` tells whether it is still the same table later.
+
+    `why_not`: why it can't be chosen, for people; empty where it can.
+    """
 
     number: int
     table: Table
@@ -78,10 +81,7 @@ class TableChoices:
     chosen: bool
     target: str
     columns: tuple[ColumnChoice, ...]
-
-    @property
-    def possible(self) -> bool:
-        return all(column.supported for column in self.columns if column.key)
+    why_not: str
 
 
 def defaults(like: Pipeline | None) -> dict[str, str]:
@@ -138,9 +138,14 @@ def _choices(found: Discovery, number: int, table: Table, form: Form, asked: boo
         )
         for place, column in enumerate(table.columns)
     )
-    mark = table.fingerprint()
-    chosen = f"t.{number}" in form if asked else not any(name in without for name in table.key)
-    return TableChoices(number, table, mark, chosen, form.get(f"n.{number}", "").strip() or table.name, columns)
+    why_not = ""
+    if why := found.why_not(table):
+        why_not = f"It {why}."
+    elif any(name in without for name in table.key):
+        why_not = "Its key has a column without a form on the target."
+    chosen = f"t.{number}" in form if asked else not why_not
+    target = form.get(f"n.{number}", "").strip() or table.name
+    return TableChoices(number, table, table.fingerprint(), chosen, target, columns, why_not)
 
 
 def refuse_changed(tables: Sequence[TableChoices], form: Form) -> None:

@@ -69,7 +69,7 @@ def discovered(found: Discovery, name: str | None, config: int, client: int = 1)
         tables.append(
             {
                 "name": table.name, "key": list(table.key), "rows_estimate": table.rows_estimate,
-                "data_bytes": table.data_bytes,
+                "data_bytes": table.data_bytes, "why_not": found.why_not(table),
                 "columns": [
                     {"name": c.name, "type": c.full_type, "nullable": c.nullable, "supported": c.name not in without}
                     for c in table.columns

@@ -133,21 +133,6 @@ def test_a_reset_log_is_never_taken_for_the_old_one(own: SourceServer) -> None:
             own.source.require_reachable(change(position, file=own.source.position().file))
 
 
-@pytest.mark.parametrize("access", ["mariadb"], indirect=True)
-def test_a_place_within_a_transaction_that_is_not_applied_yet(own: SourceServer) -> None:
-    """Behind a CREATE TABLE of MariaDB: its GTID counts at the place, and is not among the applied ones."""
-    write(own)
-    before = own.source.position()
-    own.run("create table made (id int primary key)")
-    after = own.source.position()
-    events = own.run(f"show binlog events in '{before.file}' from {before.pos}")
-    [place] = [int(event[1]) for event in events if event[2] == "Query"]
-    applied = change(before, pos=place, exact=False)
-    own.source.require_reachable(change(applied, within=after.gtids))
-    with resync("at that place the log stands at"):
-        own.source.require_reachable(applied)
-
-
 def test_places_that_no_log_has(own: SourceServer) -> None:
     write(own)
     position = own.source.position()

@@ -4,15 +4,17 @@ import os
 import threading
 import time
 
+import msgspec
 import pytest
 
 from cdc_pipelines.replication.catalog import Table
 from cdc_pipelines.replication.databases.mysql.connection import connect, connect_reader
 from cdc_pipelines.replication.databases.mysql.source import MySqlSource
-from cdc_pipelines.replication.errors import CdcError, ConfigurationError, RetryableError
+from cdc_pipelines.replication.errors import CdcError, ConfigurationError, ResyncRequiredError, RetryableError
 from cdc_pipelines.replication.pipeline import Source
 from cdc_pipelines.replication.stream.gone_tables import GoneTables
 from tests.integration.conftest import SourceServer
+from tests.integration.writers import ONLY_MARIADB
 
 
 def both(spec: Source) -> None:
@@ -243,3 +245,18 @@ def test_a_table_that_moves_to_another_database_is_missed_until_it_is_back(serve
         assert look() == []
     finally:
         server.run(f"drop database {away}")
+
+
+@ONLY_MARIADB
+def test_a_place_within_a_transaction_that_is_not_applied_yet(server: SourceServer) -> None:
+    """Behind a CREATE TABLE of MariaDB: its GTID counts at the place, and is not among the applied ones."""
+    before = server.source.position()
+    server.run("create table made (id int primary key)")
+    after = server.source.position()
+    events = server.run(f"show binlog events in '{before.file}' from {before.pos}")
+    [place] = [int(event[1]) for event in events if event[2] == "Query" and "create table made" in event[5]
+               and server.database in event[5]]  # fmt: skip
+    applied = msgspec.structs.replace(before, pos=place, exact=False)
+    server.source.require_reachable(msgspec.structs.replace(applied, within=after.gtids))
+    with pytest.raises(ResyncRequiredError, match="at that place the log stands at"):
+        server.source.require_reachable(applied)

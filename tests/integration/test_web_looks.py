@@ -4,20 +4,18 @@ The pages' servers are played: what counts here is that every part of every page
 """
 
 import contextlib
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from cdc_pipelines.dagster_client import SeenRun
 from tests.integration.browser import shoot
 from tests.unit.test_web_setup import FORM
-from tests.unit.web_client import TOKEN, Web
+from tests.unit.web_client import TOKEN, Web, served
 from tests.unit.web_full import RUN, open_full
 
 pytestmark = pytest.mark.timeout(300)
@@ -45,13 +43,8 @@ def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
 
 @pytest.fixture
 def url(web: Web) -> Iterator[str]:
-    server = uvicorn.Server(uvicorn.Config(web.client.app, port=0, log_config=None, lifespan="off"))
-    listener = server.config.bind_socket()
-    thread = threading.Thread(target=server.run, args=([listener],))
-    thread.start()
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
+    with served(web) as url:
+        yield url
 
 
 def all_pages(page: Page, web: Web, url: str) -> Iterator[str]:

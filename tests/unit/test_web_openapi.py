@@ -1,12 +1,10 @@
 """The OpenAPI document is right: requests made up from it are answered as it says, and none breaks the server."""
 
 import contextlib
-import threading
 from collections.abc import Iterator
 
 import pytest
 import schemathesis
-import uvicorn
 from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -18,7 +16,7 @@ from schemathesis.specs.openapi.checks import (
 from cdc_pipelines.replication.operations import dead_letters
 from tests.unit.dagster_pipelines import configure
 from tests.unit.test_web_letters import HELD
-from tests.unit.web_client import Web, open_web
+from tests.unit.web_client import Web, open_web, served
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
@@ -44,13 +42,8 @@ PATHS = 17
 @pytest.fixture(scope="module")
 def url(web: Web) -> Iterator[str]:
     """The same app behind a real HTTP server."""
-    server = uvicorn.Server(uvicorn.Config(web.client.app, port=0, log_config=None, lifespan="off"))
-    listener = server.config.bind_socket()
-    thread = threading.Thread(target=server.run, args=([listener],))
-    thread.start()
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
+    with served(web) as url:
+        yield url
 
 
 def test_requests_made_up_from_the_document(web: Web, url: str) -> None:

@@ -8,13 +8,17 @@ from typing import Any
 
 import pytest
 
+from cdc_pipelines.replication.catalog import Column, Table
 from cdc_pipelines.replication.errors import ConfigurationError, RetryableError
+from cdc_pipelines.replication.operations.discover import Discovery
+from cdc_pipelines.replication.pipeline import Source as PipelineSource
 from cdc_pipelines.replication.pipeline_file import load_pipeline
-from cdc_pipelines.web import setup
+from cdc_pipelines.web import draft, setup
 from tests.control_fixtures import wait_until
 from tests.unit.dagster_pipelines import configure
 from tests.unit.web_client import Source, Web, open_web
 
+ID = Column("id", "int", "int", nullable=False)
 FORM = {
     "name": "second", "source.type": "mysql", "source.host": "db.example.com", "source.port": "3306",
     "source.database": "shop", "source.user": "cdc", "source.password": "${env:CDC_TEST_PASSWORD}",
@@ -149,3 +153,21 @@ def test_a_file_that_is_wrong_is_shown_again(web: Web) -> None:
     assert fields(answer.text)["text"].startswith("name: x")
     for path in ("tables", "review", "save"):
         assert web.client.post(f"/new/{path}", data={}).status_code == 403, "a forged form"
+
+
+def test_a_table_that_no_connector_can_read_can_not_be_chosen() -> None:
+    """Also where the column that it can't read could be left out."""
+    source = PipelineSource(
+        type="mariadb", host="db.example.com", port=3306, database="shop", user="cdc", password="${env:PW}"
+    )
+    found = Discovery(source, [
+        Table("shop", "orders", (ID,), ("id",)),
+        Table("shop", "hosts", (ID, Column("ip", "inet6", "inet6")), ("id",)),
+    ])
+    orders, hosts = draft.choices(found, {})
+    assert (orders.chosen, orders.why_not) == (True, "")
+    assert not hosts.chosen
+    assert hosts.why_not.startswith("It has ip (inet6), which Debezium's connector can't read")
+    file = draft.text({"name": "second"}, [orders, hosts])
+    assert "orders" in file
+    assert "hosts" not in file

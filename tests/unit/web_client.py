@@ -1,11 +1,14 @@
 """The page's app for unit tests: a real control store on SQLite, statuses without servers, a Dagster in memory."""
 
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
 
 from cdc_pipelines.dagster_client import ActiveRun, DagsterClient, SeenRun
@@ -147,3 +150,15 @@ def open_web(
     with TestClient(app, base_url="http://127.0.0.1:8090", raise_server_exceptions=False) as client:
         yield Web(client, store, dagster, pipelines, watch)
     store.close()
+
+
+@contextmanager
+def served(web: Web) -> Iterator[str]:
+    """The address of the same app behind a real HTTP server."""
+    server = uvicorn.Server(uvicorn.Config(web.client.app, port=0, log_config=None, lifespan="off"))
+    listener = server.config.bind_socket()
+    thread = threading.Thread(target=server.run, args=([listener],))
+    thread.start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server.should_exit = True
+    thread.join()

@@ -24,6 +24,10 @@ class Discovery:
     tables: list[Table]
     extras: dict[str, TableExtras] = field(default_factory=dict)
 
+    def why_not(self, table: Table) -> str | None:
+        """Why no pipeline can have the table, whichever of its columns; None where one can."""
+        return why_uncapturable(table, self.source.type)
+
     def unsupported(self, table: Table, target: str = "postgres") -> dict[str, str]:
         """Columns that have no form on the target: name → type."""
         found = {}
@@ -45,7 +49,7 @@ class Discovery:
             text += "# carry: {indexes: true, foreign_keys: true, checks: true, comments: true, identity: true}\n"
         text += "tables:\n"
         for table in self.tables:
-            if why := why_uncapturable(table, self.source.type):
+            if why := self.why_not(table):
                 text += f"  # {table.name} {why}\n"
                 continue
             without = self.unsupported(table)
